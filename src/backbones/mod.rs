@@ -1,0 +1,1 @@
+//! Backbones: weights in, ONNX graph out.

@@ -1,0 +1,64 @@
+//! The command line: one file per verb; the only place that prints.
+//!
+//! Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 finished, but some items failed or a check did
+//! not hold; 2 bad flags or input; 3 environment (ONNX Runtime, device, disk).
+
+mod doctor;
+mod printer;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::Result;
+
+pub use printer::Printer;
+
+/// How a verb ended that did not fail as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything was done: exit code 0.
+    Done,
+    /// Some items failed or a check did not hold: exit code 1.
+    Incomplete,
+}
+
+/// Freeze, probe, thaw: embeddings, probes and fine-tuning of vision foundation models on ONNX Runtime.
+#[derive(Debug, Parser)]
+#[command(name = "defrost", version, about, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print the result as JSON on stdout.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show no progress and no notes.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 finished, but some items failed or a check did not hold; \
+                          2 bad flags or input; 3 environment (ONNX Runtime, device, disk).";
+
+/// One verb per variant; each lives in its own file as `Arguments` with `fn run(&self, printer: &Printer) -> Result<Outcome>`.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Doctor(doctor::Arguments),
+}
+
+/// Reads the arguments, runs the verb, prints what it has to say, and gives the exit code.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer::new(cli.json, cli.quiet);
+    let outcome: Result<Outcome> = match cli.command {
+        Command::Doctor(arguments) => arguments.run(&printer),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::from(1),
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The embedding cache: dataset x backbone to Parquet.

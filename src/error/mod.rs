@@ -1,0 +1,100 @@
+//! Every failure `defrost` can report: what went wrong, which kind of failure it is, and the next step.
+//!
+//! One enum, [`Error`], with one variant per area. Each area keeps its own typed enum in its own file, with the path, row,
+//! operator, node, expected and found values as fields. Messages are lower case without a full stop, literals in backticks.
+
+mod data;
+mod files;
+mod graph;
+mod model;
+mod pixels;
+mod probe;
+mod runtime;
+
+pub use data::DataError;
+pub use files::FileError;
+pub use graph::GraphError;
+pub use model::ModelError;
+pub use pixels::PixelError;
+pub use probe::ProbeError;
+pub use runtime::RuntimeError;
+
+/// Result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the reader of an error can do about it; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The run finished, but some items failed or a check did not hold: exit code 1.
+    Incomplete,
+    /// Flags or input are wrong: exit code 2.
+    Input,
+    /// ONNX Runtime, device, disk or network are not as needed: exit code 3.
+    Environment,
+}
+
+impl Kind {
+    /// The process exit code of this kind.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Kind::Incomplete => 1,
+            Kind::Input => 2,
+            Kind::Environment => 3,
+        }
+    }
+}
+
+/// Any failure of the crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or directory could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An ONNX graph is malformed or an edit of it is impossible.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// ONNX Runtime is missing, unusable or refused a call.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// An image could not be decoded or preprocessed.
+    #[error(transparent)]
+    Pixels(#[from] PixelError),
+    /// Weights or a model description do not fit.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A dataset, table, split or cache is not as needed.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A probe cannot be fitted or evaluated.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+}
+
+impl Error {
+    /// What the reader can do about it; decides the exit code.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::File(e) => e.kind(),
+            Error::Graph(e) => e.kind(),
+            Error::Runtime(e) => e.kind(),
+            Error::Pixels(e) => e.kind(),
+            Error::Model(e) => e.kind(),
+            Error::Data(e) => e.kind(),
+            Error::Probe(e) => e.kind(),
+        }
+    }
+
+    /// The next step, one sentence, where there is one that helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::File(e) => e.hint(),
+            Error::Graph(e) => e.hint(),
+            Error::Runtime(e) => e.hint(),
+            Error::Pixels(e) => e.hint(),
+            Error::Model(e) => e.hint(),
+            Error::Data(e) => e.hint(),
+            Error::Probe(e) => e.hint(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! ONNX graphs in memory: load, validate, edit, save. Pure data: nothing here executes a graph.

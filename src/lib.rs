@@ -1,0 +1,37 @@
+//! *Freeze, probe, thaw*: find the vision foundation model that suits your images and ship the classifier.
+//!
+//! ```text
+//! images ──decode──▶ preprocess ──▶ backbone (ONNX) ──▶ embedding cache (Parquet) ──▶ probe ──▶ report
+//! ```
+//!
+//! Every heavy computation is an ONNX graph that ONNX Runtime executes; Rust builds the graphs and moves the data.
+//!
+//! # Layers
+//!
+//! A module uses only modules of the groups above its own; modules of one group never use each other.
+//! `tests/it/layering.rs` reads the groups from this file and enforces the rule.
+
+pub mod error;
+
+pub mod support;
+
+pub mod tensor;
+
+pub mod graph;
+
+pub mod metrics;
+pub mod runtime;
+
+pub mod preprocess;
+
+pub mod backbones;
+pub mod data;
+
+pub mod embed;
+pub mod probe;
+
+pub mod report;
+
+pub mod cli;
+
+pub use error::{Error, Result};

@@ -1,0 +1,163 @@
+//! Files with the path in every error: read, write by atomic replacement, sha256.
+//!
+//! `std::fs` is used nowhere else in the crate for these operations, so that no error lacks its path.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{FileError, Result};
+
+/// Turns an I/O error into a [`FileError::Io`] with what was tried and where.
+pub fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FileError {
+    let path = path.to_path_buf();
+    move |source| FileError::Io { action, path, source }
+}
+
+/// Opens a file for reading.
+pub fn open(path: &Path) -> Result<File> {
+    Ok(File::open(path).map_err(io_error("open", path))?)
+}
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    Ok(std::fs::read(path).map_err(io_error("read", path))?)
+}
+
+/// Reads a whole UTF-8 text file.
+pub fn read_text(path: &Path) -> Result<String> {
+    Ok(std::fs::read_to_string(path).map_err(io_error("read", path))?)
+}
+
+/// Creates a directory and those above it.
+pub fn create_directory(path: &Path) -> Result<()> {
+    Ok(std::fs::create_dir_all(path).map_err(io_error("create directory", path))?)
+}
+
+/// Removes a file; a file that does not exist is no error.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", path)(error).into()),
+        _ => Ok(()),
+    }
+}
+
+/// The entries of a directory, sorted by name.
+pub fn list(path: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(path).map_err(io_error("list", path))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(io_error("list", path))?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Moves a file over another one atomically; both must lie on one file system.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    Ok(std::fs::rename(from, to).map_err(io_error("rename", from))?)
+}
+
+/// The path under which a file is prepared before it replaces `path`: beside it, so that the rename is atomic.
+pub fn temporary_beside(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// Replaces `path` by what `write` produces: readers see the old file or the whole new one, also after a crash.
+///
+/// The file is flushed to disk before the rename and the directory after it. On failure nothing is left behind.
+pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let temporary = temporary_beside(path);
+    let result = (|| {
+        let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;
+        write(&mut file)?;
+        file.sync_all().map_err(io_error("write", &temporary))?;
+        rename(&temporary, path)
+    })();
+    if result.is_err() {
+        remove_file(&temporary)?;
+    } else {
+        sync_directory(path)?;
+    }
+    result
+}
+
+/// Replaces `path` by `bytes` atomically, see [`replace_with`].
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_with(path, |file| Ok(file.write_all(bytes).map_err(io_error("write", path))?))
+}
+
+/// Flushes the directory of `path` to disk, so that a rename in it survives a power failure.
+pub fn sync_directory(path: &Path) -> Result<()> {
+    if cfg!(unix) {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        open(parent)?.sync_all().map_err(io_error("write", parent))?;
+    }
+    Ok(())
+}
+
+/// The sha256 of `bytes`, lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// The sha256 of a file's content, lower-case hexadecimal, read in blocks.
+pub fn sha256_of_file(path: &Path) -> Result<String> {
+    let mut reader = BufReader::new(open(path)?);
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let count = reader.read(&mut block).map_err(io_error("read", path))?;
+        if count == 0 {
+            return Ok(hexadecimal(&hasher.finalize()));
+        }
+        hasher.update(&block[..count]);
+    }
+}
+
+/// Checks a file's sha256.
+///
+/// # Errors
+/// [`FileError::Digest`] when it differs from `expected`.
+pub fn check_sha256(path: &Path, expected: &str) -> Result<()> {
+    let found = sha256_of_file(path)?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(FileError::Digest { path: path.to_path_buf(), expected: expected.to_owned(), found }.into())
+}
+
+/// Lower-case hexadecimal text of `bytes`.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_replacement_keeps_the_old_content_and_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("record.json");
+        replace(&path, b"old").unwrap();
+        let failed = replace_with(&path, |file| {
+            file.write_all(b"half").unwrap();
+            Err(FileError::Io { action: "write", path: path.clone(), source: std::io::ErrorKind::StorageFull.into() }
+                .into())
+        });
+        assert!(failed.is_err());
+        assert_eq!(read(&path).unwrap(), b"old");
+        assert_eq!(list(directory.path()).unwrap(), [path]);
+    }
+
+    #[test]
+    fn sha256_of_the_empty_string_is_the_published_one() {
+        assert_eq!(sha256(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    }
+}

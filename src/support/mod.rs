@@ -1,0 +1,8 @@
+//! What any layer may use: files with their path in every error, environment variables, seeds, progress, process memory.
+
+pub mod env;
+pub mod fs;
+pub mod memory;
+pub mod names;
+pub mod progress;
+pub mod seed;
