@@ -1,4 +1,6 @@
 //! All integration tests, one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod house;
 mod layering;
