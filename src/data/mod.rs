@@ -1,5 +1,41 @@
-//! Datasets: files and tables in, labelled samples and splits out.
+//! Datasets: folders and tables in, labelled samples and splits out.
+//!
+//! [`open`] reads what a dataset is (never the images themselves). What it refuses, it refuses with file and row; what it
+//! leaves out or had to interpret is listed in [`Dataset::skipped`] and [`Dataset::notes`], so that a caller can tell.
 
+mod classes;
+mod folder;
+mod options;
 mod sample;
 
-pub use sample::{Dataset, Label, Sample, Split, Task};
+use std::path::Path;
+
+use crate::error::DataError;
+use crate::error::Result;
+use crate::support::fs;
+
+pub use folder::IMAGE_EXTENSIONS;
+pub use options::{Columns, Layout, OpenOptions, Reading};
+pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
+
+/// Reads a dataset from a folder of images or a table of image paths; the samples are sorted by id.
+///
+/// A folder is one of
+/// - class folders: the class is the first-level folder, deeper folders are part of the id;
+/// - split folders: every first-level folder is called `train`, `validation` (or `val`, `valid`, `dev`) or `test`, with class
+///   folders or images inside;
+/// - images without folders: unlabelled.
+///
+/// # Errors
+/// [`DataError`] with file and row for everything that cannot be read as a dataset, `FileError` for what the operating
+/// system refuses.
+pub fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
+    let metadata = std::fs::metadata(path).map_err(fs::io_error("read", path))?;
+    let mut dataset = if metadata.is_dir() {
+        folder::read(path, options)?
+    } else {
+        return Err(DataError::UnknownSource { path: path.to_path_buf() }.into());
+    };
+    dataset.note_small_classes();
+    Ok(dataset)
+}

@@ -4,6 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::fs;
 
 /// What the labels mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +20,18 @@ pub enum Task {
     Ordinal,
     /// Each class is present, absent or unknown by itself.
     MultiLabel,
+}
+
+impl Task {
+    /// The name in records: `unlabelled`, `multiclass`, `ordinal`, `multi_label`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Task::Unlabelled => "unlabelled",
+            Task::Multiclass => "multiclass",
+            Task::Ordinal => "ordinal",
+            Task::MultiLabel => "multi_label",
+        }
+    }
 }
 
 /// The label of one sample.
@@ -54,6 +69,17 @@ impl Split {
             Split::Test => "test",
         }
     }
+
+    /// The split a user means by a name, without regard to case: `val`, `valid` and `dev` are `validation`, `training` is
+    /// `train`, `testing` is `test`.
+    pub fn parse(name: &str) -> Option<Split> {
+        match name.to_ascii_lowercase().as_str() {
+            "train" | "training" => Some(Split::Train),
+            "validation" | "val" | "valid" | "dev" => Some(Split::Validation),
+            "test" | "testing" => Some(Split::Test),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Split {
@@ -79,6 +105,30 @@ pub struct Sample {
     pub weight: f32,
 }
 
+/// Why a file beside the images is not part of the dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// Its name, or that of a folder above it, starts with a dot, or is one that operating systems leave behind
+    /// (`Thumbs.db`, `desktop.ini`, `__MACOSX`).
+    Hidden,
+    /// Its extension is not one of [`crate::data::IMAGE_EXTENSIONS`].
+    NotAnImage,
+    /// An image outside the class folders, so that it has no class.
+    OutsideClasses,
+    /// A symbolic link to nothing.
+    BrokenLink,
+}
+
+/// A file that was found beside the images and left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// The file, or the folder that was not entered.
+    pub path: PathBuf,
+    /// Why it was left out.
+    pub reason: SkipReason,
+}
+
 /// Labelled images; the samples are sorted by id.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
@@ -90,4 +140,143 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The samples, sorted by id, ids unique.
     pub samples: Vec<Sample>,
+    /// Files that were found and left out, sorted by path.
+    pub skipped: Vec<Skipped>,
+    /// What a reader of the dataset should know: interpretations that were made, classes too small to use.
+    pub notes: Vec<String>,
+}
+
+impl Dataset {
+    /// A dataset of these samples, which are put into the order of their ids.
+    pub fn new(root: PathBuf, task: Task, classes: Vec<String>, mut samples: Vec<Sample>) -> Self {
+        samples.sort_by(|a, b| a.id.cmp(&b.id));
+        Dataset { root, task, classes, samples, skipped: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Number of samples that have each class, in the order of `classes`.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for sample in &self.samples {
+            for class in sample.label.present() {
+                counts[class] += 1;
+            }
+        }
+        counts
+    }
+
+    /// A digest of what the dataset says: task, classes, and per sample id, label, split, group and weight; lower-case
+    /// hexadecimal sha256. Where the files lie and what they contain is not part of it.
+    pub fn fingerprint(&self) -> String {
+        let mut digest = Fingerprint(Sha256::new());
+        digest.text("defrost dataset 1");
+        digest.text(self.task.name());
+        digest.number(self.classes.len() as u64);
+        self.classes.iter().for_each(|class| digest.text(class));
+        for sample in &self.samples {
+            digest.text(&sample.id);
+            match &sample.label {
+                Label::Unknown => digest.number(0),
+                Label::Class(class) => {
+                    digest.number(1);
+                    digest.number(*class as u64);
+                }
+                Label::Classes(classes) => {
+                    digest.number(2);
+                    classes.iter().for_each(|class| digest.number(class.map_or(2, u64::from)));
+                }
+            }
+            digest.text(sample.split.map_or("", Split::name));
+            digest.number(u64::from(sample.group.is_some()));
+            digest.text(sample.group.as_deref().unwrap_or_default());
+            digest.number(u64::from(sample.weight.to_bits()));
+        }
+        fs::hexadecimal(&digest.0.finalize())
+    }
+
+    /// Tells of classes that cannot be in more than one split.
+    pub(super) fn note_small_classes(&mut self) {
+        for (class, count) in self.classes.iter().zip(self.class_counts()) {
+            match count {
+                0 => self.notes.push(format!("class `{class}` has no image")),
+                1 => self.notes.push(format!("class `{class}` has one image: it cannot be both fitted and evaluated")),
+                _ => {}
+            }
+        }
+        if self.classes.len() == 1 && self.task != Task::MultiLabel {
+            self.notes.push(format!("there is one class only, `{}`: nothing to tell apart", self.classes[0]));
+        }
+    }
+}
+
+impl Label {
+    /// Indices of the classes that are present.
+    pub fn present(&self) -> impl Iterator<Item = usize> {
+        let (one, several) = match self {
+            Label::Unknown => (None, &[][..]),
+            Label::Class(class) => (Some(*class), &[][..]),
+            Label::Classes(classes) => (None, classes.as_slice()),
+        };
+        one.into_iter().chain(several.iter().enumerate().filter(|(_, known)| **known == Some(true)).map(|(i, _)| i))
+    }
+}
+
+/// Feeds texts and numbers to a digest so that no two sequences give the same bytes.
+struct Fingerprint(Sha256);
+
+impl Fingerprint {
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.update(text.as_bytes());
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.update(number.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset() -> Dataset {
+        let sample = |id: &str, class| Sample {
+            id: id.into(),
+            path: PathBuf::from(id),
+            label: Label::Class(class),
+            split: Some(Split::Train),
+            group: None,
+            weight: 1.0,
+        };
+        let classes = vec!["cat".into(), "dog".into()];
+        Dataset::new("/somewhere".into(), Task::Multiclass, classes, vec![sample("b", 1), sample("a", 0)])
+    }
+
+    #[test]
+    fn fingerprint_depends_on_what_is_said_and_not_on_where_the_files_lie() {
+        let first = dataset();
+        let mut moved = dataset();
+        moved.root = "/elsewhere".into();
+        moved.samples[0].path = "/elsewhere/a".into();
+        moved.notes.push("moved".into());
+        assert_eq!(first.fingerprint(), moved.fingerprint());
+        let changes: [fn(&mut Dataset); 7] = [
+            |d| d.samples[0].id = "c".into(),
+            |d| d.samples[0].label = Label::Class(1),
+            |d| d.samples[0].label = Label::Unknown,
+            |d| d.samples[0].split = None,
+            |d| d.samples[0].group = Some(String::new()),
+            |d| d.samples[0].weight = 2.0,
+            |d| d.classes[0] = "bat".into(),
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut changed = dataset();
+            change(&mut changed);
+            assert_ne!(first.fingerprint(), changed.fingerprint(), "change {number}");
+        }
+    }
+
+    #[test]
+    fn fingerprint_is_the_same_in_every_version() {
+        assert_eq!(dataset().fingerprint(), "7ccbaeb7b16208137bf3c8c68e90e5ff33fa7f3b05362475966c2b7e6019141d");
+    }
 }

@@ -1,18 +1,195 @@
 //! Failures of datasets, tables, splits and caches.
 
+use std::path::PathBuf;
+
 use crate::error::Kind;
 
 /// A dataset, table, split or cache is not as needed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DataError {}
+pub enum DataError {
+    /// The source of a dataset is neither a folder nor a table.
+    #[error("`{path}` is neither a folder of images nor a table (`.csv`, `.tsv`, `.parquet`)")]
+    UnknownSource {
+        /// The source.
+        path: PathBuf,
+    },
+    /// A dataset has no image.
+    #[error("`{path}` holds no image; {skipped} other files were found")]
+    NoImages {
+        /// The source.
+        path: PathBuf,
+        /// Files that are no images.
+        skipped: usize,
+    },
+    /// Some first-level folders have names of splits and others have not.
+    #[error("first-level folders of `{path}` are not all splits: {} beside {}", quoted(splits), quoted(others))]
+    MixedFolders {
+        /// The folder.
+        path: PathBuf,
+        /// Folders called like a split.
+        splits: Vec<String>,
+        /// The other folders that hold images.
+        others: Vec<String>,
+    },
+    /// A file name is not UTF-8, so that it cannot be an id.
+    #[error("the name of `{path}` is not valid UTF-8")]
+    NameNotUtf8 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A class that the stated classes do not name.
+    #[error("class `{class}` in `{path}` is not one of the stated classes")]
+    UnknownClass {
+        /// The source.
+        path: PathBuf,
+        /// The class.
+        class: String,
+        /// Stated classes that resemble it.
+        nearest: Vec<String>,
+        /// All stated classes.
+        stated: Vec<String>,
+    },
+    /// A class was stated more than once.
+    #[error("class `{class}` is stated twice")]
+    ClassTwice {
+        /// The class.
+        class: String,
+    },
+    /// A table cannot be read at all.
+    #[error("table `{path}` cannot be read: {problem}")]
+    Table {
+        /// The table.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// A table lacks a column.
+    #[error("table `{path}` has no column `{column}`; it has {}", quoted(present))]
+    MissingColumn {
+        /// The table.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Columns with a similar name.
+        nearest: Vec<String>,
+        /// All columns.
+        present: Vec<String>,
+        /// The flag that names the column.
+        flag: &'static str,
+    },
+    /// Columns of a table contradict each other.
+    #[error("table `{path}` has columns {}: {problem}", quoted(columns))]
+    Columns {
+        /// The table.
+        path: PathBuf,
+        /// The columns.
+        columns: Vec<String>,
+        /// Why they cannot be used together.
+        problem: &'static str,
+    },
+    /// Cells of a table do not hold what they should.
+    #[error("`{path}`, {}, column `{column}`: `{found}` is not {expected}", places(rows))]
+    Cell {
+        /// The table.
+        path: PathBuf,
+        /// The rows, as lines of a text file or 1-based rows of a Parquet file.
+        rows: Vec<u64>,
+        /// The column.
+        column: String,
+        /// What the first of them holds.
+        found: String,
+        /// What is expected, as a phrase: `one of 0, 1, -1`.
+        expected: String,
+    },
+    /// Ids are not unique.
+    #[error("`{path}`: id `{id}` occurs in {}; {count} ids are not unique", places(rows))]
+    DuplicateIds {
+        /// The table.
+        path: PathBuf,
+        /// The first such id.
+        id: String,
+        /// Its rows.
+        rows: Vec<u64>,
+        /// How many ids occur more than once.
+        count: usize,
+    },
+    /// Files that a table names do not exist.
+    #[error("{count} of {total} files that `{path}` names do not exist: {}{}", listed(first), more(*count, first.len()))]
+    MissingFiles {
+        /// The table.
+        path: PathBuf,
+        /// Rows and files of the first ones.
+        first: Vec<(u64, PathBuf)>,
+        /// How many do not exist.
+        count: usize,
+        /// How many there are.
+        total: usize,
+    },
+}
 
 impl DataError {
     pub(super) fn kind(&self) -> Kind {
-        match *self {}
+        Kind::Input
     }
 
     pub(super) fn hint(&self) -> Option<String> {
-        match *self {}
+        match self {
+            DataError::UnknownSource { .. } => {
+                Some("give a folder of class folders, a folder of images, or a table with a column `path`".into())
+            }
+            DataError::NoImages { .. } => {
+                Some("images are read from .bmp, .jpg, .png, .tif and .webp files and their other spellings".into())
+            }
+            DataError::MixedFolders { .. } => {
+                Some("say what the folders are with `--folders classes` or `--folders splits`, or write a table".into())
+            }
+            DataError::NameNotUtf8 { .. } => Some("rename the file".into()),
+            DataError::UnknownClass { nearest, stated, .. } if nearest.is_empty() => {
+                Some(format!("the stated classes are {}", quoted(stated)))
+            }
+            DataError::UnknownClass { nearest, .. } => Some(format!("did you mean {}?", quoted(nearest))),
+            DataError::MissingColumn { nearest, flag, .. } if nearest.is_empty() => {
+                Some(format!("name the column with `{flag}`"))
+            }
+            DataError::MissingColumn { nearest, flag, .. } => {
+                Some(format!("did you mean {}? name the column with `{flag}`", quoted(nearest)))
+            }
+            DataError::DuplicateIds { .. } => {
+                Some("give each row its own value in a column `id`, or remove the repeated rows".into())
+            }
+            DataError::MissingFiles { .. } => Some(
+                "paths are relative to the table's folder unless `--root` says otherwise; `--keep-missing` goes on without them"
+                    .into(),
+            ),
+            _ => None,
+        }
     }
+}
+
+/// Names in backticks with commas.
+fn quoted(names: &[String]) -> String {
+    let mut text: Vec<String> = names.iter().take(20).map(|name| format!("`{name}`")).collect();
+    if names.len() > 20 {
+        text.push(format!("and {} more", names.len() - 20));
+    }
+    text.join(", ")
+}
+
+/// `row 3`, or `rows 3, 5, 8 and 4 more`.
+fn places(rows: &[u64]) -> String {
+    let shown: Vec<String> = rows.iter().take(5).map(u64::to_string).collect();
+    let word = if rows.len() == 1 { "row" } else { "rows" };
+    format!("{word} {}{}", shown.join(", "), more(rows.len(), shown.len()))
+}
+
+/// The rows and files, with commas.
+fn listed(files: &[(u64, PathBuf)]) -> String {
+    let shown: Vec<String> = files.iter().map(|(row, path)| format!("`{}` (row {row})", path.display())).collect();
+    shown.join(", ")
+}
+
+/// ` and 4 more`, where not all are shown.
+fn more(count: usize, shown: usize) -> String {
+    if count > shown { format!(" and {} more", count - shown) } else { String::new() }
 }

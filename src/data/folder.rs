@@ -1,0 +1,150 @@
+//! A folder of images: class folders, split folders with class folders, or images without labels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
+
+use walkdir::WalkDir;
+
+use crate::data::Dataset;
+use crate::data::Label;
+use crate::data::Layout;
+use crate::data::OpenOptions;
+use crate::data::Sample;
+use crate::data::SkipReason;
+use crate::data::Skipped;
+use crate::data::Split;
+use crate::data::Task;
+use crate::data::classes;
+use crate::error::DataError;
+use crate::error::FileError;
+use crate::error::Result;
+
+/// Extensions of the files that are read as images, compared without regard to case.
+pub const IMAGE_EXTENSIONS: [&str; 9] = ["bmp", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+
+/// Names that operating systems leave behind, lower case.
+const LEFT_BEHIND: [&str; 4] = ["thumbs.db", "desktop.ini", "__macosx", "@eadir"];
+
+/// Reads a folder as a dataset, see [`crate::data::open`].
+pub(super) fn read(root: &Path, options: &OpenOptions) -> Result<Dataset> {
+    let (images, mut skipped) = walk(root)?;
+    if images.is_empty() {
+        return Err(DataError::NoImages { path: root.to_path_buf(), skipped: skipped.len() }.into());
+    }
+    let folders: BTreeSet<&str> = images.iter().filter_map(|id| Some(id.split_once('/')?.0)).collect();
+    let depth = usize::from(splits_come_first(root, &folders, options.layout)?);
+    let labelled = images.iter().any(|id| id.matches('/').count() > depth);
+
+    let mut kept = Vec::new();
+    for id in &images {
+        let mut parts = id.split('/');
+        let split = if depth == 1 && id.contains('/') { parts.next().and_then(Split::parse) } else { None };
+        let class = parts.next().filter(|_| parts.next().is_some());
+        if (labelled && class.is_none()) || (depth == 1 && split.is_none()) {
+            skipped.push(Skipped { path: root.join(id), reason: SkipReason::OutsideClasses });
+        } else {
+            kept.push((id, split, class.filter(|_| labelled)));
+        }
+    }
+
+    let found: BTreeSet<&str> = kept.iter().filter_map(|(_, _, class)| *class).collect();
+    let classes = classes::in_order(root, &options.classes, found)?;
+    let index: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(i, class)| (class.as_str(), i)).collect();
+    let samples = kept
+        .into_iter()
+        .map(|(id, split, class)| Sample {
+            id: id.clone(),
+            path: root.join(id),
+            label: class.and_then(|class| index.get(class)).map_or(Label::Unknown, |&class| Label::Class(class)),
+            split,
+            group: None,
+            weight: 1.0,
+        })
+        .collect();
+    let task = match (labelled, options.ordinal) {
+        (false, _) => Task::Unlabelled,
+        (true, false) => Task::Multiclass,
+        (true, true) => Task::Ordinal,
+    };
+    let mut dataset = Dataset::new(root.to_path_buf(), task, classes, samples);
+    skipped.sort_by(|a, b| a.path.cmp(&b.path));
+    dataset.skipped = skipped;
+    Ok(dataset)
+}
+
+/// Whether the first-level folders are splits.
+fn splits_come_first(root: &Path, folders: &BTreeSet<&str>, layout: Layout) -> Result<bool> {
+    let (splits, others): (Vec<&str>, Vec<&str>) = folders.iter().partition(|folder| Split::parse(folder).is_some());
+    match layout {
+        Layout::Classes => Ok(false),
+        Layout::Auto if splits.is_empty() => Ok(false),
+        Layout::Auto | Layout::Splits if others.is_empty() && !splits.is_empty() => Ok(true),
+        Layout::Auto | Layout::Splits => {
+            let list = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+            Err(DataError::MixedFolders { path: root.to_path_buf(), splits: list(splits), others: list(others) }.into())
+        }
+    }
+}
+
+/// All image files under `root` as paths relative to it with `/`, sorted, and what was left out.
+fn walk(root: &Path) -> Result<(Vec<String>, Vec<Skipped>)> {
+    let mut images = Vec::new();
+    let mut skipped = Vec::new();
+    let mut entries = WalkDir::new(root).follow_links(true).min_depth(1).sort_by_file_name().into_iter();
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                skipped.push(broken_link(root, error)?);
+                continue;
+            }
+        };
+        let name = entry.file_name().to_string_lossy();
+        if name.starts_with('.') || LEFT_BEHIND.contains(&name.to_lowercase().as_str()) {
+            skipped.push(Skipped { path: entry.path().to_path_buf(), reason: SkipReason::Hidden });
+            if entry.file_type().is_dir() {
+                entries.skip_current_dir();
+            }
+        } else if !entry.file_type().is_dir() {
+            if is_image_name(entry.path()) {
+                images.push(relative_id(root, entry.path())?);
+            } else {
+                skipped.push(Skipped { path: entry.path().to_path_buf(), reason: SkipReason::NotAnImage });
+            }
+        }
+    }
+    images.sort();
+    Ok((images, skipped))
+}
+
+/// A link to nothing is left out; anything else that stops the walk is an error.
+fn broken_link(root: &Path, error: walkdir::Error) -> Result<Skipped> {
+    let path = error.path().unwrap_or(root).to_path_buf();
+    let link_to_nothing = error.io_error().is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
+        && path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+    if link_to_nothing {
+        return Ok(Skipped { path, reason: SkipReason::BrokenLink });
+    }
+    let source = std::io::Error::other(error);
+    Err(FileError::Io { action: "list", path, source }.into())
+}
+
+/// Whether the extension is one of [`IMAGE_EXTENSIONS`].
+fn is_image_name(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
+}
+
+/// The path relative to `root`, with `/`.
+fn relative_id(root: &Path, path: &Path) -> Result<String> {
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    let parts: Option<Vec<&str>> = relative
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_str()),
+            _ => None,
+        })
+        .collect();
+    let parts = parts.ok_or_else(|| DataError::NameNotUtf8 { path: path.to_path_buf() })?;
+    Ok(parts.join("/"))
+}

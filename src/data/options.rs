@@ -1,0 +1,74 @@
+//! How to read a dataset where the defaults do not fit.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How to read a dataset; the default reads folders and tables as [`crate::data::open`] describes them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OpenOptions {
+    /// Folder that the paths of a table are relative to; default the folder of the table.
+    pub root: Option<PathBuf>,
+    /// Names of a table's columns.
+    pub columns: Columns,
+    /// Class names in their order. Empty: the names found, sorted (numbers by value).
+    pub classes: Vec<String>,
+    /// The classes have an order: [`crate::data::Task::Ordinal`] instead of `Multiclass`.
+    pub ordinal: bool,
+    /// What first-level folders mean.
+    pub layout: Layout,
+    /// Keep rows whose file does not exist; they fail when they are decoded. Otherwise missing files are an error.
+    pub keep_missing: bool,
+}
+
+/// Names of a table's columns. `None` is the default name, compared without regard to case, and the column may be absent
+/// (except `path`); a stated name is compared exactly and must be there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Columns {
+    /// Image path relative to the root; default `path`, required.
+    pub path: Option<String>,
+    /// Unique name of the sample; default `id`, otherwise the path.
+    pub id: Option<String>,
+    /// The one class of the sample; default `label`.
+    pub label: Option<String>,
+    /// Several classes, separated by `;` or `|`, or a list; default `labels`.
+    pub labels: Option<String>,
+    /// One column per class with 1 (present), 0 (absent), -1 (uncertain) or blank; the column names are the class names.
+    pub classes: Vec<String>,
+    /// How -1 is read in `classes`.
+    pub uncertain: Reading,
+    /// How a blank cell is read in `classes`.
+    pub blank: Reading,
+    /// Split: `train`, `validation` or `test`; default `split`.
+    pub split: Option<String>,
+    /// Patient, lesion or another unit that must not be divided between splits; default `group`.
+    pub group: Option<String>,
+    /// Weight of the sample, > 0; default `weight`.
+    pub weight: Option<String>,
+}
+
+/// How an uncertain or blank class cell is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reading {
+    /// Unknown: left out of fitting and evaluation of this class.
+    #[default]
+    Masked,
+    /// The class is absent (`U-zeros` of the CheXpert paper).
+    Absent,
+    /// The class is present (`U-ones` of the CheXpert paper).
+    Present,
+}
+
+/// What the first-level folders of a folder dataset mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Splits when every one of them has the name of a split, classes otherwise; a mixture is refused.
+    #[default]
+    Auto,
+    /// Classes, whatever their names.
+    Classes,
+    /// Splits; other names are refused.
+    Splits,
+}

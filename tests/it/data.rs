@@ -1,0 +1,91 @@
+//! Datasets from folders and tables.
+
+use std::path::Path;
+
+use defrost::data;
+use defrost::data::{Dataset, Label, Layout, OpenOptions, SkipReason, Split, Task};
+
+/// Empty files: opening a dataset does not read its images.
+fn touch(root: &Path, names: &[&str]) {
+    for name in names {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, b"").unwrap();
+    }
+}
+
+fn open(path: &Path) -> defrost::Result<Dataset> {
+    data::open(path, &OpenOptions::default())
+}
+
+/// `id class split` of every sample.
+fn rows(dataset: &Dataset) -> Vec<String> {
+    let row = |sample: &data::Sample| {
+        let label = match &sample.label {
+            Label::Unknown => "?".to_owned(),
+            Label::Class(class) => dataset.classes[*class].clone(),
+            Label::Classes(classes) => classes.iter().map(|c| c.map_or('?', |c| if c { '1' } else { '0' })).collect(),
+        };
+        format!("{} {label} {}", sample.id, sample.split.map_or("-", Split::name))
+    };
+    dataset.samples.iter().map(row).collect()
+}
+
+#[test]
+fn class_folders_with_everything_that_lies_beside_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    touch(root, &["b/2.PNG", "b/deep/er/1.jpg", "a/1.tiff", "a/Thumbs.db", "a/.hidden.jpg", "__MACOSX/a/1.jpg"]);
+    touch(root, &["montage.jpg", "README.md", "notes/a.txt"]);
+    let dataset = open(root).unwrap();
+    assert_eq!(rows(&dataset), ["a/1.tiff a -", "b/2.PNG b -", "b/deep/er/1.jpg b -"]);
+    assert_eq!(dataset.task, Task::Multiclass);
+    assert_eq!(dataset.samples[0].path, root.join("a/1.tiff"));
+    let skipped: Vec<_> = dataset
+        .skipped
+        .iter()
+        .map(|skipped| (skipped.path.strip_prefix(root).unwrap().to_str().unwrap(), skipped.reason))
+        .collect();
+    assert_eq!(
+        skipped,
+        [
+            ("README.md", SkipReason::NotAnImage),
+            ("__MACOSX", SkipReason::Hidden),
+            ("a/.hidden.jpg", SkipReason::Hidden),
+            ("a/Thumbs.db", SkipReason::Hidden),
+            ("montage.jpg", SkipReason::OutsideClasses),
+            ("notes/a.txt", SkipReason::NotAnImage),
+        ]
+    );
+    assert_eq!(dataset.notes, ["class `a` has one image: it cannot be both fitted and evaluated"]);
+}
+
+#[test]
+fn split_folders_and_a_mixture_of_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    touch(root, &["train/a/1.jpg", "train/b/1.jpg", "Val/a/2.jpg", "test/b/2.jpg"]);
+    let expected =
+        ["Val/a/2.jpg a validation", "test/b/2.jpg b test", "train/a/1.jpg a train", "train/b/1.jpg b train"];
+    assert_eq!(rows(&open(root).unwrap()), expected);
+
+    touch(root, &["extra/1.jpg"]);
+    let error = open(root).unwrap_err();
+    assert!(error.to_string().contains("`Val`, `test`, `train` beside `extra`"), "{error}");
+    let classes = OpenOptions { layout: Layout::Classes, ..OpenOptions::default() };
+    assert_eq!(data::open(root, &classes).unwrap().classes, ["Val", "extra", "test", "train"]);
+}
+
+#[test]
+fn images_without_folders_are_unlabelled_and_no_images_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    touch(folder.path(), &["2.jpg", "10.jpg"]);
+    let dataset = open(folder.path()).unwrap();
+    assert_eq!(rows(&dataset), ["10.jpg ? -", "2.jpg ? -"]);
+    assert_eq!((dataset.task, dataset.classes.len()), (Task::Unlabelled, 0));
+
+    let empty = tempfile::tempdir().unwrap();
+    touch(empty.path(), &["a/readme.txt"]);
+    assert!(open(empty.path()).unwrap_err().to_string().contains("holds no image; 1 other files"), "no image");
+    assert!(open(&empty.path().join("nowhere")).is_err());
+}
