@@ -2,9 +2,14 @@
 
 mod compare;
 mod dtype;
+pub mod mapped;
+mod pickle;
+pub mod safetensors;
+mod weights;
 
 pub use compare::{Comparison, Tolerance, compare};
 pub use dtype::DType;
+pub use weights::Weights;
 
 use std::borrow::Cow;
 
