@@ -1,1 +1,135 @@
 //! ONNX Runtime: find the library, open sessions, run them. The only user of `ort`.
+//!
+//! One process loads one library and holds one environment: [`Runtime`] is a handle to them. A [`Session`] is a model opened
+//! on a [`Device`]; it takes and gives host tensors.
+
+mod device;
+mod library;
+mod locate;
+mod options;
+mod provider;
+mod session;
+mod value;
+
+pub use device::Device;
+pub use locate::Origin;
+pub use options::{Optimization, SessionOptions, WorkingMemory};
+pub use session::{ModelSource, Session, TensorInfo};
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+
+use crate::error::{Result, RuntimeError};
+use crate::runtime::locate::Places;
+
+/// The library of this process, once one is loaded; it stays until the process ends.
+static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+
+/// A handle to the ONNX Runtime library of this process; clones share it.
+#[derive(Clone, Debug)]
+pub struct Runtime(Arc<Loaded>);
+
+#[derive(Debug)]
+struct Loaded {
+    library: PathBuf,
+    origin: Origin,
+    version: String,
+    providers: Vec<String>,
+    environment: Environment,
+}
+
+impl Runtime {
+    /// Finds and loads the library: `library` if given, else `ORT_DYLIB_PATH`, the cache directory, the directory of the
+    /// executable, the system's library paths. A second call gives the same library.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NotFound`] where there is none; [`RuntimeError::NoSuchLibrary`], [`RuntimeError::NotALibrary`],
+    /// [`RuntimeError::NotOnnxRuntime`] and [`RuntimeError::TooOld`] where a library named by the user cannot be used;
+    /// [`RuntimeError::AlreadyLoaded`] where this process uses another one.
+    pub fn load(library: Option<&Path>) -> Result<Runtime> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*loaded {
+            return match library {
+                Some(requested) if !same_file(requested, runtime.library()) => Err(RuntimeError::AlreadyLoaded {
+                    loaded: runtime.library().to_path_buf(),
+                    requested: requested.to_path_buf(),
+                }
+                .into()),
+                _ => Ok(runtime.clone()),
+            };
+        }
+        let runtime = Runtime(Arc::new(Loaded::find(&Places::of_this_machine(library))?));
+        *loaded = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    /// The library's path.
+    pub fn library(&self) -> &Path {
+        &self.0.library
+    }
+
+    /// Where the library was found.
+    pub fn origin(&self) -> Origin {
+        self.0.origin
+    }
+
+    /// The library's version: `1.32.0`.
+    pub fn version(&self) -> &str {
+        &self.0.version
+    }
+
+    /// The execution providers the library was built with, in its order of preference: `CPUExecutionProvider`.
+    pub fn providers(&self) -> &[String] {
+        &self.0.providers
+    }
+
+    fn environment(&self) -> &Environment {
+        &self.0.environment
+    }
+}
+
+/// Whether two paths are the same file.
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
+impl Loaded {
+    /// Loads the first usable library of these places.
+    fn find(places: &Places) -> Result<Loaded, RuntimeError> {
+        let mut searched = places.describe();
+        for candidate in places.candidates() {
+            let named = matches!(candidate.origin, Origin::Explicit | Origin::Variable);
+            if named && !candidate.path.exists() {
+                return Err(RuntimeError::NoSuchLibrary { path: candidate.path, origin: candidate.origin.to_string() });
+            }
+            match Loaded::load(&candidate.path, candidate.origin) {
+                Err(fault) if !named => searched.push(format!("found but unusable: {fault}")),
+                outcome => return outcome,
+            }
+        }
+        Err(RuntimeError::NotFound { searched })
+    }
+
+    /// Loads this library and starts its environment.
+    fn load(path: &Path, origin: Origin) -> Result<Loaded, RuntimeError> {
+        let refused = |error: ort::Error| RuntimeError::Call { action: "start", reason: value::reason(&error) };
+        // An absolute path means the same file to everyone who opens it.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let environment = library::load(&path)?;
+        let version = library::version(&path)?;
+        let environment = environment.with_name("defrost").with_telemetry(false).build().map_err(refused)?;
+        environment.set_log_level(if tracing::enabled!(tracing::Level::DEBUG) {
+            LogLevel::Info
+        } else {
+            LogLevel::Error
+        });
+        let providers = provider::available().map_err(refused)?;
+        Ok(Loaded { library: path, origin, version, providers, environment })
+    }
+}

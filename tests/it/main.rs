@@ -5,3 +5,4 @@
 mod data;
 mod house;
 mod layering;
+mod session;

@@ -1,0 +1,107 @@
+//! Host tensors as values of ONNX Runtime and back, without copies where alignment allows.
+
+use bytes::Bytes;
+use ort::session::SessionInputValue;
+use ort::value::DynValue;
+use ort::value::Tensor;
+use ort::value::TensorElementType;
+use ort::value::TensorRef;
+use ort::value::ValueType;
+
+use crate::error::{Result, RuntimeError};
+use crate::tensor::{DType, HostTensor};
+
+/// Runs `$body` with `$element` standing for the Rust type of `$dtype`; `bool` has its own branch.
+macro_rules! by_dtype {
+    ($dtype:expr, $element:ident => $body:expr, bool => $boolean:expr) => {
+        by_dtype!(@arms $dtype, $element, $body, $boolean,
+            F32 f32, F64 f64, F16 half::f16, BF16 half::bf16, I8 i8, I16 i16, I32 i32, I64 i64,
+            U8 u8, U16 u16, U32 u32, U64 u64)
+    };
+    (@arms $dtype:expr, $element:ident, $body:expr, $boolean:expr, $($variant:ident $rust:ty),*) => {
+        match $dtype {
+            $(DType::$variant => { type $element = $rust; $body })*
+            DType::Bool => $boolean,
+        }
+    };
+}
+
+/// The element type, where a host tensor can hold it.
+pub(super) fn dtype_of(element: TensorElementType) -> Option<DType> {
+    Some(match element {
+        TensorElementType::Float32 => DType::F32,
+        TensorElementType::Float64 => DType::F64,
+        TensorElementType::Float16 => DType::F16,
+        TensorElementType::Bfloat16 => DType::BF16,
+        TensorElementType::Int8 => DType::I8,
+        TensorElementType::Int16 => DType::I16,
+        TensorElementType::Int32 => DType::I32,
+        TensorElementType::Int64 => DType::I64,
+        TensorElementType::Uint8 => DType::U8,
+        TensorElementType::Uint16 => DType::U16,
+        TensorElementType::Uint32 => DType::U32,
+        TensorElementType::Uint64 => DType::U64,
+        TensorElementType::Bool => DType::Bool,
+        _ => return None,
+    })
+}
+
+/// The tensor as a session's input: its bytes are borrowed if they are aligned for the element type, else copied.
+pub(super) fn borrowed(tensor: &HostTensor) -> Result<SessionInputValue<'_>> {
+    let shape = tensor.shape().to_vec();
+    let value = by_dtype!(tensor.dtype(), E => match bytemuck::try_cast_slice::<u8, E>(tensor.bytes()) {
+        Ok(values) => TensorRef::from_array_view((shape, values)).map(SessionInputValue::from),
+        Err(_) => {
+            let values: Vec<E> = bytemuck::pod_collect_to_vec(tensor.bytes());
+            Tensor::from_array((shape, values)).map(SessionInputValue::from)
+        }
+    }, bool => {
+        let values: Vec<bool> = tensor.bytes().iter().map(|&byte| byte != 0).collect();
+        Tensor::from_array((shape, values)).map(SessionInputValue::from)
+    });
+    value.map_err(|error| refused("make a tensor", &error))
+}
+
+/// A value in host memory as a host tensor; the value stays alive behind the tensor's bytes, nothing is copied.
+///
+/// # Errors
+/// [`RuntimeError::ElementType`] for anything but a tensor of numbers or booleans.
+pub(super) fn into_host(name: &str, value: DynValue) -> Result<HostTensor> {
+    let foreign =
+        |value: &DynValue| RuntimeError::ElementType { name: name.to_owned(), found: value.dtype().to_string() };
+    let ValueType::Tensor { ty, shape, .. } = value.dtype() else { return Err(foreign(&value).into()) };
+    let Some(dtype) = dtype_of(*ty) else { return Err(foreign(&value).into()) };
+    let shape: Vec<usize> = shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+    let bytes = Bytes::from_owner(Elements { value, dtype });
+    let found = bytes.len();
+    HostTensor::new(dtype, shape.clone(), bytes).ok_or_else(|| {
+        let reason = format!("output `{name}` of shape {shape:?} has {found} bytes in host memory");
+        RuntimeError::Call { action: "hand over an output", reason }.into()
+    })
+}
+
+/// Keeps a value alive behind shared bytes.
+struct Elements {
+    value: DynValue,
+    dtype: DType,
+}
+
+impl AsRef<[u8]> for Elements {
+    fn as_ref(&self) -> &[u8] {
+        fn cast<E: bytemuck::NoUninit, S, X>(extracted: Result<(S, &[E]), X>) -> &[u8] {
+            extracted.map_or(&[], |(_, values)| bytemuck::cast_slice(values))
+        }
+        by_dtype!(self.dtype, E => cast(self.value.try_extract_tensor::<E>()),
+            bool => cast(self.value.try_extract_tensor::<bool>()))
+    }
+}
+
+/// An error of ONNX Runtime with what was tried.
+pub(super) fn refused<R>(action: &'static str, error: &ort::Error<R>) -> crate::error::Error {
+    RuntimeError::Call { action, reason: reason(error) }.into()
+}
+
+/// What ONNX Runtime said.
+pub(super) fn reason<R>(error: &ort::Error<R>) -> String {
+    error.message().trim().to_owned()
+}

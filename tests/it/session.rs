@@ -1,0 +1,123 @@
+//! Sessions: a model of a few bytes is opened and run; mistakes are told before ONNX Runtime sees them.
+
+use defrost::error::{Error, Kind, RuntimeError};
+use defrost::runtime::{Device, ModelSource, Optimization, Runtime, Session, SessionOptions, WorkingMemory};
+use defrost::tensor::{DType, HostTensor};
+
+/// `y = x w + b` with `x: [batch, 3]`, and `positive = y > 0`; metadata `labels`.
+const AFFINE: &[u8] = include_bytes!("../fixtures/runtime/affine.onnx");
+
+fn runtime() -> Runtime {
+    Runtime::load(None).unwrap()
+}
+
+fn open(options: &SessionOptions) -> Session {
+    Session::open(&runtime(), ModelSource::Bytes(AFFINE), options).unwrap()
+}
+
+fn x() -> HostTensor {
+    HostTensor::from_vec(vec![2, 3], vec![1f32, 0., 0., -100., 1., 1.]).unwrap()
+}
+
+#[test]
+fn inputs_outputs_and_metadata_are_those_of_the_file() {
+    let session = open(&SessionOptions { device: Device::Cpu, ..SessionOptions::default() });
+    let [x] = session.inputs() else { unreachable!() };
+    assert_eq!((x.name.as_str(), x.dtype, x.shape.as_slice()), ("x", Some(DType::F32), &[None, Some(3)][..]));
+    assert_eq!(x.shape_text(), "[batch, 3]");
+    let names: Vec<&str> = session.outputs().iter().map(|output| output.name.as_str()).collect();
+    assert_eq!(names, ["y", "positive"]);
+    assert_eq!(session.outputs()[1].dtype, Some(DType::Bool));
+    assert_eq!(session.metadata().unwrap().into_iter().collect::<Vec<_>>(), [("labels".into(), "cat,dog".into())]);
+    assert_eq!(session.device(), Device::Cpu);
+}
+
+#[test]
+fn a_model_runs_the_same_under_every_option() {
+    for memory in [WorkingMemory::Keep, WorkingMemory::Shrink, WorkingMemory::Release] {
+        for optimization in [Optimization::Off, Optimization::Full] {
+            for threads in [0, 1, 2] {
+                let options = SessionOptions { memory, optimization, threads, ..SessionOptions::default() };
+                let outputs = open(&options).run(&[("x", &x())], &[]).unwrap();
+                assert_eq!(outputs[0].shape(), [2, 2]);
+                assert_eq!(outputs[0].values::<f32>().unwrap().as_ref(), [11., 22., -82., -170.]);
+                assert_eq!(outputs[1].bytes().as_ref(), [1, 1, 0, 0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn outputs_come_in_the_order_asked_for_and_outlive_the_session() {
+    let mut session = open(&SessionOptions::default());
+    let outputs = session.run(&[("x", &x())], &["positive", "y", "positive"]).unwrap();
+    session.run(&[("x", &HostTensor::from_vec(vec![2, 3], vec![0f32; 6]).unwrap())], &["y"]).unwrap();
+    drop(session);
+    assert_eq!(outputs[0].bytes().as_ref(), [1, 1, 0, 0]);
+    assert_eq!(outputs[1].values::<f32>().unwrap().as_ref(), [11., 22., -82., -170.]);
+    assert_eq!(outputs[2], outputs[0]);
+}
+
+#[test]
+fn bytes_that_are_not_aligned_give_the_same() {
+    let shifted = [&[0u8][..], x().bytes()].concat();
+    let shifted = HostTensor::new(DType::F32, vec![2, 3], bytes::Bytes::from(shifted).slice(1..)).unwrap();
+    let mut session = open(&SessionOptions::default());
+    assert_eq!(session.run(&[("x", &shifted)], &["y"]).unwrap(), session.run(&[("x", &x())], &["y"]).unwrap());
+}
+
+#[test]
+fn a_batch_of_nothing_gives_nothing() {
+    let nothing = HostTensor::from_vec(vec![0, 3], Vec::<f32>::new()).unwrap();
+    let outputs = open(&SessionOptions::default()).run(&[("x", &nothing)], &["y"]).unwrap();
+    assert_eq!(outputs[0].shape(), [0, 2]);
+}
+
+#[test]
+fn mistakes_are_told_in_terms_of_the_model() {
+    let mut session = open(&SessionOptions::default());
+    let mut failure = |inputs: &[(&str, &HostTensor)], outputs: &[&str]| -> Error {
+        let error = session.run(inputs, outputs).unwrap_err();
+        assert_eq!(error.kind(), Kind::Input);
+        error
+    };
+    let doubles = HostTensor::from_vec(vec![2, 3], vec![0f64; 6]).unwrap();
+    let flat = HostTensor::from_vec(vec![6], vec![0f32; 6]).unwrap();
+    let wide = HostTensor::from_vec(vec![1, 4], vec![0f32; 4]).unwrap();
+    let x = x();
+    assert_eq!(failure(&[("xx", &x)], &[]).to_string(), "the model has no input `xx`; did you mean `x`?");
+    assert_eq!(failure(&[], &[]).to_string(), "input `x` was given no tensor");
+    assert_eq!(failure(&[("x", &x), ("x", &x)], &[]).to_string(), "input `x` was given twice");
+    assert_eq!(failure(&[("x", &doubles)], &[]).to_string(), "input `x` needs elements of type f32, found f64");
+    assert_eq!(failure(&[("x", &flat)], &[]).to_string(), "input `x` needs shape [batch, 3], found [6]");
+    assert_eq!(failure(&[("x", &wide)], &[]).to_string(), "input `x` needs shape [batch, 3], found [1, 4]");
+    assert_eq!(
+        failure(&[("x", &x)], &["logits"]).to_string(),
+        "the model has no output `logits`; it has `y`, `positive`"
+    );
+}
+
+#[test]
+fn what_is_no_model_is_refused_with_its_name() {
+    let error = Session::open(&runtime(), ModelSource::Bytes(b"not a model"), &SessionOptions::default()).unwrap_err();
+    assert!(error.to_string().starts_with("ONNX Runtime cannot open the model in memory (11 bytes): "), "{error}");
+    assert_eq!(error.kind(), Kind::Input);
+    let path = std::path::Path::new("missing.onnx");
+    let error = Session::open(&runtime(), ModelSource::File(path), &SessionOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("`missing.onnx`"), "{error}");
+}
+
+#[test]
+fn cuda_is_never_replaced_silently() {
+    let runtime = runtime();
+    if runtime.providers().iter().any(|name| name == "CUDAExecutionProvider") {
+        return;
+    }
+    let options = SessionOptions { device: Device::Cuda(0), ..SessionOptions::default() };
+    let error = Session::open(&runtime, ModelSource::Bytes(AFFINE), &options).unwrap_err();
+    assert!(matches!(&error, Error::Runtime(RuntimeError::Device { device, .. }) if device == "cuda:0"), "{error}");
+    assert_eq!(error.kind(), Kind::Environment);
+    let session = open(&SessionOptions::default());
+    assert_eq!(session.device(), Device::Cpu);
+    assert!(session.device_reason().starts_with("CUDA is not available: "), "{}", session.device_reason());
+}
