@@ -6,6 +6,7 @@
 mod data;
 mod files;
 mod graph;
+mod metric;
 mod model;
 mod pixels;
 mod probe;
@@ -14,6 +15,7 @@ mod runtime;
 pub use data::DataError;
 pub use files::FileError;
 pub use graph::GraphError;
+pub use metric::MetricError;
 pub use model::ModelError;
 pub use pixels::PixelError;
 pub use probe::ProbeError;
@@ -66,6 +68,9 @@ pub enum Error {
     /// A dataset, table, split or cache is not as needed.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Predictions cannot be evaluated.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
     /// A probe cannot be fitted or evaluated.
     #[error(transparent)]
     Probe(#[from] ProbeError),
@@ -81,6 +86,7 @@ impl Error {
             Error::Pixels(e) => e.kind(),
             Error::Model(e) => e.kind(),
             Error::Data(e) => e.kind(),
+            Error::Metric(e) => e.kind(),
             Error::Probe(e) => e.kind(),
         }
     }
@@ -94,6 +100,7 @@ impl Error {
             Error::Pixels(e) => e.hint(),
             Error::Model(e) => e.hint(),
             Error::Data(e) => e.hint(),
+            Error::Metric(e) => e.hint(),
             Error::Probe(e) => e.hint(),
         }
     }

@@ -1,1 +1,32 @@
-//! Evaluation metrics with confidence intervals: pure numbers in f64.
+//! How good predictions are, in f64: metrics with bootstrap intervals, paired differences, similarity of representations.
+//!
+//! In: probabilities `[N, C]` with the truth ([`Predictions`]); out: each [`Metric`] as an [`Estimate`] ([`evaluate`]).
+//! A metric that the samples do not define (a class that is absent cannot be ranked) has no value but a reason; nothing is filled
+//! in. Knows nothing of images, datasets or probes.
+//!
+//! ```
+//! use defrost::metrics::{Bootstrap, Metric, Predictions, evaluate};
+//! let probabilities = ndarray::arr2(&[[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8]]);
+//! let predictions = Predictions::of_classes(vec![0, 1, 1, 1], probabilities)?;
+//! let evaluation = evaluate(&predictions, &Bootstrap::default());
+//! assert_eq!(evaluation.metrics[&Metric::Accuracy].value, Some(0.75));
+//! # Ok::<(), defrost::Error>(())
+//! ```
+
+mod bootstrap;
+mod calibration;
+mod confusion;
+mod estimate;
+mod evaluation;
+mod metric;
+mod multiclass;
+mod multilabel;
+mod predictions;
+mod ranking;
+
+pub use bootstrap::Bootstrap;
+pub use calibration::{CALIBRATION_BINS, ReliabilityBin};
+pub use estimate::Estimate;
+pub use evaluation::{ClassScores, Evaluation, evaluate};
+pub use metric::Metric;
+pub use predictions::{Predictions, predicted_classes};

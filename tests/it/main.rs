@@ -5,4 +5,5 @@
 mod data;
 mod house;
 mod layering;
+mod metrics;
 mod session;

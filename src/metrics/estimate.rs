@@ -1,0 +1,55 @@
+//! A figure with its uncertainty, or the reason why there is none.
+
+use serde::{Deserialize, Serialize};
+
+/// A metric on N samples with its bootstrap interval.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The metric on all samples; `None` where it is undefined.
+    pub value: Option<f64>,
+    /// Lower end of the interval; `None` where the metric is undefined, for fewer than two samples or groups, and where fewer
+    /// than half of the resamples define the metric.
+    pub low: Option<f64>,
+    /// Upper end of the interval.
+    pub high: Option<f64>,
+    /// Number of samples.
+    pub n: usize,
+    /// Why the metric is undefined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undefined: Option<String>,
+    /// Resamples in which the metric is undefined; the interval rests on the others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub undefined_resamples: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// Why a metric has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undefined {
+    NoSamples,
+    Absent(usize),
+    OnlyPositive(usize),
+    NoLabelPresent,
+    OneClass,
+    ChanceAgreement,
+}
+
+impl Undefined {
+    /// The reason in words, with the names of the classes.
+    pub(super) fn describe(self, names: &[String]) -> String {
+        match self {
+            Undefined::NoSamples => "there is no labelled sample".into(),
+            Undefined::Absent(class) => format!("no sample has `{}`", names[class]),
+            Undefined::OnlyPositive(class) => format!("every sample has `{}`", names[class]),
+            Undefined::NoLabelPresent => "no class has both positive and negative samples".into(),
+            Undefined::OneClass => "all samples are of one class".into(),
+            Undefined::ChanceAgreement => "truth and predictions are one and the same class".into(),
+        }
+    }
+}
+
+/// A metric's value on weighted samples.
+pub(super) type Score = Result<f64, Undefined>;
