@@ -4,6 +4,7 @@
 //! leaves out or had to interpret is listed in [`Dataset::skipped`] and [`Dataset::notes`], so that a caller can tell.
 
 mod classes;
+mod decode;
 mod folder;
 mod options;
 mod sample;
@@ -14,6 +15,7 @@ use crate::error::DataError;
 use crate::error::Result;
 use crate::support::fs;
 
+pub use decode::{DecodeLimits, decode, decode_file};
 pub use folder::IMAGE_EXTENSIONS;
 pub use options::{Columns, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};

@@ -1,7 +1,23 @@
-//! From decoded pixels to a network's input: one specification, [`Preprocess`].
+//! From decoded pixels to a network's input: one specification, [`Preprocess`], and its interpreter for the CPU,
+//! [`ValidPreprocess`].
+//!
+//! ```
+//! use defrost::preprocess::{Image, Preprocess, Samples};
+//!
+//! let preprocess = Preprocess::imagenet(256, 224).check()?;
+//! let image = Image::new(640, 480, 3, Samples::U8(vec![0; 640 * 480 * 3]))?;
+//! assert_eq!(preprocess.apply(&image)?.shape(), [3, 224, 224]);
+//! # Ok::<(), defrost::Error>(())
+//! ```
 
+mod cpu;
+mod geometry;
 mod image;
+mod kernels;
+mod passes;
+mod resample;
 mod spec;
 
+pub use cpu::{Scratch, ValidPreprocess};
 pub use image::{Image, Samples};
 pub use spec::{Channels, Crop, Filter, Preprocess, Resize};

@@ -1,6 +1,28 @@
 //! The preprocess specification: plain data that says what happens between decoded pixels and the network's input.
+//!
+//! In TOML:
+//!
+//! ```toml
+//! channels = "rgb"                   # or "grey"; "rgb" if left out
+//! resize = { shorter_side = 256 }    # or { exact = { height = 224, width = 224 } }; none if left out
+//! filter = "bicubic"                 # or "bilinear", "lanczos"
+//! crop = { height = 224, width = 224 } # none if left out
+//! mean = [0.485, 0.456, 0.406]
+//! std = [0.229, 0.224, 0.225]
+//! ```
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use super::cpu::ValidPreprocess;
+use crate::error::{PixelError, Result};
+use crate::support::fs;
+
+/// The largest length, in pixels, that a resize or crop may ask for.
+const LONGEST_SIDE: u32 = 16_384;
+/// Version of the arithmetic behind a specification: part of the digest, raised when the same specification gives other numbers.
+const ARITHMETIC: u32 = 1;
 
 /// Resampling filter, with PIL's names and definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +38,7 @@ pub enum Filter {
 
 /// Target of the resize, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Resize {
     /// The shorter side gets this length, the other one keeps the aspect ratio (rounded down, as torchvision does).
     ShorterSide(u32),
@@ -31,6 +53,7 @@ pub enum Resize {
 
 /// Center crop, in pixels; an image smaller than the crop is padded with zeros, as torchvision does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Crop {
     /// Rows.
     pub height: u32,
@@ -49,6 +72,16 @@ pub enum Channels {
     Grey,
 }
 
+impl Channels {
+    /// 3 or 1.
+    pub const fn count(self) -> usize {
+        match self {
+            Channels::Rgb => 3,
+            Channels::Grey => 1,
+        }
+    }
+}
+
 /// What happens between decoded pixels and the network's input, in this order: channels, resize (antialiased as PIL
 /// does), center crop, division by the largest sample value (255 or 65,535), then `(x - mean) / std` per channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,13 +91,186 @@ pub struct Preprocess {
     #[serde(default)]
     pub channels: Channels,
     /// Resize, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<Resize>,
     /// Resampling filter of the resize.
     pub filter: Filter,
     /// Center crop, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
     /// Mean per channel of samples in 0..=1.
     pub mean: Vec<f32>,
     /// Standard deviation per channel of samples in 0..=1, each > 0.
     pub std: Vec<f32>,
+}
+
+impl Preprocess {
+    /// Mean per channel of ImageNet, as torchvision and timm write it.
+    pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+    /// Standard deviation per channel of ImageNet, as torchvision and timm write it.
+    pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+    /// Mean per channel of OpenAI's CLIP.
+    pub const CLIP_MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
+    /// Standard deviation per channel of OpenAI's CLIP.
+    #[expect(clippy::excessive_precision, reason = "the digits as published")]
+    pub const CLIP_STD: [f32; 3] = [0.26862954, 0.26130258, 0.27577711];
+
+    /// The usual evaluation transform: shorter side to `resize` by bicubic, square center crop of `crop`, ImageNet's mean
+    /// and standard deviation.
+    pub fn imagenet(resize: u32, crop: u32) -> Self {
+        Preprocess {
+            channels: Channels::Rgb,
+            resize: Some(Resize::ShorterSide(resize)),
+            filter: Filter::Bicubic,
+            crop: Some(Crop { height: crop, width: crop }),
+            mean: Self::IMAGENET_MEAN.to_vec(),
+            std: Self::IMAGENET_STD.to_vec(),
+        }
+    }
+
+    /// CLIP's transform: shorter side to `size` by bicubic, square center crop of `size`, CLIP's mean and standard deviation.
+    pub fn clip(size: u32) -> Self {
+        Preprocess { mean: Self::CLIP_MEAN.to_vec(), std: Self::CLIP_STD.to_vec(), ..Self::imagenet(size, size) }
+    }
+
+    /// Checks the values and prepares the tables that applying needs.
+    ///
+    /// # Errors
+    /// [`PixelError::Specification`] for lengths of 0 or above 16,384, for a mean or standard deviation that has not one
+    /// finite value per channel, and for a standard deviation that is not positive.
+    pub fn check(self) -> Result<ValidPreprocess> {
+        let channels = self.channels.count();
+        if let Some(resize) = self.resize {
+            let lengths = match resize {
+                Resize::ShorterSide(length) => vec![length],
+                Resize::Exact { height, width } => vec![height, width],
+            };
+            check_lengths("resize", &lengths)?;
+        }
+        if let Some(crop) = self.crop {
+            check_lengths("crop", &[crop.height, crop.width])?;
+        }
+        let refuse = |field, values: &[f32], expected| PixelError::Specification {
+            field,
+            found: format!("{values:?}"),
+            expected,
+        };
+        for (field, values) in [("mean", &self.mean), ("std", &self.std)] {
+            if values.len() != channels {
+                let expected = if channels == 1 { "one value" } else { "three values" };
+                return Err(refuse(field, values, expected).into());
+            }
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(refuse(field, values, "finite values").into());
+            }
+        }
+        if self.std.iter().any(|&std| std < f32::MIN_POSITIVE) {
+            return Err(refuse("std", &self.std, "values above 0").into());
+        }
+        Ok(ValidPreprocess::new(self))
+    }
+
+    /// A sha256 that is equal for equal specifications and differs otherwise: the key under which results are cached.
+    ///
+    /// It is taken over a text of stable form, so that it does not depend on the order or spelling of a TOML file.
+    pub fn digest(&self) -> String {
+        fs::sha256(format!("defrost preprocess, arithmetic {ARITHMETIC}: {self}").as_bytes())
+    }
+}
+
+fn check_lengths(field: &'static str, lengths: &[u32]) -> Result<()> {
+    if lengths.iter().all(|length| (1..=LONGEST_SIDE).contains(length)) {
+        return Ok(());
+    }
+    let found = lengths.iter().map(u32::to_string).collect::<Vec<_>>().join(" x ");
+    Err(PixelError::Specification { field, found, expected: "1 to 16384 pixels" }.into())
+}
+
+/// One line for reports: `rgb, resize shorter side to 256 bicubic, crop 224x224, mean 0.485 0.456 0.406, std ...`.
+///
+/// Lengths are height x width. Every field is printed in full: two specifications that print alike are equal.
+impl fmt::Display for Preprocess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.channels {
+            Channels::Rgb => "rgb",
+            Channels::Grey => "grey",
+        })?;
+        match self.resize {
+            Some(Resize::ShorterSide(length)) => write!(f, ", resize shorter side to {length}")?,
+            Some(Resize::Exact { height, width }) => write!(f, ", resize to {height}x{width}")?,
+            None => {}
+        }
+        if self.resize.is_some() {
+            f.write_str(match self.filter {
+                Filter::Bilinear => " bilinear",
+                Filter::Bicubic => " bicubic",
+                Filter::Lanczos => " lanczos",
+            })?;
+        }
+        if let Some(Crop { height, width }) = self.crop {
+            write!(f, ", crop {height}x{width}")?;
+        }
+        for (name, values) in [("mean", &self.mean), ("std", &self.std)] {
+            write!(f, ", {name}")?;
+            values.iter().try_for_each(|value| write!(f, " {value}"))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOML: &str = r#"
+        filter = "bicubic"
+        std = [0.229, 0.224, 0.225]
+        crop = { width = 224, height = 224 }
+        mean = [0.485, 0.456, 0.406]
+        resize = { shorter_side = 256 }
+    "#;
+
+    #[test]
+    fn toml_gives_the_specification_its_line_and_its_digest() {
+        let read: Preprocess = toml::from_str(TOML).unwrap();
+        assert_eq!(read, Preprocess::imagenet(256, 224));
+        assert_eq!(
+            read.to_string(),
+            "rgb, resize shorter side to 256 bicubic, crop 224x224, mean 0.485 0.456 0.406, std 0.229 0.224 0.225"
+        );
+        assert_eq!(read.digest(), Preprocess::imagenet(256, 224).digest());
+        assert_eq!(toml::from_str::<Preprocess>(&toml::to_string(&read).unwrap()).unwrap(), read);
+        let exact = TOML.replace("{ shorter_side = 256 }", "{ exact = { height = 224, width = 200 } }");
+        let exact: Preprocess = toml::from_str(&exact).unwrap();
+        assert_eq!(exact.resize, Some(Resize::Exact { height: 224, width: 200 }));
+        assert_ne!(exact.digest(), read.digest());
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        for wrong in [TOML.replace("filter", "interpolation"), TOML.replace("width", "breadth")] {
+            assert!(toml::from_str::<Preprocess>(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn impossible_values_are_refused_by_field() {
+        let good = Preprocess::imagenet(256, 224);
+        let cases = [
+            (Preprocess { resize: Some(Resize::ShorterSide(0)), ..good.clone() }, "`resize` is 0, expected 1 to"),
+            (Preprocess { crop: Some(Crop { height: 2, width: 20_000 }), ..good.clone() }, "`crop` is 2 x 20000"),
+            (Preprocess { mean: vec![0.5], ..good.clone() }, "`mean` is [0.5], expected three values"),
+            (Preprocess { channels: Channels::Grey, ..good.clone() }, "expected one value"),
+            (
+                Preprocess { std: vec![0.2, 0.0, 0.2], ..good.clone() },
+                "`std` is [0.2, 0.0, 0.2], expected values above 0",
+            ),
+            (Preprocess { mean: vec![0.5, f32::NAN, 0.5], ..good.clone() }, "expected finite values"),
+        ];
+        for (specification, message) in cases {
+            let error = specification.check().unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+        assert!(good.check().is_ok());
+    }
 }

@@ -6,4 +6,5 @@ mod data;
 mod house;
 mod layering;
 mod metrics;
+mod preprocess;
 mod session;

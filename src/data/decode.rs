@@ -1,0 +1,153 @@
+//! An image file's bytes to pixels: JPEG, PNG, TIFF, BMP and WebP, recognised by content, turned upright by EXIF.
+//!
+//! What comes out is what PIL's `convert("RGB")` gives, except that grey stays one channel, 16-bit samples keep their depth
+//! and the EXIF orientation is applied: palettes are looked up, alpha is dropped, CMYK becomes RGB. Truncated files are
+//! errors, and a file whose header announces too many pixels is refused before anything is allocated.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+use crate::error::{Error, PixelError, Result};
+use crate::preprocess::{Image, Samples};
+use crate::support::fs;
+
+/// What a decoder may spend on one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Most pixels (width times height) that a header may announce.
+    pub most_pixels: u64,
+    /// Most bytes of a file.
+    pub most_bytes: u64,
+}
+
+/// 178,956,970 pixels, where PIL raises its `DecompressionBombError`, and 1 GiB.
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        DecodeLimits { most_pixels: 178_956_970, most_bytes: 1 << 30 }
+    }
+}
+
+/// Decodes an image file, see [`decode`].
+///
+/// # Errors
+/// [`FileError::Io`](crate::error::FileError::Io) when the file cannot be read, [`PixelError::File`] with the path and the
+/// reason when its content cannot be decoded.
+pub fn decode_file(path: &Path, limits: &DecodeLimits) -> Result<Image> {
+    let in_file = |error| match error {
+        Error::Pixels(source) => PixelError::File { path: path.to_path_buf(), source: Box::new(source) }.into(),
+        other => other,
+    };
+    let found = std::fs::metadata(path).map_err(fs::io_error("read", path))?.len();
+    check_size(found, limits).map_err(in_file)?;
+    decode(&fs::read(path)?, limits).map_err(in_file)
+}
+
+/// Decodes an image from the content of its file.
+///
+/// # Errors
+/// [`PixelError`] with the reason: empty, not an image, a format or variant that is not read, truncated, damaged, too large.
+pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image> {
+    check_size(bytes.len() as u64, limits)?;
+    let (format, name) = recognise(bytes)?;
+    let failed = |error| failure(error, name);
+    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    check_pixels(width, height, limits)?;
+    let mut memory = Limits::no_limits();
+    memory.max_alloc = Some(limits.most_pixels.saturating_mul(8).saturating_add(1 << 26));
+    decoder.set_limits(memory).map_err(failed)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    decoded.apply_orientation(orientation);
+    let (width, height) = (decoded.width(), decoded.height());
+    let (channels, samples) = match decoded {
+        DynamicImage::ImageLuma8(pixels) => (1, Samples::U8(pixels.into_raw())),
+        DynamicImage::ImageLumaA8(pixels) => (1, Samples::U8(without_alpha::<2, 1, _>(pixels.as_raw()))),
+        DynamicImage::ImageRgb8(pixels) => (3, Samples::U8(pixels.into_raw())),
+        DynamicImage::ImageRgba8(pixels) => (3, Samples::U8(without_alpha::<4, 3, _>(pixels.as_raw()))),
+        DynamicImage::ImageLuma16(pixels) => (1, Samples::U16(pixels.into_raw())),
+        DynamicImage::ImageLumaA16(pixels) => (1, Samples::U16(without_alpha::<2, 1, _>(pixels.as_raw()))),
+        DynamicImage::ImageRgb16(pixels) => (3, Samples::U16(pixels.into_raw())),
+        DynamicImage::ImageRgba16(pixels) => (3, Samples::U16(without_alpha::<4, 3, _>(pixels.as_raw()))),
+        other => {
+            let feature = format!("samples of type {:?}", other.color());
+            return Err(PixelError::Variant { format: name, feature }.into());
+        }
+    };
+    Image::new(width, height, channels, samples)
+}
+
+fn check_size(found: u64, limits: &DecodeLimits) -> Result<()> {
+    if found > limits.most_bytes {
+        return Err(PixelError::TooManyBytes { found, most: limits.most_bytes }.into());
+    }
+    Ok(())
+}
+
+fn check_pixels(width: u32, height: u32, limits: &DecodeLimits) -> Result<()> {
+    if u64::from(width) * u64::from(height) > limits.most_pixels {
+        return Err(PixelError::TooManyPixels { width, height, most: limits.most_pixels }.into());
+    }
+    Ok(())
+}
+
+/// The first `KEPT` of every `ALL` samples.
+fn without_alpha<const ALL: usize, const KEPT: usize, T: Copy>(samples: &[T]) -> Vec<T> {
+    samples.chunks_exact(ALL).flat_map(|pixel| &pixel[..KEPT]).copied().collect()
+}
+
+/// The format that the first bytes tell, and its name.
+fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str)> {
+    const READ: [(&[u8], ImageFormat, &str); 8] = [
+        (b"\xff\xd8\xff", ImageFormat::Jpeg, "JPEG"),
+        (b"\x89PNG\r\n\x1a\n", ImageFormat::Png, "PNG"),
+        (b"II*\0", ImageFormat::Tiff, "TIFF"),
+        (b"MM\0*", ImageFormat::Tiff, "TIFF"),
+        (b"II+\0", ImageFormat::Tiff, "BigTIFF"),
+        (b"MM\0+", ImageFormat::Tiff, "BigTIFF"),
+        (b"RIFF", ImageFormat::WebP, "WebP"),
+        (b"BM", ImageFormat::Bmp, "BMP"),
+    ];
+    const KNOWN: [(usize, &[u8], &str); 13] = [
+        (0, b"GIF8", "GIF"),
+        (128, b"DICM", "DICOM"),
+        (4, b"ftypavif", "AVIF"),
+        (4, b"ftypheic", "HEIC"),
+        (4, b"ftypmif1", "HEIF"),
+        (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
+        (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+        (0, b"\xff\x0a", "JPEG XL"),
+        (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
+        (0, b"8BPS", "Photoshop"),
+        (0, b"\x76\x2f\x31\x01", "OpenEXR"),
+        (0, b"%PDF", "PDF"),
+        (0, b"\x5c\x01\x00\x00", "NIfTI"),
+    ];
+    if bytes.is_empty() {
+        return Err(PixelError::Empty.into());
+    }
+    let is_webp = |name| name != "WebP" || bytes.get(8..12) == Some(b"WEBP");
+    if let Some(&(_, format, name)) = READ.iter().find(|(start, _, name)| bytes.starts_with(start) && is_webp(*name)) {
+        return Ok((format, name));
+    }
+    for (offset, magic, format) in KNOWN {
+        if bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic)) {
+            return Err(PixelError::Format { format }.into());
+        }
+    }
+    Err(PixelError::NotAnImage { start: bytes[..bytes.len().min(16)].escape_ascii().to_string() }.into())
+}
+
+/// What a decoder's error means for the file.
+fn failure(error: ImageError, format: &'static str) -> PixelError {
+    match error {
+        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            PixelError::Truncated { format }
+        }
+        ImageError::Unsupported(error) => PixelError::Variant { format, feature: error.to_string() },
+        error => PixelError::Damaged { format, reason: error.to_string() },
+    }
+}

@@ -1,0 +1,116 @@
+//! Preprocessing against stored results of Pillow 13 and torchvision: `tests/fixtures/preprocess/cases.json` says what each is.
+
+use std::path::PathBuf;
+
+use defrost::data::{DecodeLimits, decode_file};
+use defrost::preprocess::{Channels, Crop, Filter, Image, Preprocess, Resize, Samples};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/preprocess")
+}
+
+/// The reference: `cases.json` and the bytes of `expected.safetensors`.
+struct Reference {
+    cases: Value,
+    tensors: Vec<u8>,
+}
+
+impl Reference {
+    fn read() -> Self {
+        let cases = std::fs::read_to_string(folder().join("cases.json")).unwrap();
+        let tensors = std::fs::read(folder().join("expected.safetensors")).unwrap();
+        Reference { cases: serde_json::from_str(&cases).unwrap(), tensors }
+    }
+
+    fn bytes(&self, name: &str) -> (Vec<usize>, Vec<u8>) {
+        let tensors = SafeTensors::deserialize(&self.tensors).unwrap();
+        let tensor = tensors.tensor(name).unwrap();
+        (tensor.shape().to_vec(), tensor.data().to_vec())
+    }
+
+    fn floats(&self, name: &str) -> Vec<f32> {
+        self.bytes(name).1.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+    }
+
+    /// A source's pixels as PIL decodes them, so that resampling is compared apart from decoding.
+    fn source(&self, name: &str) -> Image {
+        let source = &self.cases["sources"][name];
+        let stored = source["cases_use"].as_str().unwrap_or("decoded");
+        let Some(decoded) = source["decoded"].as_str() else {
+            return decode_file(&folder().join(source["file"].as_str().unwrap()), &DecodeLimits::default()).unwrap();
+        };
+        let (shape, samples) = self.bytes(&decoded.replace("/decoded", &format!("/{stored}")));
+        Image::new(shape[1] as u32, shape[0] as u32, 3, Samples::U8(samples)).unwrap()
+    }
+}
+
+fn length(value: &Value) -> u32 {
+    value.as_u64().unwrap() as u32
+}
+
+/// The resize and crop of a case, without normalisation.
+fn specification(case: &Value) -> Preprocess {
+    let mut preprocess = Preprocess {
+        channels: Channels::Rgb,
+        resize: None,
+        filter: Filter::Bilinear,
+        crop: None,
+        mean: vec![0.0; 3],
+        std: vec![1.0; 3],
+    };
+    for step in case["steps"].as_array().unwrap() {
+        let size = &step["size"];
+        if let Some(filter) = step.get("filter") {
+            preprocess.filter = serde_json::from_value(filter.clone()).unwrap();
+        }
+        match step["op"].as_str().unwrap() {
+            "resize_shorter" => preprocess.resize = Some(Resize::ShorterSide(length(size))),
+            "resize" | "tensor_resize" => {
+                preprocess.resize = Some(Resize::Exact { height: length(&size[0]), width: length(&size[1]) });
+            }
+            "center_crop" => preprocess.crop = Some(Crop { height: length(size), width: length(size) }),
+            other => unreachable!("unknown step `{other}`"),
+        }
+    }
+    preprocess
+}
+
+fn apply(preprocess: Preprocess, image: &Image) -> Vec<f32> {
+    let tensor = preprocess.check().unwrap().apply(image).unwrap();
+    tensor.values::<f32>().unwrap().into_owned()
+}
+
+/// `[3, H, W]` values in 0..=1 back to `[H, W, 3]` 8-bit samples.
+fn to_bytes(values: &[f32]) -> Vec<u8> {
+    let plane = values.len() / 3;
+    (0..plane).flat_map(|at| [0, 1, 2].map(|channel| (values[channel * plane + at] * 255.0).round() as u8)).collect()
+}
+
+#[test]
+fn every_case_equals_pillow_and_torchvision_to_the_bit() {
+    let reference = Reference::read();
+    let (mut samples, mut floats) = (0, 0);
+    for case in reference.cases["cases"].as_array().unwrap().iter().filter(|case| case.get("u8").is_some()) {
+        let id = case["id"].as_str().unwrap();
+        let image = reference.source(case["source"].as_str().unwrap());
+        let (_, expected) = reference.bytes(case["u8"].as_str().unwrap());
+        assert!(to_bytes(&apply(specification(case), &image)) == expected, "`{id}` differs");
+        samples += 1;
+        for (statistics, name) in case["float"].as_object().into_iter().flatten() {
+            let values = &reference.cases["mean_std"][statistics];
+            let preprocess = Preprocess {
+                mean: serde_json::from_value(values["mean"].clone()).unwrap(),
+                std: serde_json::from_value(values["std"].clone()).unwrap(),
+                ..specification(case)
+            };
+            assert!(
+                apply(preprocess, &image) == reference.floats(name.as_str().unwrap()),
+                "`{id}` {statistics} differs"
+            );
+            floats += 1;
+        }
+    }
+    assert_eq!((samples, floats), (43, 6));
+}
