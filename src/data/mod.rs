@@ -8,6 +8,7 @@ mod decode;
 mod folder;
 mod options;
 mod sample;
+pub mod split;
 
 use std::path::Path;
 

@@ -126,6 +126,53 @@ pub enum DataError {
         /// How many there are.
         total: usize,
     },
+    /// Fractions of splits that cannot be met.
+    #[error("fractions {train}, {validation}, {test} of training, validation and test data: {problem}")]
+    Fractions {
+        /// Share of training data.
+        train: f64,
+        /// Share of validation data.
+        validation: f64,
+        /// Share of test data.
+        test: f64,
+        /// What is wrong with them.
+        problem: &'static str,
+    },
+    /// Fractions of splits that are not three numbers.
+    #[error("`{found}` is not three fractions `train,validation,test`")]
+    FractionsText {
+        /// The text.
+        found: String,
+    },
+    /// Samples without a split, where the stated splits are to be used.
+    #[error("{without} of {total} samples state no split, the first of them `{id}`")]
+    SplitsNotGiven {
+        /// The first of them.
+        id: String,
+        /// How many state none.
+        without: usize,
+        /// How many samples there are.
+        total: usize,
+    },
+    /// A division by groups where no sample has one.
+    #[error("no sample has a group, so that groups cannot be kept whole")]
+    NoGroups,
+    /// Fewer units than splits.
+    #[error("{found} {what} cannot be divided into {needed} splits")]
+    TooFew {
+        /// `samples` or `groups`.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// A division that leaves a split empty.
+    #[error("the division leaves the split `{split}` empty")]
+    EmptySplit {
+        /// The split.
+        split: &'static str,
+    },
 }
 
 impl DataError {
@@ -162,6 +209,16 @@ impl DataError {
                 "paths are relative to the table's folder unless `--root` says otherwise; `--keep-missing` goes on without them"
                     .into(),
             ),
+            DataError::Fractions { .. } | DataError::FractionsText { .. } => {
+                Some("for example `0.7,0.1,0.2`, the default".into())
+            }
+            DataError::SplitsNotGiven { without, total, .. } if without < total => {
+                Some("state a split for every sample or for none; a new division ignores the stated ones".into())
+            }
+            DataError::EmptySplit { .. } | DataError::TooFew { .. } => {
+                Some("add samples, or set the fraction of a split to 0".into())
+            }
+            DataError::NoGroups => Some("name the column of patients or other units with `--group-column`".into()),
             _ => None,
         }
     }

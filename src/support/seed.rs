@@ -33,6 +33,12 @@ impl Seed {
         Seed(Sha256::new().chain_update(self.0).chain_update(number.to_le_bytes()).finalize().into())
     }
 
+    /// The first 64 bits, for ordering things at random by their names.
+    pub fn number(self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// A generator that starts at this seed.
     pub fn random(self) -> Random {
         ChaCha8Rng::from_seed(self.0)

@@ -8,3 +8,4 @@ mod layering;
 mod metrics;
 mod preprocess;
 mod session;
+mod splits;
