@@ -15,12 +15,14 @@
 
 mod bootstrap;
 mod calibration;
+pub mod cka;
 mod confusion;
 mod estimate;
 mod evaluation;
 mod metric;
 mod multiclass;
 mod multilabel;
+mod paired;
 mod predictions;
 mod ranking;
 
@@ -29,4 +31,5 @@ pub use calibration::{CALIBRATION_BINS, ReliabilityBin};
 pub use estimate::Estimate;
 pub use evaluation::{ClassScores, Evaluation, evaluate};
 pub use metric::Metric;
+pub use paired::{Difference, difference};
 pub use predictions::{Predictions, predicted_classes};

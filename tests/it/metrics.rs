@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use defrost::metrics::cka::Representation;
 use defrost::metrics::{Bootstrap, Evaluation, Metric, Predictions, evaluate};
 use ndarray::{Array1, Array2, Axis, stack};
 use safetensors::SafeTensors;
@@ -31,6 +32,12 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> Array2<f64> {
 
 fn integers(file: &SafeTensors<'_>, name: &str) -> Vec<usize> {
     tensor(file, name).1.into_iter().map(|word| usize::try_from(i64::from_le_bytes(word)).unwrap()).collect()
+}
+
+fn with_cka<T>(read: impl FnOnce(&SafeTensors<'_>, &Value) -> T) -> T {
+    let bytes = std::fs::read(fixture("cka.safetensors")).unwrap();
+    let record: Value = serde_json::from_str(&std::fs::read_to_string(fixture("cka.json")).unwrap()).unwrap();
+    read(&SafeTensors::deserialize(&bytes).unwrap(), &record["cases"])
 }
 
 fn with_fixture<T>(read: impl FnOnce(&SafeTensors<'_>, &Value) -> T) -> T {
@@ -248,5 +255,27 @@ fn records_keep_every_figure() {
         }
         assert_eq!(names["roc_auc_ovr"]["undefined"], "no sample has `3`");
         assert_eq!(names["roc_auc_ovr"]["value"], Value::Null);
+    });
+}
+
+#[test]
+fn similarities_equal_the_reference() {
+    with_cka(|file, cases| {
+        for (case, values) in cases.as_object().unwrap() {
+            let x = Representation::new(floats(file, &format!("{case}.x")).view());
+            let y = Representation::new(floats(file, &format!("{case}.y")).view());
+            let found = [
+                ("linear_cka", x.linear_cka(&y)),
+                ("unbiased_cka", x.unbiased_cka(&y)),
+                ("hsic1_xy", x.hsic(&y)),
+                ("hsic1_xx", x.hsic(&x)),
+                ("hsic1_yy", y.hsic(&y)),
+            ];
+            for (name, found) in found {
+                let expected = values[name].as_f64().unwrap();
+                let difference = (found.unwrap() - expected).abs() / expected.abs().max(1.0);
+                assert!(difference < ROUNDING, "{case}: {name} is {found:?}, expected {expected}");
+            }
+        }
     });
 }
