@@ -1,1 +1,10 @@
-//! The embedding cache: dataset x backbone to Parquet.
+//! The embedding cache: dataset x backbone to Parquet, and [`Features`], which reads it and feature tables made elsewhere.
+
+mod features;
+mod labels;
+mod manifest;
+pub mod schema;
+mod table;
+
+pub use features::{FeatureColumns, Features};
+pub use manifest::{DatasetRecord, EmbeddingColumn, Manifest, ModelRecord, PartRecord, Precision, Producer};

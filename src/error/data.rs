@@ -1,10 +1,10 @@
-//! Failures of datasets, tables, splits and caches.
+//! Failures of datasets, tables and splits.
 
 use std::path::PathBuf;
 
 use crate::error::Kind;
 
-/// A dataset, table, split or cache is not as needed.
+/// A dataset, table or split is not as needed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {

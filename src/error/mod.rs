@@ -3,6 +3,7 @@
 //! One enum, [`Error`], with one variant per area. Each area keeps its own typed enum in its own file, with the path, row,
 //! operator, node, expected and found values as fields. Messages are lower case without a full stop, literals in backticks.
 
+mod cache;
 mod data;
 mod files;
 mod graph;
@@ -12,6 +13,7 @@ mod pixels;
 mod probe;
 mod runtime;
 
+pub use cache::CacheError;
 pub use data::DataError;
 pub use files::FileError;
 pub use graph::GraphError;
@@ -65,7 +67,10 @@ pub enum Error {
     /// Weights or a model description do not fit.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A dataset, table, split or cache is not as needed.
+    /// An embedding cache or a feature table is not as needed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// A dataset, table or split is not as needed.
     #[error(transparent)]
     Data(#[from] DataError),
     /// Predictions cannot be evaluated.
@@ -85,6 +90,7 @@ impl Error {
             Error::Runtime(e) => e.kind(),
             Error::Pixels(e) => e.kind(),
             Error::Model(e) => e.kind(),
+            Error::Cache(e) => e.kind(),
             Error::Data(e) => e.kind(),
             Error::Metric(e) => e.kind(),
             Error::Probe(e) => e.kind(),
@@ -99,6 +105,7 @@ impl Error {
             Error::Runtime(e) => e.hint(),
             Error::Pixels(e) => e.hint(),
             Error::Model(e) => e.hint(),
+            Error::Cache(e) => e.hint(),
             Error::Data(e) => e.hint(),
             Error::Metric(e) => e.hint(),
             Error::Probe(e) => e.hint(),

@@ -1,0 +1,334 @@
+//! Features in memory: read from a cache directory, a Parquet file, or a directory of Parquet files made elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+
+use crate::data::{Label, Split, Task};
+use crate::embed::labels::{self, RawLabel};
+use crate::embed::table::{self, Rows};
+use crate::embed::{Manifest, schema};
+use crate::error::{CacheError, Result};
+use crate::support::fs;
+
+/// Which columns to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeatureColumns {
+    /// Column of embeddings; `embedding`, or the only column of float lists, unless named.
+    pub features: Option<String>,
+    /// Column of labels; `label` or `labels` where there is one, unless named.
+    pub label: Option<String>,
+}
+
+/// Embeddings of images, a row each, with what is known of each image.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// The cache directory, file or directory they were read from.
+    pub source: PathBuf,
+    /// The column of embeddings that was read.
+    pub column: String,
+    /// What produced the cache; `None` for tables made elsewhere.
+    pub manifest: Option<Manifest>,
+    /// One id per row; the row number from 1 where the table has no column `id`.
+    pub ids: Vec<String>,
+    /// Image file per row as the table states it, see [`Features::image`].
+    pub paths: Vec<Option<String>>,
+    /// sha256 of the image file per row.
+    pub content_hashes: Vec<Option<String>>,
+    /// Split per row.
+    pub splits: Vec<Option<Split>>,
+    /// Patient, lesion or other unit per row.
+    pub groups: Vec<Option<String>>,
+    /// Label per row.
+    pub labels: Vec<Label>,
+    /// Weight per row, 1 unless stated.
+    pub weights: Vec<f32>,
+    /// What the labels mean.
+    pub task: Task,
+    /// Class names; `Label::Class` indexes them.
+    pub classes: Vec<String>,
+    /// x: [N, D] f32, every value finite.
+    pub x: Array2<f32>,
+}
+
+impl Features {
+    /// Reads features.
+    ///
+    /// # Errors
+    /// [`CacheError`]: no or several candidates for a column, a file that is missing, truncated or has another number of
+    /// rows than the cache states, a row whose embedding is null, of another length or not finite, a label that does not
+    /// fit.
+    pub fn open(path: &Path, columns: &FeatureColumns) -> Result<Features> {
+        let manifest = if path.is_dir() { Manifest::read(path)? } else { None };
+        let files = files(path, manifest.as_ref())?;
+        let Some(first) = files.first() else {
+            return Err(CacheError::NotACache { path: path.to_path_buf(), problem: "it has no rows" }.into());
+        };
+        let fields = Fields::choose(first, columns)?;
+        let mut reading = Reading::default();
+        for (at, file) in files.iter().enumerate() {
+            let start = reading.ids.len();
+            let rows = table::scan(file, &fields.names(), |rows| reading.append(rows, &fields))?;
+            reading.starts.push((start, file.clone()));
+            if let Some(part) = manifest.as_ref().and_then(|manifest| manifest.parts.get(at)).filter(|p| p.rows != rows)
+            {
+                let problem = format!("it has {rows} rows, the cache states {}", part.rows);
+                return Err(CacheError::Damaged { path: file.clone(), problem }.into());
+            }
+        }
+        reading.finish(path, fields, manifest)
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.x.nrows()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The image file of a row, where the table tells it: relative paths start at the dataset's root, or at the table's
+    /// folder where there is no cache manifest.
+    pub fn image(&self, row: usize) -> Option<PathBuf> {
+        let path = Path::new(self.paths.get(row)?.as_deref()?);
+        let folder = match &self.manifest {
+            Some(manifest) => PathBuf::from(&manifest.dataset.root),
+            None if self.source.is_dir() => self.source.clone(),
+            None => self.source.parent().unwrap_or(Path::new("")).to_path_buf(),
+        };
+        Some(folder.join(path))
+    }
+}
+
+/// The Parquet files to read, in order.
+fn files(path: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>> {
+    if let Some(manifest) = manifest {
+        return Ok(manifest.parts.iter().map(|part| path.join(&part.file)).collect());
+    }
+    if !path.is_dir() {
+        fs::open(path)?;
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let visible = |file: &PathBuf| {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.ends_with(".parquet") && !name.starts_with(['.', '_']) && name != "quarantine.parquet"
+    };
+    let files: Vec<PathBuf> = fs::list(path)?.into_iter().filter(visible).collect();
+    if files.is_empty() {
+        let problem = "it has no `cache.json` and no `.parquet` file";
+        return Err(CacheError::NotACache { path: path.to_path_buf(), problem }.into());
+    }
+    Ok(files)
+}
+
+/// The columns chosen.
+struct Fields {
+    features: String,
+    label: Option<String>,
+}
+
+impl Fields {
+    fn choose(file: &Path, columns: &FeatureColumns) -> Result<Fields> {
+        let schema = table::schema_of(file)?;
+        let present: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let missing = |wanted, flag| {
+            CacheError::NoColumn { path: file.to_path_buf(), wanted, present: present.clone(), flag }.into()
+        };
+        let mut candidates: Vec<String> = schema
+            .fields()
+            .iter()
+            .filter(|field| table::is_embedding(field))
+            .map(|field| field.name().clone())
+            .collect();
+        let wanted = "embeddings (lists of floats)";
+        let features = match &columns.features {
+            Some(name) if candidates.contains(name) => name.clone(),
+            Some(_) => return Err(missing(wanted, "--features")),
+            None if candidates.iter().any(|name| name == schema::EMBEDDING) => schema::EMBEDDING.to_owned(),
+            None if candidates.len() > 1 => {
+                let path = file.to_path_buf();
+                return Err(CacheError::AmbiguousColumn { path, wanted, candidates, flag: "--features" }.into());
+            }
+            None => candidates.pop().ok_or_else(|| missing(wanted, "--features"))?,
+        };
+        let label = match &columns.label {
+            Some(name) if present.contains(name) => Some(name.clone()),
+            Some(_) => return Err(missing("labels", "--label")),
+            None => [schema::LABEL, schema::LABELS]
+                .into_iter()
+                .find(|name| present.iter().any(|column| column == name))
+                .map(str::to_owned),
+        };
+        Ok(Fields { features, label })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        let known = [schema::ID, schema::PATH, schema::CONTENT_HASH, schema::SPLIT, schema::GROUP, schema::WEIGHT];
+        known.into_iter().chain([self.features.as_str()]).chain(self.label.as_deref()).collect()
+    }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reading {
+    ids: Vec<String>,
+    paths: Vec<Option<String>>,
+    content_hashes: Vec<Option<String>>,
+    splits: Vec<Option<Split>>,
+    groups: Vec<Option<String>>,
+    labels: Vec<RawLabel>,
+    weights: Vec<f32>,
+    dimension: Option<usize>,
+    x: Vec<f32>,
+    /// First row of each file.
+    starts: Vec<(usize, PathBuf)>,
+}
+
+impl Reading {
+    fn append(&mut self, rows: &Rows, fields: &Fields) -> Result<()> {
+        let before = self.ids.len();
+        rows.embeddings(&fields.features, &mut self.dimension, &mut self.x)?;
+        let ids = rows.texts(schema::ID)?.into_iter().enumerate();
+        self.ids.extend(ids.map(|(row, id)| id.unwrap_or_else(|| (before + row + 1).to_string())));
+        self.paths.extend(rows.texts(schema::PATH)?);
+        self.content_hashes.extend(rows.texts(schema::CONTENT_HASH)?);
+        for (row, name) in rows.texts(schema::SPLIT)?.into_iter().enumerate() {
+            let unknown = |name: &str| {
+                let problem = format!("`{name}` is not one of `train`, `validation` and `test`");
+                rows.complaint(row, schema::SPLIT, problem)
+            };
+            self.splits.push(match name {
+                Some(name) => Some(Split::parse(&name).ok_or_else(|| unknown(&name))?),
+                None => None,
+            });
+        }
+        self.groups.extend(rows.texts(schema::GROUP)?);
+        self.weights.extend(rows.numbers(schema::WEIGHT, 1.0)?);
+        match &fields.label {
+            Some(label) => self.labels.extend(rows.labels(label)?),
+            None => self.labels.extend(std::iter::repeat_n(RawLabel::Unknown, rows.len())),
+        }
+        Ok(())
+    }
+
+    fn finish(self, path: &Path, fields: Fields, manifest: Option<Manifest>) -> Result<Features> {
+        let own_labels = fields.label.as_deref().is_some_and(|name| name == schema::LABEL || name == schema::LABELS);
+        let labels = match &manifest {
+            Some(manifest) if own_labels || fields.label.is_none() => {
+                labels::known(manifest.dataset.task, &manifest.dataset.classes, self.labels)
+            }
+            _ => labels::found(self.labels),
+        };
+        let labels = labels.map_err(|(row, problem)| {
+            let (start, file) = self.starts.iter().rfind(|(start, _)| *start <= row).cloned().unwrap_or_default();
+            let column = fields.label.clone().unwrap_or_default();
+            CacheError::Row { path: file, row: (row - start) as u64 + 1, column, problem }
+        })?;
+        let rows = self.ids.len();
+        let empty = CacheError::NotACache { path: path.to_path_buf(), problem: "it has no rows" };
+        let dimension = self.dimension.filter(|dimension| *dimension > 0).ok_or(empty)?;
+        let x = Array2::from_shape_vec((rows, dimension), self.x)
+            .map_err(|error| CacheError::Damaged { path: path.to_path_buf(), problem: error.to_string() })?;
+        Ok(Features {
+            source: path.to_path_buf(),
+            column: fields.features,
+            manifest,
+            ids: self.ids,
+            paths: self.paths,
+            content_hashes: self.content_hashes,
+            splits: self.splits,
+            groups: self.groups,
+            labels: labels.labels,
+            weights: self.weights,
+            task: labels.task,
+            classes: labels.classes,
+            x,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::types::{Float32Type, Float64Type};
+    use arrow::array::{ArrayRef, FixedSizeListArray, Int64Array, ListArray, StringArray};
+    use arrow::record_batch::RecordBatch;
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    fn lists(rows: Vec<Option<Vec<Option<f64>>>>) -> ArrayRef {
+        Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(rows))
+    }
+
+    #[test]
+    fn a_table_made_elsewhere_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("any.parquet");
+        let vectors: ArrayRef = Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
+            [[1.0, 2.0], [3.0, 4.0]].map(|row| Some(row.map(Some))),
+            2,
+        ));
+        let target: ArrayRef = Arc::new(Int64Array::from(vec![7, 5]));
+        let split: ArrayRef = Arc::new(StringArray::from(vec!["val", "test"]));
+        write(&path, vec![("vector", vectors), ("target", target), ("split", split)]);
+        let columns = FeatureColumns { features: None, label: Some("target".into()) };
+        for source in [path.as_path(), folder.path()] {
+            let features = Features::open(source, &columns).unwrap();
+            assert_eq!(features.x, ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0]]));
+            assert_eq!((features.ids, features.classes), (vec!["1".into(), "2".into()], vec!["5".into(), "7".into()]));
+            assert_eq!(features.labels, [Label::Class(1), Label::Class(0)]);
+            assert_eq!(features.splits, [Some(Split::Validation), Some(Split::Test)]);
+        }
+        assert_eq!(Features::open(&path, &FeatureColumns::default()).unwrap().task, Task::Unlabelled);
+        let absent = FeatureColumns { features: None, label: Some("class".into()) };
+        assert!(Features::open(&path, &absent).unwrap_err().to_string().contains("no column of labels"));
+    }
+
+    #[test]
+    fn ragged_null_and_infinite_rows_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bad.parquet");
+        let bad = [
+            (
+                vec![Some(vec![Some(1.0), Some(2.0)]), Some(vec![Some(1.0)])],
+                "row 2, column `embedding`: the embedding has 1",
+            ),
+            (vec![Some(vec![Some(1.0)]), None], "row 2, column `embedding`: the embedding is null"),
+            (
+                vec![Some(vec![None]), Some(vec![Some(1.0)])],
+                "row 1, column `embedding`: the embedding has a null value",
+            ),
+            (vec![Some(vec![Some(f64::NAN)])], "row 1, column `embedding`: the embedding has the value NaN"),
+        ];
+        for (rows, expected) in bad {
+            write(&path, vec![("embedding", lists(rows))]);
+            let error = Features::open(&path, &FeatureColumns::default()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn several_columns_of_embeddings_are_asked_for_and_a_cut_file_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("two.parquet");
+        let rows = || lists(vec![Some(vec![Some(1.0)])]);
+        write(&path, vec![("a", rows()), ("b", rows())]);
+        let error = Features::open(&path, &FeatureColumns::default()).unwrap_err();
+        assert!(error.to_string().contains("several columns of embeddings (lists of floats): `a`, `b`"), "{error}");
+        let bytes = fs::read(&path).unwrap();
+        fs::replace(&path, &bytes[..bytes.len() - 9]).unwrap();
+        let error = Features::open(&path, &FeatureColumns::default()).unwrap_err();
+        assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+}

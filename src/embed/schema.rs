@@ -1,0 +1,96 @@
+//! The columns of a cache's parts and of its quarantine table.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+
+use crate::data::{Dataset, Task};
+use crate::embed::{EmbeddingColumn, Precision};
+
+/// Unique id of the sample.
+pub const ID: &str = "id";
+/// Image file, relative to the dataset's root where it lies below it.
+pub const PATH: &str = "path";
+/// sha256 of the image file.
+pub const CONTENT_HASH: &str = "content_hash";
+/// `train`, `validation`, `test` or null.
+pub const SPLIT: &str = "split";
+/// Patient, lesion or other unit, or null.
+pub const GROUP: &str = "group";
+/// Class name, or null where it is unknown; absent without labels.
+pub const LABEL: &str = "label";
+/// One entry per class of a multi-label task: 1, 0 or null.
+pub const LABELS: &str = "labels";
+/// Weight of the sample; absent where all are 1.
+pub const WEIGHT: &str = "weight";
+/// The network's output.
+pub const EMBEDDING: &str = "embedding";
+/// Why a file could not be embedded.
+pub const REASON: &str = "reason";
+
+/// Which of the optional columns a dataset needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// What the labels mean.
+    pub task: Task,
+    /// Whether there is a column `weight`.
+    pub weighted: bool,
+}
+
+impl Layout {
+    /// The layout for a dataset.
+    pub fn of(dataset: &Dataset) -> Self {
+        Layout { task: dataset.task, weighted: dataset.samples.iter().any(|sample| sample.weight != 1.0) }
+    }
+}
+
+/// Schema of the parts.
+pub fn parts(layout: Layout, columns: &[EmbeddingColumn], precision: Precision) -> Arc<Schema> {
+    let mut fields = vec![
+        Field::new(ID, DataType::Utf8, false),
+        Field::new(PATH, DataType::Utf8, false),
+        Field::new(CONTENT_HASH, DataType::Utf8, false),
+        Field::new(SPLIT, DataType::Utf8, true),
+        Field::new(GROUP, DataType::Utf8, true),
+    ];
+    match layout.task {
+        Task::Unlabelled => {}
+        Task::Multiclass | Task::Ordinal => fields.push(Field::new(LABEL, DataType::Utf8, true)),
+        Task::MultiLabel => fields.push(Field::new(LABELS, DataType::List(labels_item()), true)),
+    }
+    if layout.weighted {
+        fields.push(Field::new(WEIGHT, DataType::Float32, false));
+    }
+    for column in columns {
+        fields.push(Field::new(&column.name, embedding(column.dimension, precision), false));
+    }
+    Arc::new(Schema::new(fields))
+}
+
+/// Schema of `quarantine.parquet`.
+pub fn quarantine() -> Arc<Schema> {
+    Arc::new(Schema::new(vec![
+        Field::new(ID, DataType::Utf8, false),
+        Field::new(PATH, DataType::Utf8, false),
+        Field::new(CONTENT_HASH, DataType::Utf8, true),
+        Field::new(REASON, DataType::Utf8, false),
+    ]))
+}
+
+/// The element of `labels`.
+pub fn labels_item() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Int8, true))
+}
+
+/// The element of an embedding.
+pub fn embedding_item(precision: Precision) -> Arc<Field> {
+    let item = match precision {
+        Precision::F32 => DataType::Float32,
+        Precision::F16 => DataType::Float16,
+    };
+    Arc::new(Field::new("item", item, false))
+}
+
+fn embedding(dimension: usize, precision: Precision) -> DataType {
+    DataType::FixedSizeList(embedding_item(precision), i32::try_from(dimension).unwrap_or(i32::MAX))
+}
