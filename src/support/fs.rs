@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{FileError, Result};
@@ -26,9 +27,31 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(std::fs::read(path).map_err(io_error("read", path))?)
 }
 
+/// Files of at least this many bytes are mapped by [`read_shared`] instead of read.
+const MAPPED_FROM: u64 = 1 << 20;
+
+/// The content of a file as shared bytes: a large file is memory-mapped, so that only what is used is read.
+///
+/// A mapped file must not be shortened while the bytes are in use; replacing it by [`replace_with`] is safe.
+pub fn read_shared(path: &Path) -> Result<Bytes> {
+    let file = open(path)?;
+    let size = file.metadata().map_err(io_error("read", path))?.len();
+    if size < MAPPED_FROM {
+        return Ok(read(path)?.into());
+    }
+    #[expect(unsafe_code, reason = "mapping a file is only sound while nobody shortens it, which callers are told")]
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io_error("map", path))?;
+    Ok(Bytes::from_owner(map))
+}
+
 /// Reads a whole UTF-8 text file.
 pub fn read_text(path: &Path) -> Result<String> {
     Ok(std::fs::read_to_string(path).map_err(io_error("read", path))?)
+}
+
+/// The absolute path of an existing file or directory, links followed.
+pub fn canonical(path: &Path) -> Result<PathBuf> {
+    Ok(std::fs::canonicalize(path).map_err(io_error("resolve", path))?)
 }
 
 /// Creates a directory and those above it.

@@ -1,0 +1,147 @@
+//! Element-wise operators, activations, comparisons, matrix products.
+
+use std::f32::consts::SQRT_2;
+
+use crate::graph::Builder;
+use crate::graph::Node;
+use crate::graph::Value;
+use crate::tensor::DType;
+
+macro_rules! operators {
+    ($($(#[$doc:meta])* $method:ident($($input:ident),+) => $operator:literal;)*) => {
+        impl Builder {
+            $($(#[$doc])*
+            pub fn $method(&mut self, $($input: &Value),+) -> Value {
+                self.apply($operator, &[$($input),+])
+            })*
+        }
+    };
+}
+
+operators! {
+    /// `a + b`, broadcast.
+    add(a, b) => "Add";
+    /// `a - b`, broadcast.
+    sub(a, b) => "Sub";
+    /// `a * b`, broadcast.
+    mul(a, b) => "Mul";
+    /// `a / b`, broadcast.
+    div(a, b) => "Div";
+    /// `a` to the power of `b`, broadcast.
+    pow(a, b) => "Pow";
+    /// The larger of `a` and `b`, broadcast.
+    max(a, b) => "Max";
+    /// The smaller of `a` and `b`, broadcast.
+    min(a, b) => "Min";
+    /// Whether `a` equals `b`, broadcast: bool.
+    equal(a, b) => "Equal";
+    /// Whether `a` is less than `b`, broadcast: bool.
+    less(a, b) => "Less";
+    /// Whether `a` is greater than `b`, broadcast: bool.
+    greater(a, b) => "Greater";
+    /// `a` where `condition` (bool) holds, else `b`; broadcast.
+    select(condition, a, b) => "Where";
+    /// Matrix product over the last two axes, the others broadcast.
+    matmul(a, b) => "MatMul";
+    /// `max(x, 0)`.
+    relu(x) => "Relu";
+    /// `1 / (1 + exp(-x))`.
+    sigmoid(x) => "Sigmoid";
+    /// Hyperbolic tangent.
+    tanh(x) => "Tanh";
+    /// The error function.
+    erf(x) => "Erf";
+    /// Square root.
+    sqrt(x) => "Sqrt";
+    /// `e` to the power of `x`.
+    exp(x) => "Exp";
+    /// Natural logarithm.
+    log(x) => "Log";
+    /// `-x`.
+    neg(x) => "Neg";
+    /// `|x|`.
+    abs(x) => "Abs";
+    /// `1 / x`.
+    reciprocal(x) => "Reciprocal";
+    /// `x` itself, under a new name.
+    identity(x) => "Identity";
+}
+
+impl Builder {
+    /// `x` limited to `least..=most`.
+    pub fn clip(&mut self, x: &Value, least: f32, most: f32) -> Value {
+        let (least, most) = (self.scalar_like(x, least), self.scalar_like(x, most));
+        self.apply("Clip", &[x, &least, &most])
+    }
+
+    /// GELU with the exact error function; decomposed below operator set 20, in the form ONNX Runtime fuses again.
+    pub fn gelu(&mut self, x: &Value) -> Value {
+        if self.opset() >= 20 {
+            return self.apply("Gelu", &[x]);
+        }
+        self.scope("gelu", |b| {
+            let (root, one, half) = (b.scalar_like(x, SQRT_2), b.scalar_like(x, 1.0), b.scalar_like(x, 0.5));
+            let scaled = b.div(x, &root);
+            let error = b.erf(&scaled);
+            let shifted = b.add(&error, &one);
+            let product = b.mul(x, &shifted);
+            b.mul(&product, &half)
+        })
+    }
+
+    /// GELU by its tanh approximation; decomposed below operator set 20, in the form ONNX Runtime fuses again.
+    pub fn gelu_tanh(&mut self, x: &Value) -> Value {
+        if self.opset() >= 20 {
+            return self.node(Node::new("Gelu", &[x.name()], &[]).with("approximate", "tanh"));
+        }
+        self.scope("gelu", |b| {
+            let (three, cubic) = (b.scalar_like(x, 3.0), b.scalar_like(x, 0.044_715));
+            let (root, one, half) = (b.scalar_like(x, 0.797_884_6), b.scalar_like(x, 1.0), b.scalar_like(x, 0.5));
+            let cube = b.pow(x, &three);
+            let weighted = b.mul(&cube, &cubic);
+            let inner = b.add(x, &weighted);
+            let scaled = b.mul(&inner, &root);
+            let bent = b.tanh(&scaled);
+            let shifted = b.add(&bent, &one);
+            let halved = b.mul(x, &half);
+            b.mul(&halved, &shifted)
+        })
+    }
+
+    /// `x * sigmoid(1.702 x)`, the GELU of the first CLIP models.
+    pub fn quick_gelu(&mut self, x: &Value) -> Value {
+        self.scope("quick_gelu", |b| {
+            let factor = b.scalar_like(x, 1.702);
+            let scaled = b.mul(x, &factor);
+            let gate = b.sigmoid(&scaled);
+            b.mul(x, &gate)
+        })
+    }
+
+    /// `x * sigmoid(x)`, also called swish.
+    pub fn silu(&mut self, x: &Value) -> Value {
+        self.scope("silu", |b| {
+            let gate = b.sigmoid(x);
+            b.mul(x, &gate)
+        })
+    }
+
+    /// `x` [N, I] by `weight` [O, I] as PyTorch stores it, plus `bias` [O]: [N, O].
+    pub fn linear(&mut self, x: &Value, weight: &Value, bias: Option<&Value>) -> Value {
+        let mut inputs = vec![x.name(), weight.name()];
+        inputs.extend(bias.map(Value::name));
+        self.node(Node::new("Gemm", &inputs, &[]).with("transB", 1))
+    }
+
+    /// `alpha * a b + c` for matrices `a` [M, K] and `b` [K, N]; `c` is broadcast to [M, N].
+    pub fn gemm(&mut self, a: &Value, b: &Value, c: Option<&Value>, alpha: f32) -> Value {
+        let mut inputs = vec![a.name(), b.name()];
+        inputs.extend(c.map(Value::name));
+        self.node(Node::new("Gemm", &inputs, &[]).with("alpha", alpha))
+    }
+
+    /// `x` in another element type.
+    pub fn cast(&mut self, x: &Value, dtype: DType) -> Value {
+        self.node(Node::new("Cast", &[x.name()], &[]).with("to", i64::from(dtype.onnx_code())))
+    }
+}
