@@ -9,6 +9,7 @@ mod folder;
 mod options;
 mod sample;
 pub mod split;
+mod table;
 
 use std::path::Path;
 
@@ -29,6 +30,9 @@ pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
 ///   folders or images inside;
 /// - images without folders: unlabelled.
 ///
+/// A table is CSV or Parquet with a column `path` and, where wanted, `id`, `label` or `labels`, `split`, `group`, `weight`; see
+/// [`Columns`].
+///
 /// # Errors
 /// [`DataError`] with file and row for everything that cannot be read as a dataset, `FileError` for what the operating
 /// system refuses.
@@ -36,6 +40,8 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
     let metadata = std::fs::metadata(path).map_err(fs::io_error("read", path))?;
     let mut dataset = if metadata.is_dir() {
         folder::read(path, options)?
+    } else if table::is_table(path)? {
+        table::read(path, options)?
     } else {
         return Err(DataError::UnknownSource { path: path.to_path_buf() }.into());
     };

@@ -89,7 +89,7 @@ pub enum DataError {
         problem: &'static str,
     },
     /// Cells of a table do not hold what they should.
-    #[error("`{path}`, {}, column `{column}`: `{found}` is not {expected}", places(rows))]
+    #[error("`{path}`, {}, column `{column}`: {} is not {expected}", places(rows), shown(found))]
     Cell {
         /// The table.
         path: PathBuf,
@@ -238,6 +238,11 @@ fn places(rows: &[u64]) -> String {
     let shown: Vec<String> = rows.iter().take(5).map(u64::to_string).collect();
     let word = if rows.len() == 1 { "row" } else { "rows" };
     format!("{word} {}{}", shown.join(", "), more(rows.len(), shown.len()))
+}
+
+/// What a cell holds.
+fn shown(cell: &str) -> String {
+    if cell.is_empty() { "blank".to_owned() } else { format!("`{cell}`") }
 }
 
 /// The rows and files, with commas.

@@ -6,7 +6,7 @@ use defrost::data;
 use defrost::data::{Dataset, Label, Layout, OpenOptions, SkipReason, Split, Task};
 
 /// Empty files: opening a dataset does not read its images.
-fn touch(root: &Path, names: &[&str]) {
+pub(crate) fn touch(root: &Path, names: &[&str]) {
     for name in names {
         let path = root.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -19,7 +19,7 @@ fn open(path: &Path) -> defrost::Result<Dataset> {
 }
 
 /// `id class split` of every sample.
-fn rows(dataset: &Dataset) -> Vec<String> {
+pub(crate) fn rows(dataset: &Dataset) -> Vec<String> {
     let row = |sample: &data::Sample| {
         let label = match &sample.label {
             Label::Unknown => "?".to_owned(),

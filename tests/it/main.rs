@@ -9,3 +9,4 @@ mod metrics;
 mod preprocess;
 mod session;
 mod splits;
+mod tables;

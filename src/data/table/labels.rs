@@ -1,0 +1,165 @@
+//! Label columns of a table as labels: one class per row, several, or one column per class.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use crate::data::Label;
+use crate::data::OpenOptions;
+use crate::data::Reading;
+use crate::data::Task;
+use crate::data::classes;
+use crate::data::table::Column;
+use crate::data::table::Table;
+use crate::data::table::columns::Chosen;
+use crate::data::table::columns::Target;
+use crate::error::Result;
+
+/// The labels of all rows and what they mean.
+pub(super) struct Labels {
+    pub(super) task: Task,
+    pub(super) classes: Vec<String>,
+    pub(super) labels: Vec<Label>,
+    /// Interpretations that were made.
+    pub(super) notes: Vec<String>,
+}
+
+/// Reads the labels of a table.
+pub(super) fn read(table: &Table, chosen: &Chosen, options: &OpenOptions) -> Result<Labels> {
+    match &chosen.target {
+        Target::None => {
+            let labels = vec![Label::Unknown; table.rows.len()];
+            Ok(Labels { task: Task::Unlabelled, classes: Vec::new(), labels, notes: Vec::new() })
+        }
+        Target::One(column) => one(table, *column, options),
+        Target::Several(column) => several(table, *column, options),
+        Target::PerClass(columns) => per_class(table, columns, options),
+    }
+}
+
+/// One class per row; blank is unknown.
+fn one(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
+    let mut notes = Vec::new();
+    let cells = class_names(table, column, &mut notes)?;
+    let found: BTreeSet<&str> = cells.iter().flatten().map(String::as_str).collect();
+    let classes = classes::in_order(&table.path, &options.classes, found)?;
+    let index = indices(&classes);
+    let label = |cell: &Option<String>| {
+        cell.as_ref().and_then(|cell| index.get(cell.as_str())).map_or(Label::Unknown, |&class| Label::Class(class))
+    };
+    let labels: Vec<Label> = cells.iter().map(label).collect();
+    note_unlabelled(table, column, &labels, &mut notes);
+    let task = if options.ordinal { Task::Ordinal } else { Task::Multiclass };
+    Ok(Labels { task, classes, labels, notes })
+}
+
+/// The class names of a column of single labels. Whole numbers written as `1.0` become `1`; `nan` among numbers is blank.
+fn class_names(table: &Table, column: usize, notes: &mut Vec<String>) -> Result<Vec<Option<String>>> {
+    let cells = table.text(column)?;
+    let number = |row: usize| cells[row].as_deref().and_then(|cell| cell.parse::<f64>().ok());
+    let filled: Vec<usize> = (0..cells.len()).filter(|&row| cells[row].is_some()).collect();
+    let first_number = filled.iter().copied().find(|&row| number(row).is_some_and(|number| !number.is_nan()));
+    let first_text = filled.iter().copied().find(|&row| number(row).is_none());
+    match (first_number, first_text) {
+        (Some(_), None) => {}
+        (Some(a), Some(b)) => {
+            let show =
+                |row: usize| format!("`{}` in row {}", cells[row].as_deref().unwrap_or_default(), table.rows[row]);
+            let name = &table.names[column];
+            notes.push(format!("column `{name}` mixes numbers and text ({}, {}): read as text", show(a), show(b)));
+            return Ok(cells.to_vec());
+        }
+        (None, _) => return Ok(cells.to_vec()),
+    }
+    table.refuse(column, "a class: fractional numbers are measurements, not classes", |row| {
+        number(row).is_some_and(|number| !number.is_nan() && number.fract() != 0.0)
+    })?;
+    let decimal = filled.iter().any(|&row| cells[row].as_deref().is_some_and(|cell| cell.contains(['.', 'e', 'E'])));
+    let mut spelling: BTreeMap<i64, &str> = BTreeMap::new();
+    for &row in filled.iter().filter(|_| !decimal) {
+        if let (Some(value), Some(cell)) = (number(row), cells[row].as_deref()) {
+            spelling.entry(value as i64).or_insert(cell);
+        }
+    }
+    table.refuse(column, "the spelling of this number in the rows before", |row| {
+        let known = number(row).and_then(|value| spelling.get(&(value as i64)));
+        known.is_some_and(|known| cells[row].as_deref() != Some(known))
+    })?;
+    let name = |row: usize| match number(row) {
+        Some(value) if value.is_nan() => None,
+        Some(value) if decimal => Some(format!("{}", value as i64)),
+        _ => cells[row].clone(),
+    };
+    Ok((0..cells.len()).map(name).collect())
+}
+
+/// Several classes per row: those listed are present and all others absent; blank is unknown.
+fn several(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
+    let lists: Vec<Option<Vec<&str>>> = match &table.columns[column] {
+        Some(Column::Lists(cells)) => {
+            cells.iter().map(|list| list.as_ref().map(|list| list.iter().map(String::as_str).collect())).collect()
+        }
+        _ => table.text(column)?.iter().map(|cell| cell.as_deref().map(separated)).collect(),
+    };
+    let found: BTreeSet<&str> = lists.iter().flatten().flatten().copied().collect();
+    let classes = classes::in_order(&table.path, &options.classes, found)?;
+    let index = indices(&classes);
+    let label = |list: &Option<Vec<&str>>| match list {
+        None => Label::Unknown,
+        Some(list) => {
+            let mut present = vec![Some(false); classes.len()];
+            list.iter().filter_map(|class| index.get(class)).for_each(|&class| present[class] = Some(true));
+            Label::Classes(present)
+        }
+    };
+    let labels: Vec<Label> = lists.iter().map(label).collect();
+    let mut notes = Vec::new();
+    note_unlabelled(table, column, &labels, &mut notes);
+    Ok(Labels { task: Task::MultiLabel, classes, labels, notes })
+}
+
+/// The classes of a cell, separated by `;` or `|`.
+fn separated(cell: &str) -> Vec<&str> {
+    cell.split([';', '|']).map(str::trim).filter(|class| !class.is_empty()).collect()
+}
+
+/// One column per class.
+fn per_class(table: &Table, columns: &[usize], options: &OpenOptions) -> Result<Labels> {
+    let mut labels = vec![Vec::with_capacity(columns.len()); table.rows.len()];
+    for &column in columns {
+        let cells = table.text(column)?;
+        let state = |row: usize| match cells[row].as_deref() {
+            None => Some(reading(options.columns.blank)),
+            Some("1" | "1.0" | "true" | "True") => Some(Some(true)),
+            Some("0" | "0.0" | "false" | "False") => Some(Some(false)),
+            Some("-1" | "-1.0") => Some(reading(options.columns.uncertain)),
+            Some(_) => None,
+        };
+        table.refuse(column, "1 (present), 0 (absent), -1 (uncertain) or blank", |row| state(row).is_none())?;
+        for (row, label) in labels.iter_mut().enumerate() {
+            label.push(state(row).flatten());
+        }
+    }
+    let classes = columns.iter().map(|&column| table.names[column].clone()).collect();
+    let labels = labels.into_iter().map(Label::Classes).collect();
+    Ok(Labels { task: Task::MultiLabel, classes, labels, notes: Vec::new() })
+}
+
+fn reading(reading: Reading) -> Option<bool> {
+    match reading {
+        Reading::Masked => None,
+        Reading::Absent => Some(false),
+        Reading::Present => Some(true),
+    }
+}
+
+fn indices(classes: &[String]) -> BTreeMap<&str, usize> {
+    classes.iter().enumerate().map(|(index, class)| (class.as_str(), index)).collect()
+}
+
+fn note_unlabelled(table: &Table, column: usize, labels: &[Label], notes: &mut Vec<String>) {
+    let unknown = labels.iter().filter(|label| **label == Label::Unknown).count();
+    if unknown > 0 {
+        let (name, total) = (&table.names[column], labels.len());
+        notes.push(format!("{unknown} of {total} rows have a blank `{name}`: they are unlabelled"));
+    }
+}

@@ -1,0 +1,235 @@
+//! A table of image paths: CSV (comma, semicolon or tab; with or without byte order mark) or Parquet.
+//!
+//! Only the columns in use are read. Rows are numbered as the user sees them: lines of a text file, 1-based rows of a Parquet
+//! file. Refused: missing or ambiguous columns, cells that do not hold what they should, ids that are not unique, paths that
+//! leave the root, files that do not exist.
+
+mod columns;
+mod labels;
+mod parquet;
+mod text;
+
+use std::path::{Component, Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::data::Dataset;
+use crate::data::OpenOptions;
+use crate::data::Sample;
+use crate::data::Split;
+use crate::error::DataError;
+use crate::error::Result;
+use crate::support::fs;
+
+use columns::Chosen;
+
+/// How many missing files an error names.
+const NAMED_FILES: usize = 5;
+
+/// The cells of one column.
+#[derive(Clone, Debug, PartialEq)]
+enum Column {
+    /// Single values as text, trimmed; `None` is blank.
+    Text(Vec<Option<String>>),
+    /// Lists of texts; `None` is no list, which differs from an empty one.
+    Lists(Vec<Option<Vec<String>>>),
+}
+
+/// The columns of a table that are in use.
+struct Table {
+    path: PathBuf,
+    /// Names of all columns.
+    names: Vec<String>,
+    /// By the index of the column; `None` for columns not in use.
+    columns: Vec<Option<Column>>,
+    /// The number of each row as the user sees it.
+    rows: Vec<u64>,
+}
+
+/// Whether the file is a table by its content or its extension.
+pub(super) fn is_table(path: &Path) -> Result<bool> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    let text = extension.is_some_and(|extension| matches!(extension.as_str(), "csv" | "tsv" | "txt"));
+    Ok(text || parquet::is_parquet(path)?)
+}
+
+/// Reads a table as a dataset, see [`crate::data::open`].
+pub(super) fn read(path: &Path, options: &OpenOptions) -> Result<Dataset> {
+    let (table, chosen) = if parquet::is_parquet(path)? {
+        let names = parquet::names(path)?;
+        let chosen = columns::choose(path, &names, options)?;
+        (parquet::read(path, names, &chosen.indices())?, chosen)
+    } else {
+        let bytes = fs::read(path)?;
+        let sheet = text::Sheet::new(path, &bytes)?;
+        let chosen = columns::choose(path, &sheet.names, options)?;
+        (sheet.read(&chosen.indices())?, chosen)
+    };
+    if table.rows.is_empty() {
+        return Err(DataError::NoImages { path: path.to_path_buf(), skipped: 0 }.into());
+    }
+    table.dataset(&chosen, options)
+}
+
+impl Table {
+    fn dataset(&self, chosen: &Chosen, options: &OpenOptions) -> Result<Dataset> {
+        let root = match (&options.root, self.path.parent()) {
+            (Some(root), _) => root.clone(),
+            (None, Some(parent)) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let relative = self.relative_paths(chosen.path, &root)?;
+        let ids = match chosen.id {
+            Some(column) => self.filled(column)?.into_iter().map(str::to_owned).collect(),
+            None => relative.clone(),
+        };
+        self.check_unique(&ids)?;
+        let read = labels::read(self, chosen, options)?;
+        let splits = self.splits(chosen.split)?;
+        let weights = self.weights(chosen.weight)?;
+        let groups = match chosen.group {
+            Some(column) => self.text(column)?.to_vec(),
+            None => vec![None; self.rows.len()],
+        };
+        let paths: Vec<PathBuf> = relative.iter().map(|relative| root.join(relative)).collect();
+        if !options.keep_missing {
+            self.check_exist(&paths)?;
+        }
+        let columns = ids.into_iter().zip(paths).zip(read.labels).zip(splits).zip(groups).zip(weights);
+        let samples = columns
+            .map(|(((((id, path), label), split), group), weight)| Sample { id, path, label, split, group, weight })
+            .collect();
+        let mut dataset = Dataset::new(root, read.task, read.classes, samples);
+        dataset.notes = chosen.notes.iter().cloned().chain(read.notes).collect();
+        Ok(dataset)
+    }
+
+    /// The texts of a column.
+    fn text(&self, column: usize) -> Result<&[Option<String>]> {
+        match &self.columns[column] {
+            Some(Column::Text(cells)) => Ok(cells),
+            _ => Err(DataError::Table {
+                path: self.path.clone(),
+                problem: format!("column `{}` holds lists where single values are expected", self.names[column]),
+            }
+            .into()),
+        }
+    }
+
+    /// The texts of a column without blanks.
+    fn filled(&self, column: usize) -> Result<Vec<&str>> {
+        let cells = self.text(column)?;
+        self.refuse(column, "a value", |row| cells[row].is_none())?;
+        Ok(cells.iter().flatten().map(String::as_str).collect())
+    }
+
+    /// An error that names all rows which `wrong` finds, if there are any.
+    fn refuse(&self, column: usize, expected: &str, wrong: impl Fn(usize) -> bool) -> Result<()> {
+        let rows: Vec<usize> = (0..self.rows.len()).filter(|&row| wrong(row)).collect();
+        let Some(&first) = rows.first() else { return Ok(()) };
+        let found = match &self.columns[column] {
+            Some(Column::Text(cells)) => cells[first].clone().unwrap_or_default(),
+            Some(Column::Lists(cells)) => cells[first].clone().unwrap_or_default().join("; "),
+            None => String::new(),
+        };
+        Err(DataError::Cell {
+            path: self.path.clone(),
+            rows: rows.into_iter().map(|row| self.rows[row]).collect(),
+            column: self.names[column].clone(),
+            found,
+            expected: expected.to_owned(),
+        }
+        .into())
+    }
+
+    fn splits(&self, column: Option<usize>) -> Result<Vec<Option<Split>>> {
+        let Some(column) = column else { return Ok(vec![None; self.rows.len()]) };
+        let cells = self.text(column)?;
+        let split = |row: usize| cells[row].as_deref().and_then(Split::parse);
+        self.refuse(column, "a split: `train`, `validation` (`val`, `valid`, `dev`) or `test`", |row| {
+            cells[row].is_some() && split(row).is_none()
+        })?;
+        Ok((0..cells.len()).map(split).collect())
+    }
+
+    fn weights(&self, column: Option<usize>) -> Result<Vec<f32>> {
+        let Some(column) = column else { return Ok(vec![1.0; self.rows.len()]) };
+        let cells = self.text(column)?;
+        let weight = |row: usize| cells[row].as_deref().map_or(Some(1.0), |cell| cell.parse::<f32>().ok());
+        let valid = |weight: Option<f32>| weight.is_some_and(|weight| weight.is_finite() && weight > 0.0);
+        self.refuse(column, "a weight above 0", |row| !valid(weight(row)))?;
+        Ok((0..cells.len()).filter_map(weight).collect())
+    }
+
+    /// The paths relative to the root, with `/`, without `.` and `..`.
+    fn relative_paths(&self, column: usize, root: &Path) -> Result<Vec<String>> {
+        let cells = self.filled(column)?;
+        let absolute = std::path::absolute(root).map_err(fs::io_error("resolve", root))?;
+        let relative: Vec<Option<String>> = cells.iter().map(|cell| inside(Path::new(cell), &absolute)).collect();
+        let expected = format!("a path inside the root `{}`", root.display());
+        self.refuse(column, &expected, |row| relative[row].is_none())?;
+        Ok(relative.into_iter().flatten().collect())
+    }
+
+    fn check_unique(&self, ids: &[String]) -> Result<()> {
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        order.sort_by(|&a, &b| ids[a].cmp(&ids[b]).then(a.cmp(&b)));
+        let repeated: Vec<&[usize]> = order.chunk_by(|&a, &b| ids[a] == ids[b]).filter(|same| same.len() > 1).collect();
+        let Some(first) = repeated.iter().min_by_key(|same| same[1]) else { return Ok(()) };
+        Err(DataError::DuplicateIds {
+            path: self.path.clone(),
+            id: ids[first[0]].clone(),
+            rows: first.iter().map(|&row| self.rows[row]).collect(),
+            count: repeated.len(),
+        }
+        .into())
+    }
+
+    fn check_exist(&self, paths: &[PathBuf]) -> Result<()> {
+        let exists: Vec<bool> =
+            paths.par_iter().map(|path| path.metadata().is_ok_and(|metadata| metadata.is_file())).collect();
+        let missing: Vec<usize> = (0..paths.len()).filter(|&row| !exists[row]).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let named = missing.iter().take(NAMED_FILES);
+        Err(DataError::MissingFiles {
+            path: self.path.clone(),
+            first: named.map(|&row| (self.rows[row], paths[row].clone())).collect(),
+            count: missing.len(),
+            total: paths.len(),
+        }
+        .into())
+    }
+}
+
+/// The path relative to `root` (absolute), with `/`; `None` when it leaves the root or is the root.
+fn inside(path: &Path, root: &Path) -> Option<String> {
+    let relative = if path.is_absolute() { path.strip_prefix(root).ok()? } else { path };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in relative.components() {
+        match part {
+            Component::Normal(name) => parts.push(name.to_str()?),
+            Component::CurDir => {}
+            Component::ParentDir => drop(parts.pop()?),
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_inside_the_root() {
+        let root = Path::new("/data/images");
+        let inside = |path| inside(Path::new(path), root);
+        assert_eq!(inside("./a/../b//c.png").as_deref(), Some("b/c.png"));
+        assert_eq!(inside("/data/images/a.png").as_deref(), Some("a.png"));
+        for outside in ["../a.png", "a/../../images/a.png", "/data/a.png", "/data/images", ".", "a/.."] {
+            assert_eq!(inside(outside), None, "{outside}");
+        }
+    }
+}

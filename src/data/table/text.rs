@@ -1,0 +1,111 @@
+//! Comma, semicolon or tab separated text: UTF-8, one header line, quoted fields as RFC 4180 has them.
+
+use std::path::Path;
+
+use crate::data::table::Column;
+use crate::data::table::Table;
+use crate::error::DataError;
+use crate::error::Result;
+
+/// A text table whose header has been read.
+pub(super) struct Sheet<'a> {
+    path: &'a Path,
+    text: &'a str,
+    delimiter: u8,
+    /// Column names, trimmed.
+    pub(super) names: Vec<String>,
+}
+
+impl<'a> Sheet<'a> {
+    /// Checks the encoding, finds the delimiter (the most frequent of `,`, `;` and tab in the header line) and reads the header.
+    ///
+    /// # Errors
+    /// [`DataError::Table`] with the line for text that is not UTF-8, and for other formats with this extension.
+    pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
+        let refuse = |problem: String| DataError::Table { path: path.to_path_buf(), problem };
+        if bytes.starts_with(b"PK\x03\x04") {
+            return Err(refuse("it is a workbook or archive, not text; export it as CSV".into()).into());
+        }
+        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            return Err(refuse("it is UTF-16; save it as UTF-8 (`CSV UTF-8` in spreadsheet programs)".into()).into());
+        }
+        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            refuse(format!("line {line} is not UTF-8; save the table as UTF-8"))
+        })?;
+        let delimiter = delimiter(text);
+        let header = reader(text, delimiter).headers().cloned().map_err(|error| refuse(error.to_string()))?;
+        if header.iter().all(str::is_empty) {
+            return Err(refuse("it is empty".into()).into());
+        }
+        Ok(Sheet { path, text, delimiter, names: header.iter().map(str::to_owned).collect() })
+    }
+
+    /// Reads the columns of these indices.
+    ///
+    /// # Errors
+    /// [`DataError::Table`] with the line for rows that have more or fewer fields than the header.
+    pub(super) fn read(&self, indices: &[usize]) -> Result<Table> {
+        let refuse = |problem: String| DataError::Table { path: self.path.to_path_buf(), problem };
+        let mut cells: Vec<Vec<Option<String>>> = vec![Vec::new(); indices.len()];
+        let mut rows = Vec::new();
+        let mut record = csv::StringRecord::new();
+        let mut reader = reader(self.text, self.delimiter);
+        while reader.read_record(&mut record).map_err(|error| refuse(error.to_string()))? {
+            let line = record.position().map_or(0, |position| self.line(position));
+            if record.len() != self.names.len() {
+                let (found, expected) = (record.len(), self.names.len());
+                return Err(refuse(format!("line {line} has {found} fields, the header has {expected}")).into());
+            }
+            rows.push(line);
+            for (cells, &index) in cells.iter_mut().zip(indices) {
+                cells.push(record.get(index).filter(|cell| !cell.is_empty()).map(str::to_owned));
+            }
+        }
+        let mut columns = vec![None; self.names.len()];
+        for (cells, &index) in cells.into_iter().zip(indices) {
+            columns[index] = Some(Column::Text(cells));
+        }
+        Ok(Table { path: self.path.to_path_buf(), names: self.names.clone(), columns, rows })
+    }
+
+    /// The line a record starts on; its position is where the one before it ended, blank lines included.
+    fn line(&self, position: &csv::Position) -> u64 {
+        let rest = self.text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
+        let blank = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
+        position.line() + blank.filter(|byte| **byte == b'\n').count() as u64
+    }
+}
+
+fn reader(text: &str, delimiter: u8) -> csv::Reader<&[u8]> {
+    csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes())
+}
+
+/// The most frequent delimiter of the header line outside quotes; a comma where there is none.
+fn delimiter(text: &str) -> u8 {
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let count = |delimiter: u8| {
+        let mut quoted = false;
+        let outside = |byte: &u8| {
+            quoted ^= *byte == b'"';
+            !quoted && *byte == delimiter
+        };
+        line.as_bytes().iter().copied().filter(outside).count()
+    };
+    // The last maximum wins, so the comma comes last.
+    [b'\t', b';', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delimiters_in_quotes_and_inside_rows_do_not_count() {
+        assert_eq!(delimiter("path,label\na;b;c,d"), b',');
+        assert_eq!(delimiter("\n\"a,b,c\";path;label"), b';');
+        assert_eq!(delimiter("path\tlabel, all"), b'\t');
+        assert_eq!(delimiter("path"), b',');
+    }
+}
