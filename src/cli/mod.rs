@@ -5,12 +5,15 @@
 
 mod doctor;
 mod printer;
+mod runtime;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::error::Result;
+use crate::runtime::Runtime;
 
 pub use printer::Printer;
 
@@ -35,6 +38,9 @@ struct Cli {
     /// Show no progress and no notes.
     #[arg(long, short, global = true)]
     quiet: bool,
+    /// The ONNX Runtime library to use, instead of the one `defrost runtime show` shows.
+    #[arg(long, global = true, value_name = "FILE")]
+    runtime_library: Option<PathBuf>,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 finished, but some items failed or a check did not hold; \
@@ -44,14 +50,19 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 finished, but some items failed 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Doctor(doctor::Arguments),
+    Runtime(runtime::Arguments),
 }
 
 /// Reads the arguments, runs the verb, prints what it has to say, and gives the exit code.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let printer = Printer::new(cli.json, cli.quiet);
+    if let Some(library) = &cli.runtime_library {
+        Runtime::name_library(library);
+    }
     let outcome: Result<Outcome> = match cli.command {
         Command::Doctor(arguments) => arguments.run(&printer),
+        Command::Runtime(arguments) => arguments.run(&printer),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

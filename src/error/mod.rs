@@ -5,6 +5,7 @@
 
 mod cache;
 mod data;
+mod fetch;
 mod files;
 mod graph;
 mod metric;
@@ -15,6 +16,7 @@ mod runtime;
 
 pub use cache::CacheError;
 pub use data::DataError;
+pub use fetch::FetchError;
 pub use files::FileError;
 pub use graph::GraphError;
 pub use metric::MetricError;
@@ -55,6 +57,9 @@ pub enum Error {
     /// A file or directory could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A wheel could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// An ONNX graph is malformed or an edit of it is impossible.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -86,6 +91,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::File(e) => e.kind(),
+            Error::Fetch(e) => e.kind(),
             Error::Graph(e) => e.kind(),
             Error::Runtime(e) => e.kind(),
             Error::Pixels(e) => e.kind(),
@@ -101,6 +107,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::File(e) => e.hint(),
+            Error::Fetch(e) => e.hint(),
             Error::Graph(e) => e.hint(),
             Error::Runtime(e) => e.hint(),
             Error::Pixels(e) => e.hint(),

@@ -9,6 +9,54 @@ use ort::LoadDynamicError;
 
 use crate::error::RuntimeError;
 
+/// What the CUDA provider loads, in an order in which each finds the ones before it.
+#[cfg(not(windows))]
+const CUDA_LIBRARIES: [&str; 13] = [
+    "libcudart.so.13",
+    "libnvrtc.so.13",
+    "libcublasLt.so.13",
+    "libcublas.so.13",
+    "libcurand.so.10",
+    "libcudnn.so.9",
+    "libcudnn_graph.so.9",
+    "libcudnn_ops.so.9",
+    "libcudnn_heuristic.so.9",
+    "libcudnn_engines_precompiled.so.9",
+    "libcudnn_engines_runtime_compiled.so.9",
+    "libcudnn_cnn.so.9",
+    "libcudnn_adv.so.9",
+];
+#[cfg(windows)]
+const CUDA_LIBRARIES: [&str; 13] = [
+    "cudart64_13.dll",
+    "nvrtc64_130_0.dll",
+    "cublasLt64_13.dll",
+    "cublas64_13.dll",
+    "curand64_10.dll",
+    "cudnn64_9.dll",
+    "cudnn_graph64_9.dll",
+    "cudnn_ops64_9.dll",
+    "cudnn_heuristic64_9.dll",
+    "cudnn_engines_precompiled64_9.dll",
+    "cudnn_engines_runtime_compiled64_9.dll",
+    "cudnn_cnn64_9.dll",
+    "cudnn_adv64_9.dll",
+];
+
+/// Loads the CUDA libraries that lie beside the library, so that its CUDA provider finds them without a search path.
+pub(super) fn preload_beside(path: &Path) {
+    let Some(directory) = path.parent() else { return };
+    for name in CUDA_LIBRARIES {
+        let library = directory.join(name);
+        if library.is_file()
+            && let Err(error) = ort::util::preload_dylib(&library)
+        {
+            // Registering the provider fails later and tells what is missing.
+            tracing::warn!("cannot load `{}`: {error}", library.display());
+        }
+    }
+}
+
 /// Loads the library into `ort`; afterwards its functions can be called for the rest of the process.
 pub(super) fn load(path: &Path) -> Result<ort::environment::EnvironmentBuilder, RuntimeError> {
     if let Some(reason) = foreign(path) {

@@ -4,6 +4,7 @@
 //! on a [`Device`]; it takes and gives host tensors.
 
 mod device;
+pub mod install;
 mod library;
 mod locate;
 mod options;
@@ -17,16 +18,21 @@ pub use options::{Optimization, SessionOptions, WorkingMemory};
 pub use session::{ModelSource, Session, TensorInfo};
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use crate::error::{Result, RuntimeError};
+use crate::error::{Error, Result, RuntimeError};
+use crate::runtime::install::Flavour;
 use crate::runtime::locate::Places;
+use crate::support::progress::Progress;
 
 /// The library of this process, once one is loaded; it stays until the process ends.
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+
+/// The library that the command line names, for all who ask without naming one.
+static NAMED: OnceLock<PathBuf> = OnceLock::new();
 
 /// A handle to the ONNX Runtime library of this process; clones share it.
 #[derive(Clone, Debug)]
@@ -50,6 +56,7 @@ impl Runtime {
     /// [`RuntimeError::NotOnnxRuntime`] and [`RuntimeError::TooOld`] where a library named by the user cannot be used;
     /// [`RuntimeError::AlreadyLoaded`] where this process uses another one.
     pub fn load(library: Option<&Path>) -> Result<Runtime> {
+        let library = library.or(NAMED.get().map(PathBuf::as_path));
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
             return match library {
@@ -64,6 +71,29 @@ impl Runtime {
         let runtime = Runtime(Arc::new(Loaded::find(&Places::of_this_machine(library))?));
         *loaded = Some(runtime.clone());
         Ok(runtime)
+    }
+
+    /// Finds and loads the library as [`Runtime::load`] does; where there is none, installs it after saying so.
+    ///
+    /// # Errors
+    /// Those of [`Runtime::load`] and of [`Flavour::install`].
+    pub fn ensure(library: Option<&Path>, progress: &dyn Progress) -> Result<Runtime> {
+        match Runtime::load(library) {
+            Err(Error::Runtime(RuntimeError::NotFound { .. })) => {
+                let version = Flavour::Cpu.version();
+                progress.note(&format!("no ONNX Runtime library was found; installing version {version}, once"));
+                let directory = Flavour::Cpu.install(progress)?;
+                progress.note(&format!("installed ONNX Runtime {version} in `{}`", directory.display()));
+                Runtime::load(library)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Names the library that [`Runtime::load`] and [`Runtime::ensure`] take when their caller names none; the first call counts.
+    pub fn name_library(path: &Path) {
+        // A second name has no effect, as documented.
+        let _ = NAMED.set(path.to_path_buf());
     }
 
     /// The library's path.

@@ -9,6 +9,7 @@ use crate::runtime::Device;
 use crate::runtime::Runtime;
 use crate::runtime::SessionOptions;
 use crate::runtime::WorkingMemory;
+use crate::runtime::library;
 use crate::runtime::value;
 
 /// Asks, one name after the other, for the providers that a library may be built with.
@@ -87,6 +88,7 @@ fn cuda(
     let Ok(id) = i32::try_from(number) else {
         return (builder, Some(format!("there is no CUDA device {number}")));
     };
+    library::preload_beside(runtime.library());
     let provider = ep::CUDA::default()
         .with_device_id(id)
         .with_tf32(options.tensor_float_32)

@@ -3,6 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
+use crate::error::{FetchError, Result};
+
 /// Directory of everything `defrost` downloads or prepares; default `$XDG_CACHE_HOME/defrost` or `~/.cache/defrost`.
 pub const CACHE_DIRECTORY: &str = "DEFROST_CACHE_DIR";
 /// Path of the ONNX Runtime shared library, as `ort` understands it.
@@ -28,4 +30,12 @@ pub fn cache_directory() -> Option<PathBuf> {
         .or_else(|| path("XDG_CACHE_HOME").map(|base| base.join("defrost")))
         .or_else(|| path("HOME").map(|home| home.join(".cache").join("defrost")))
         .or_else(|| path("LOCALAPPDATA").map(|base| base.join("defrost")))
+}
+
+/// The user's cache directory of `defrost` (not created).
+///
+/// # Errors
+/// [`FetchError::NoCacheDirectory`] where neither a variable nor a home directory tells it.
+pub fn required_cache_directory() -> Result<PathBuf> {
+    Ok(cache_directory().ok_or(FetchError::NoCacheDirectory)?)
 }

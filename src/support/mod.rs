@@ -6,3 +6,4 @@ pub mod memory;
 pub mod names;
 pub mod progress;
 pub mod seed;
+pub mod wheel;

@@ -2,13 +2,15 @@
 
 use defrost::error::{Error, Kind, RuntimeError};
 use defrost::runtime::{Device, ModelSource, Optimization, Runtime, Session, SessionOptions, WorkingMemory};
+use defrost::support::progress::Silent;
 use defrost::tensor::{DType, HostTensor};
 
 /// `y = x w + b` with `x: [batch, 3]`, and `positive = y > 0`; metadata `labels`.
 const AFFINE: &[u8] = include_bytes!("../fixtures/runtime/affine.onnx");
 
-fn runtime() -> Runtime {
-    Runtime::load(None).unwrap()
+/// The runtime of all tests: found, or installed by the first test that needs it.
+pub(crate) fn runtime() -> Runtime {
+    Runtime::ensure(None, &Silent).unwrap()
 }
 
 fn open(options: &SessionOptions) -> Session {
