@@ -1,0 +1,201 @@
+//! Logistic regressions along a grid of penalties on the same samples, each started from the ones before.
+//!
+//! What does not depend on the penalty (scaled features, their second moments) is computed once. A fit starts where the line through
+//! the last two solutions, over the logarithm of `c`, leads to. It runs in f32 until the gradient is at 1e-6, or at the rounding of
+//! f32, and where the tolerance asks for more continues in f64.
+
+use ndarray::Array2;
+use ndarray::ArrayView2;
+use ndarray::ArrayViewMut2;
+use ndarray::s;
+
+use crate::probe::FitReport;
+use crate::probe::LinearModel;
+use crate::probe::LinearValidParams;
+use crate::probe::Scaler;
+use crate::probe::curvature::Moments;
+use crate::probe::curvature::Preconditioner;
+use crate::probe::lbfgs::Lbfgs;
+use crate::probe::lbfgs::Status;
+use crate::probe::lbfgs::Stop;
+use crate::probe::linear::Outputs;
+use crate::probe::objective::Evaluation;
+use crate::probe::objective::Objective;
+use crate::probe::objective::Precision;
+use crate::probe::objective::Targets;
+
+/// Gradient below which products in f32 are not trusted.
+const SINGLE_FLOOR: f64 = 1e-6;
+/// Relative rounding error of a loss whose products are f32.
+const SINGLE_NOISE: f64 = 1e-6;
+/// Relative rounding error of a loss in f64.
+const DOUBLE_NOISE: f64 = 1e-13;
+/// Largest ratio by which a solution is extrapolated beyond the step between the last two.
+const LARGEST_STRIDE: f64 = 2.0;
+
+/// Fits of one set of samples under several penalties.
+pub struct Path {
+    features: Array2<f32>,
+    scaler: Scaler,
+    targets: Option<Targets>,
+    weights: Option<Vec<f64>>,
+    outputs: Outputs,
+    /// Labels that are not fitted, with their intercept.
+    pub(super) constant: Vec<(usize, f64)>,
+    moments: Moments,
+    rows: usize,
+    tolerance: f64,
+    iterations: usize,
+    /// The last two solutions `[rows, D + 1]` with their `c`, newest last.
+    solved: Vec<(f64, Array2<f64>)>,
+}
+
+impl Path {
+    pub(super) fn new(
+        params: &LinearValidParams,
+        (scaler, samples): (Scaler, ArrayView2<'_, f32>),
+        targets: Targets,
+        weights: Option<&[f32]>,
+        outputs: Outputs,
+    ) -> Self {
+        let features = scaler.apply(samples);
+        let weights: Option<Vec<f64>> = weights.map(|weights| weights.iter().map(|&weight| f64::from(weight)).collect());
+        let rows = match &targets {
+            Targets::Classes(_) => outputs.present.len(),
+            Targets::Signs(signs) => signs.ncols(),
+        };
+        Path {
+            moments: Moments::of(features.view(), weights.as_deref()),
+            features,
+            scaler,
+            targets: Some(targets),
+            weights,
+            outputs,
+            constant: Vec::new(),
+            rows,
+            tolerance: params.gradient_tolerance(),
+            iterations: params.most_iterations(),
+            solved: Vec::new(),
+        }
+    }
+
+    /// The model for one `c` > 0.
+    pub fn fit(&mut self, c: f64) -> LinearModel {
+        let Some(targets) = self.targets.take() else { unreachable!("targets are put back after each fit") };
+        let objective = Objective::new(self.features.view(), targets, self.weights.take(), self.rows);
+        let mut solver = Solver {
+            objective: &objective,
+            moments: &self.moments,
+            penalties: objective.totals().iter().map(|total| 1.0 / (c * total)).collect(),
+            problem_rows: if objective.totals().len() == 1 { self.rows } else { 1 },
+            iterations: self.iterations,
+            report: FitReport { converged: false, iterations: 0, evaluations: 0, objective: 0.0, gradient: 0.0 },
+        };
+        let mut point = start(&self.solved, c, (self.rows, self.features.ncols() + 1));
+        let single = solver.run(&mut point, Precision::Single, self.tolerance.max(SINGLE_FLOOR));
+        if !single || self.tolerance < SINGLE_FLOOR {
+            solver.run(&mut point, Precision::Double, self.tolerance);
+        }
+        let report = solver.report;
+        let (targets, weights) = objective.into_parts();
+        (self.targets, self.weights) = (Some(targets), weights);
+        let model = LinearModel::of(self.scaler.clone(), point.view(), (&self.outputs, &self.constant), report);
+        self.solved.push((c, point));
+        if self.solved.len() > 2 {
+            self.solved.remove(0);
+        }
+        model
+    }
+}
+
+/// Where to start for `c`: on the line through the last two solutions over ln c, at the last one, or at zero.
+fn start(solved: &[(f64, Array2<f64>)], c: f64, shape: (usize, usize)) -> Array2<f64> {
+    match solved {
+        [] => Array2::zeros(shape),
+        [(_, last)] => last.clone(),
+        [.., (before_c, before), (last_c, last)] => {
+            let stride = (c / last_c).ln() / (last_c / before_c).ln();
+            if !(0.0..=LARGEST_STRIDE).contains(&stride) {
+                return last.clone();
+            }
+            last + &((last - before) * stride)
+        }
+    }
+}
+
+/// One fit.
+struct Solver<'a> {
+    objective: &'a Objective<'a>,
+    moments: &'a Moments,
+    /// `1 / (c S)` of each problem.
+    penalties: Vec<f64>,
+    /// Rows of coefficients of one problem.
+    problem_rows: usize,
+    iterations: usize,
+    report: FitReport,
+}
+
+impl Solver<'_> {
+    /// Minimises from `point` in one precision; gives whether all problems converged.
+    fn run(&mut self, point: &mut Array2<f64>, precision: Precision, tolerance: f64) -> bool {
+        let noise = if precision == Precision::Single { SINGLE_NOISE } else { DOUBLE_NOISE };
+        let stop = Stop { tolerance, iterations: self.iterations, noise };
+        let block = |problem: usize| s![problem * self.problem_rows..(problem + 1) * self.problem_rows, ..];
+        let mut machines: Vec<Lbfgs> = (0..self.penalties.len())
+            .map(|problem| Lbfgs::new(point.slice(block(problem)).iter().copied().collect(), stop))
+            .collect();
+        let mut preconditioners: Option<Vec<Preconditioner>> = None;
+        while machines.iter().any(|machine| machine.status() == Status::Running) {
+            let evaluation = self.evaluate(point, precision);
+            let ready = preconditioners.get_or_insert_with(|| self.precondition(evaluation.curvature));
+            for (problem, machine) in machines.iter_mut().enumerate() {
+                if machine.status() != Status::Running {
+                    continue;
+                }
+                let gradient = evaluation.gradient.slice(block(problem));
+                let gradient: Vec<f64> = gradient.iter().copied().collect();
+                let preconditioner = &ready[problem.min(ready.len() - 1)];
+                let columns = gradient.len() / self.problem_rows;
+                machine.observe(evaluation.losses[problem], &gradient, &|values| {
+                    if let Ok(mut values) = ArrayViewMut2::from_shape((self.problem_rows, columns), values) {
+                        preconditioner.apply(&mut values);
+                    }
+                });
+                let next = machine.point();
+                point.slice_mut(block(problem)).iter_mut().zip(next).for_each(|(value, next)| *value = *next);
+            }
+            self.report.evaluations += 1;
+        }
+        let converged = machines.iter().all(|machine| machine.status() == Status::Converged);
+        self.report.converged = converged;
+        self.report.iterations += machines.iter().map(Lbfgs::iterations).max().unwrap_or_default();
+        self.report.objective = machines.iter().map(Lbfgs::value).sum();
+        self.report.gradient = machines.iter().map(Lbfgs::gradient).fold(0.0, f64::max);
+        converged
+    }
+
+    /// Objective of each problem and its gradient, penalty included.
+    fn evaluate(&self, point: &Array2<f64>, precision: Precision) -> Evaluation {
+        let mut evaluation = self.objective.evaluate(point.view(), precision);
+        let features = point.ncols() - 1;
+        for row in 0..point.nrows() {
+            let problem = row / self.problem_rows;
+            let penalty = self.penalties[problem];
+            let coefficients = point.slice(s![row, ..features]);
+            evaluation.losses[problem] += 0.5 * penalty * coefficients.dot(&coefficients);
+            evaluation.gradient.slice_mut(s![row, ..features]).scaled_add(penalty, &coefficients);
+        }
+        evaluation
+    }
+
+    /// One preconditioner for all problems with (about) the same penalty, else one each.
+    fn precondition(&self, curvature: f64) -> Vec<Preconditioner> {
+        let scale = curvature.max(f64::MIN_POSITIVE);
+        let smallest = self.penalties.iter().copied().fold(f64::INFINITY, f64::min);
+        let largest = self.penalties.iter().copied().fold(0.0, f64::max);
+        if largest <= 2.0 * smallest {
+            return vec![self.moments.factorise(scale, smallest)];
+        }
+        self.penalties.iter().map(|&penalty| self.moments.factorise(scale, penalty)).collect()
+    }
+}

@@ -1,0 +1,189 @@
+//! Predictions of a probe on its test split, as a Parquet table of one row per sample.
+//!
+//! Columns: `id` (string), `truth` (int32 class index; multi-label: list of bool, null where unknown), `predicted` (int32; absent
+//! for multi-label) and `probabilities` (fixed-size list of f32, one entry per class). The class names are in the file's
+//! key-value metadata under `classes`, as a JSON list.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::Array;
+use arrow::array::ArrayRef;
+use arrow::array::AsArray as _;
+use arrow::array::BooleanBuilder;
+use arrow::array::FixedSizeListArray;
+use arrow::array::Float32Array;
+use arrow::array::Int32Array;
+use arrow::array::ListBuilder;
+use arrow::array::RecordBatch;
+use arrow::array::StringArray;
+use arrow::datatypes::DataType;
+use arrow::datatypes::Field;
+use arrow::datatypes::Float32Type;
+use arrow::datatypes::Int32Type;
+use arrow::datatypes::Schema;
+use ndarray::Array2;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::data::Label;
+use crate::error::FileError;
+use crate::error::Result;
+use crate::metrics::predicted_classes;
+use crate::support::fs;
+
+/// The predictions of one probe on one split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PredictionTable {
+    /// Class (or label) names, in the order of the probabilities' columns.
+    pub classes: Vec<String>,
+    /// Sample ids.
+    pub ids: Vec<String>,
+    /// The truth, one per sample.
+    pub truth: Vec<Label>,
+    /// `[N, C]`, each from 0 to 1.
+    pub probabilities: Array2<f64>,
+}
+
+/// Metadata key of the class names.
+const CLASSES: &str = "classes";
+
+impl PredictionTable {
+    /// Writes the table, replacing an older one atomically.
+    ///
+    /// # Errors
+    /// [`FileError`] when the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let batch = self.batch().map_err(|source| invalid(path, source))?;
+        fs::replace_with(path, |file| {
+            let mut writer = ArrowWriter::try_new(file, batch.schema(), None).map_err(|source| invalid(path, source))?;
+            writer.write(&batch).map_err(|source| invalid(path, source))?;
+            writer.close().map_err(|source| invalid(path, source))?;
+            Ok(())
+        })
+    }
+
+    fn batch(&self) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+        let multi_label = self.truth.iter().any(|label| matches!(label, Label::Classes(_)));
+        let values: Vec<f32> = self.probabilities.iter().map(|&value| value as f32).collect();
+        let item = Arc::new(Field::new("item", DataType::Float32, false));
+        let probabilities =
+            FixedSizeListArray::try_new(item, self.classes.len() as i32, Arc::new(Float32Array::from(values)), None)?;
+        let mut columns: Vec<(&str, ArrayRef, bool)> =
+            vec![("id", Arc::new(StringArray::from_iter_values(&self.ids)), false)];
+        if multi_label {
+            columns.push(("truth", Arc::new(self.label_lists()), true));
+        } else {
+            let truth: Int32Array = self.truth.iter().map(class_index).collect();
+            let predicted = predicted_classes(self.probabilities.view()).into_iter().map(|class| class as i32);
+            columns.push(("truth", Arc::new(truth), true));
+            columns.push(("predicted", Arc::new(Int32Array::from_iter_values(predicted)), false));
+        }
+        columns.push(("probabilities", Arc::new(probabilities), false));
+        let fields: Vec<Field> =
+            columns.iter().map(|(name, array, null)| Field::new(*name, array.data_type().clone(), *null)).collect();
+        let names = serde_json::Value::from(self.classes.clone()).to_string();
+        let schema = Schema::new(fields).with_metadata([(CLASSES.to_owned(), names)].into());
+        RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array, _)| array).collect())
+    }
+
+    fn label_lists(&self) -> arrow::array::ListArray {
+        let mut lists = ListBuilder::new(BooleanBuilder::new());
+        for label in &self.truth {
+            match label {
+                Label::Classes(known) => lists.append_value(known.iter().copied()),
+                Label::Unknown | Label::Class(_) => lists.append_null(),
+            }
+        }
+        lists.finish()
+    }
+
+    /// Reads a table that [`PredictionTable::write`] wrote.
+    ///
+    /// # Errors
+    /// [`FileError`] when the file cannot be read or has other columns.
+    pub fn read(path: &Path) -> Result<Self> {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(fs::open(path)?).map_err(|source| invalid(path, source))?;
+        let names = reader.schema().metadata().get(CLASSES).cloned().unwrap_or_default();
+        let classes: Vec<String> = serde_json::from_str(&names).map_err(|source| invalid(path, source))?;
+        let batches = reader.build().map_err(|source| invalid(path, source))?;
+        let mut table = PredictionTable { classes, ids: vec![], truth: vec![], probabilities: Array2::zeros((0, 0)) };
+        let mut values = Vec::new();
+        for batch in batches {
+            let batch = batch.map_err(|source| invalid(path, source))?;
+            table.append(&batch, &mut values).ok_or_else(|| invalid(path, "columns are not those of predictions"))?;
+        }
+        table.probabilities = Array2::from_shape_vec((table.ids.len(), table.classes.len()), values)
+            .map_err(|source| invalid(path, source))?;
+        Ok(table)
+    }
+
+    fn append(&mut self, batch: &RecordBatch, values: &mut Vec<f64>) -> Option<()> {
+        let ids = batch.column_by_name("id")?.as_string_opt::<i32>()?;
+        self.ids.extend(ids.iter().map(|id| id.unwrap_or_default().to_owned()));
+        let truth = batch.column_by_name("truth")?;
+        if let Some(lists) = truth.as_list_opt::<i32>() {
+            for list in lists.iter() {
+                self.truth.push(match list {
+                    Some(list) => Label::Classes(list.as_boolean_opt()?.iter().collect()),
+                    None => Label::Unknown,
+                });
+            }
+        } else {
+            let indices = truth.as_primitive_opt::<Int32Type>()?;
+            self.truth.extend(
+                indices.iter().map(|index| index.map_or(Label::Unknown, |index| Label::Class(index as usize))),
+            );
+        }
+        let lists = batch.column_by_name("probabilities")?.as_fixed_size_list_opt()?;
+        values.extend(lists.values().as_primitive_opt::<Float32Type>()?.values().iter().map(|&value| f64::from(value)));
+        Some(())
+    }
+}
+
+fn class_index(label: &Label) -> Option<i32> {
+    match label {
+        Label::Class(class) => Some(*class as i32),
+        Label::Unknown | Label::Classes(_) => None,
+    }
+}
+
+fn invalid(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FileError {
+    FileError::Parse { path: path.to_path_buf(), format: "Parquet table of predictions", source: source.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    fn round_trip(table: &PredictionTable) -> PredictionTable {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("predictions.parquet");
+        table.write(&path).unwrap();
+        PredictionTable::read(&path).unwrap()
+    }
+
+    #[test]
+    fn classes_come_back_as_written() {
+        let table = PredictionTable {
+            classes: vec!["cat".into(), "dog, \"big\"".into()],
+            ids: vec!["a.jpg".into(), "b.jpg".into()],
+            truth: vec![Label::Class(1), Label::Unknown],
+            probabilities: array![[0.25, 0.75], [1.0, 0.0]],
+        };
+        assert_eq!(round_trip(&table), table);
+    }
+
+    #[test]
+    fn unknown_labels_stay_unknown() {
+        let table = PredictionTable {
+            classes: vec!["even".into(), "prime".into(), "loop".into()],
+            ids: vec!["1".into()],
+            truth: vec![Label::Classes(vec![Some(true), None, Some(false)])],
+            probabilities: array![[0.5, 0.125, 1.0]],
+        };
+        assert_eq!(round_trip(&table), table);
+    }
+}

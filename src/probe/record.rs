@@ -1,0 +1,276 @@
+//! What a probe leaves behind: hyper-parameters, metrics with intervals, curves, counts, and what is needed to do it again.
+//!
+//! A record is the JSON file `probes/<name>.json` of a cache and what `--json` prints. It belongs to the *first* repeat: its
+//! predictions and weights lie beside it (see [`Record::predictions`] and [`Record::weights`]); the other repeats are
+//! summarised by mean and standard deviation.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Split;
+use crate::data::Task;
+use crate::error::FileError;
+use crate::error::Result;
+use crate::metrics::Estimate;
+use crate::metrics::Metric;
+use crate::probe::Scale;
+use crate::support::fs;
+
+/// One probe of one cache.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The hyper-parameters of the first repeat; the tag `probe` is `linear` or `knn`.
+    pub chosen: Chosen,
+    /// Metrics on the test split, first repeat.
+    pub metrics: BTreeMap<Metric, Estimate>,
+    /// Mean and standard deviation over the repeats, where there are several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub summary: BTreeMap<Metric, Summary>,
+    /// How the hyper-parameter was chosen, first repeat.
+    pub selection: Selection,
+    /// Every repeat, the first included.
+    pub repeats: Vec<Repeat>,
+    /// Counts of the test split, first repeat: `confusion[truth][prediction]`; none for multi-label tasks.
+    pub confusion: Option<Vec<Vec<u64>>>,
+    /// What the labels mean.
+    pub task: Task,
+    /// Class (or label) names, in the order of the probabilities' columns.
+    pub classes: Vec<String>,
+    /// Samples of each split, first repeat.
+    pub splits: BTreeMap<Split, Counts>,
+    /// Where the features come from.
+    pub source: Source,
+    /// What was asked for.
+    pub settings: Settings,
+    /// Wall-clock time.
+    pub seconds: Seconds,
+    /// What the reader should know before trusting the figures.
+    pub warnings: Vec<String>,
+    /// File name, beside the record, of the predictions on the test split, first repeat: see
+    /// [`PredictionTable`](crate::probe::PredictionTable).
+    pub predictions: Option<String>,
+    /// File name, beside the record, of the fitted probe, first repeat: see
+    /// [`LinearModel::to_safetensors`](crate::probe::LinearModel::to_safetensors). None for k-NN, whose model is the cache.
+    pub weights: Option<String>,
+    /// Version of this crate.
+    pub version: String,
+}
+
+/// The hyper-parameters of a fitted probe.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "probe", rename_all = "snake_case")]
+pub enum Chosen {
+    /// Logistic regression.
+    Linear {
+        /// Inverse strength of the penalty: `c * sum of losses + 1/2 * |W|^2`.
+        c: f64,
+        /// What was done to the features.
+        scale: Scale,
+    },
+    /// Weighted nearest neighbours.
+    Knn {
+        /// Number of neighbours that vote.
+        k: usize,
+        /// Votes are weighted by `exp(similarity / temperature)`.
+        temperature: f64,
+    },
+}
+
+impl Chosen {
+    /// The name of the probe and of its files: `linear` or `knn`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Chosen::Linear { .. } => "linear",
+            Chosen::Knn { .. } => "knn",
+        }
+    }
+}
+
+/// How a hyper-parameter was chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Selection {
+    /// What varies: `c` or `k`.
+    pub parameter: String,
+    /// The metric that decides; at equal values the first candidate wins.
+    pub metric: Metric,
+    /// The candidates in the order they were tried. Scores are of the validation split, of the probe fitted on train alone; they are
+    /// absent when there was only one candidate and thus nothing to choose.
+    pub candidates: Vec<Candidate>,
+    /// Whether the final probe was fitted on train and validation together.
+    pub refitted: bool,
+}
+
+/// One candidate of a hyper-parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The value of `c` or `k`.
+    pub value: f64,
+    /// The deciding metric on the validation split; `None` where undefined or not computed.
+    pub score: Option<f64>,
+    /// How the fit went; none for k-NN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<FitReport>,
+}
+
+/// How an optimisation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FitReport {
+    /// Whether the largest entry of the gradient fell below the tolerance.
+    pub converged: bool,
+    /// Steps taken.
+    pub iterations: usize,
+    /// Evaluations of the objective and its gradient.
+    pub evaluations: usize,
+    /// The objective, `sum of losses + |W|^2 / (2 c)`, divided by the sum of the sample weights.
+    pub objective: f64,
+    /// Largest absolute entry of the gradient of that.
+    pub gradient: f64,
+}
+
+/// Mean and spread of a metric over repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Mean over the repeats that define the metric.
+    pub mean: f64,
+    /// Standard deviation (divisor: repeats - 1); `None` for fewer than two.
+    pub standard_deviation: Option<f64>,
+    /// Number of repeats that define the metric.
+    pub repeats: usize,
+}
+
+impl Summary {
+    /// Mean and standard deviation of `values`; `None` without any.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        if values.is_empty() {
+            return None;
+        }
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let standard_deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+        Some(Summary { mean, standard_deviation, repeats: values.len() })
+    }
+}
+
+/// One repeat: a split of its own, a selection of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// The seed of its split.
+    pub seed: u64,
+    /// What was chosen on its validation split.
+    pub chosen: Chosen,
+    /// Metrics on its test split.
+    pub metrics: BTreeMap<Metric, Option<f64>>,
+}
+
+/// What one split consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Labelled samples.
+    pub samples: usize,
+    /// Samples of each class (multi-label: samples that have the label).
+    pub per_class: Vec<usize>,
+    /// Distinct groups, where there are groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<usize>,
+}
+
+/// Where features come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The cache directory or Parquet file as given.
+    pub path: String,
+    /// The column of the features.
+    pub column: String,
+    /// Length of a feature vector.
+    pub dimension: usize,
+    /// The model that made the features, where the cache tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Fingerprint of the cache, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+/// What was asked for: with the source, all that is needed to get the same record again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// How the splits came about: `given`, `given, validation drawn from train`, `stratified random`, `grouped random`.
+    pub splits: String,
+    /// Seed of the first repeat's split; the others count up from it.
+    pub split_seed: u64,
+    /// Share of the samples that a drawn test split gets.
+    pub test_fraction: f64,
+    /// Share of the samples that a drawn validation split gets.
+    pub validation_fraction: f64,
+    /// Resamples of the bootstrap.
+    pub bootstrap: usize,
+    /// Confidence level of the intervals.
+    pub level: f64,
+    /// Largest entry of the gradient at which a logistic regression counts as fitted; none for k-NN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<f64>,
+}
+
+/// Wall-clock time in seconds, over all repeats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seconds {
+    /// Reading the features.
+    pub read: f64,
+    /// Linear: fitting every candidate. k-NN: finding the neighbours of the validation split.
+    pub select: f64,
+    /// Linear: fitting the final probe and predicting. k-NN: finding the neighbours of the test split and voting.
+    pub fit: f64,
+    /// Metrics and their intervals.
+    pub evaluate: f64,
+}
+
+impl Record {
+    /// Reads `probes/<name>.json` of a cache, or any other record.
+    ///
+    /// # Errors
+    /// [`FileError`] when the file cannot be read or is not a record.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path)?;
+        Ok(serde_json::from_slice(&bytes).map_err(|source| FileError::Parse {
+            path: path.to_path_buf(),
+            format: "probe record",
+            source: source.into(),
+        })?)
+    }
+
+    /// Writes the record, replacing an older one atomically.
+    ///
+    /// # Errors
+    /// [`FileError`] when the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).map_err(|source| FileError::Parse {
+            path: path.to_path_buf(),
+            format: "probe record",
+            source: source.into(),
+        })?;
+        fs::replace(path, &text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standard_deviation_is_that_of_a_sample() {
+        let summary = Summary::of(&[1.0, 2.0, 4.0]).unwrap();
+        assert!((summary.mean - 7.0 / 3.0).abs() < 1e-15);
+        assert!((summary.standard_deviation.unwrap() - (7.0f64 / 3.0).sqrt()).abs() < 1e-15);
+        assert_eq!(Summary::of(&[3.0]).unwrap().standard_deviation, None);
+        assert_eq!(Summary::of(&[]), None);
+    }
+
+    #[test]
+    fn hyper_parameters_carry_the_name_of_their_probe() {
+        let chosen = Chosen::Knn { k: 20, temperature: 0.07 };
+        assert_eq!(serde_json::to_string(&chosen).unwrap(), r#"{"probe":"knn","k":20,"temperature":0.07}"#);
+    }
+}
