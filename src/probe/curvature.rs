@@ -30,10 +30,11 @@ pub(super) enum Moments {
 }
 
 impl Moments {
-    /// The second moments of `x: [N, D]`.
-    pub(super) fn of(x: ArrayView2<'_, f32>, weights: Option<&[f64]>) -> Self {
-        let (samples, features) = x.dim();
-        let total = weights.map_or(samples as f64, |weights| weights.iter().sum());
+    /// The second moments of `samples: [N, D]`.
+    pub(super) fn of(samples: ArrayView2<'_, f32>, weights: Option<&[f64]>) -> Self {
+        let x = samples.view();
+        let features = x.ncols();
+        let total = weights.map_or(x.nrows() as f64, |weights| weights.iter().sum());
         let mut sums = vec![0.0f64; features];
         let mut squares = vec![0.0f64; features];
         for (index, row) in x.rows().into_iter().enumerate() {
@@ -52,9 +53,10 @@ impl Moments {
             scaled.rows_mut().into_iter().zip(weights).for_each(|(mut row, &weight)| row *= weight as f32);
             scaled
         });
-        let left = weighted.as_ref().map_or(x, |scaled| scaled.view());
+        let left = weighted.as_ref().map_or_else(|| x.view(), Array2::view);
         let mut product = Array2::<f32>::zeros((features, features));
-        product.axis_chunks_iter_mut(Axis(0), PANEL).into_par_iter().enumerate().for_each(|(panel, out)| {
+        let panels: Vec<_> = product.axis_chunks_iter_mut(Axis(0), PANEL).collect();
+        panels.into_par_iter().enumerate().for_each(|(panel, out)| {
             let rows = panel * PANEL..(panel * PANEL + PANEL).min(features);
             multiply((1.0 / total) as f32, left.slice(s![.., rows]).t(), x, out);
         });
@@ -145,7 +147,12 @@ fn solve(factor: &Array2<f64>, values: &mut ArrayViewMut2<'_, f64>) {
     for &start in &panels {
         let end = (start + PANEL).min(size);
         let (done, mut open) = values.view_mut().split_at(Axis(1), start);
-        multiply_add(-1.0, done.view(), factor.slice(s![start..end, ..start]).t(), open.slice_mut(s![.., ..end - start]));
+        multiply_add(
+            -1.0,
+            done.view(),
+            factor.slice(s![start..end, ..start]).t(),
+            open.slice_mut(s![.., ..end - start]),
+        );
         for mut row in values.rows_mut() {
             for i in start..end {
                 let sum: f64 = (start..i).map(|j| factor[[i, j]] * row[j]).sum();

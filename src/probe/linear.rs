@@ -3,7 +3,7 @@
 //! In: features `[N, D] f32`; targets are class indices `Array1<usize>`, or labels `Array2<Option<bool>>` of which `None` is unknown
 //! and left out; optional sample weights. Out: [`LinearModel`] with probabilities `[N, C] f64`.
 //!
-//! The objective is scikit-learn's (see [`objective`](crate::probe)): `c * sum of losses + 1/2 |W|^2`, intercepts not
+//! The objective is scikit-learn's : `c * sum of losses + 1/2 |W|^2`, intercepts not
 //! penalised, one row of coefficients per class; two classes are one logistic regression. Fitted means that the largest
 //! absolute entry of the gradient of the objective, divided by `c` times the sum of the sample weights, is at most the tolerance:
 //! the same quantity that scikit-learn's `lbfgs` compares with its `tol`. Refused: fewer than two classes, values that are not finite.
@@ -129,11 +129,6 @@ pub(super) fn check_positive(name: &'static str, value: f64) -> Result<(), Probe
 }
 
 impl LinearValidParams {
-    /// Inverse strength of the penalty.
-    pub(super) fn strength(&self) -> f64 {
-        self.c
-    }
-
     /// Largest absolute entry of the gradient at the end.
     pub(super) fn gradient_tolerance(&self) -> f64 {
         self.tolerance
@@ -329,8 +324,9 @@ impl LinearModel {
             return Err(ProbeError::Dimension { found, expected });
         }
         let mut out = Array2::zeros((samples.nrows(), self.coefficients.nrows()));
-        let inputs = samples.axis_chunks_iter(Axis(0), BLOCK).into_par_iter();
-        out.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter().zip(inputs).for_each(|(mut out, rows)| {
+        let blocks: Vec<_> =
+            out.axis_chunks_iter_mut(Axis(0), BLOCK).zip(samples.axis_chunks_iter(Axis(0), BLOCK)).collect();
+        blocks.into_par_iter().for_each(|(mut out, rows)| {
             let scaled = self.scaler.apply(rows).mapv(f64::from);
             multiply(1.0, scaled.view(), self.coefficients.t(), out.view_mut());
             out += &self.intercepts;

@@ -35,15 +35,12 @@ const LARGEST_STRIDE: f64 = 2.0;
 
 /// Fits of one set of samples under several penalties.
 pub struct Path {
-    features: Array2<f32>,
+    objective: Objective,
     scaler: Scaler,
-    targets: Option<Targets>,
-    weights: Option<Vec<f64>>,
     outputs: Outputs,
     /// Labels that are not fitted, with their intercept.
     pub(super) constant: Vec<(usize, f64)>,
     moments: Moments,
-    rows: usize,
     tolerance: f64,
     iterations: usize,
     /// The last two solutions `[rows, D + 1]` with their `c`, newest last.
@@ -58,21 +55,19 @@ impl Path {
         weights: Option<&[f32]>,
         outputs: Outputs,
     ) -> Self {
-        let features = scaler.apply(samples);
-        let weights: Option<Vec<f64>> = weights.map(|weights| weights.iter().map(|&weight| f64::from(weight)).collect());
+        let weights: Option<Vec<f64>> =
+            weights.map(|weights| weights.iter().map(|&weight| f64::from(weight)).collect());
         let rows = match &targets {
             Targets::Classes(_) => outputs.present.len(),
             Targets::Signs(signs) => signs.ncols(),
         };
+        let objective = Objective::new(scaler.apply(samples), targets, weights, rows);
         Path {
-            moments: Moments::of(features.view(), weights.as_deref()),
-            features,
+            moments: Moments::of(objective.x(), objective.weights()),
+            objective,
             scaler,
-            targets: Some(targets),
-            weights,
             outputs,
             constant: Vec::new(),
-            rows,
             tolerance: params.gradient_tolerance(),
             iterations: params.most_iterations(),
             solved: Vec::new(),
@@ -81,24 +76,21 @@ impl Path {
 
     /// The model for one `c` > 0.
     pub fn fit(&mut self, c: f64) -> LinearModel {
-        let Some(targets) = self.targets.take() else { unreachable!("targets are put back after each fit") };
-        let objective = Objective::new(self.features.view(), targets, self.weights.take(), self.rows);
+        let rows = self.objective.rows();
         let mut solver = Solver {
-            objective: &objective,
+            objective: &self.objective,
             moments: &self.moments,
-            penalties: objective.totals().iter().map(|total| 1.0 / (c * total)).collect(),
-            problem_rows: if objective.totals().len() == 1 { self.rows } else { 1 },
+            penalties: self.objective.totals().iter().map(|total| 1.0 / (c * total)).collect(),
+            problem_rows: if self.objective.totals().len() == 1 { rows } else { 1 },
             iterations: self.iterations,
             report: FitReport { converged: false, iterations: 0, evaluations: 0, objective: 0.0, gradient: 0.0 },
         };
-        let mut point = start(&self.solved, c, (self.rows, self.features.ncols() + 1));
+        let mut point = start(&self.solved, c, (rows, self.objective.x().ncols() + 1));
         let single = solver.run(&mut point, Precision::Single, self.tolerance.max(SINGLE_FLOOR));
         if !single || self.tolerance < SINGLE_FLOOR {
             solver.run(&mut point, Precision::Double, self.tolerance);
         }
         let report = solver.report;
-        let (targets, weights) = objective.into_parts();
-        (self.targets, self.weights) = (Some(targets), weights);
         let model = LinearModel::of(self.scaler.clone(), point.view(), (&self.outputs, &self.constant), report);
         self.solved.push((c, point));
         if self.solved.len() > 2 {
@@ -125,7 +117,7 @@ fn start(solved: &[(f64, Array2<f64>)], c: f64, shape: (usize, usize)) -> Array2
 
 /// One fit.
 struct Solver<'a> {
-    objective: &'a Objective<'a>,
+    objective: &'a Objective,
     moments: &'a Moments,
     /// `1 / (c S)` of each problem.
     penalties: Vec<f64>,

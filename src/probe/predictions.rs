@@ -4,6 +4,7 @@
 //! for multi-label) and `probabilities` (fixed-size list of f32, one entry per class). The class names are in the file's
 //! key-value metadata under `classes`, as a JSON list.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,7 +57,8 @@ impl PredictionTable {
     pub fn write(&self, path: &Path) -> Result<()> {
         let batch = self.batch().map_err(|source| invalid(path, source))?;
         fs::replace_with(path, |file| {
-            let mut writer = ArrowWriter::try_new(file, batch.schema(), None).map_err(|source| invalid(path, source))?;
+            let mut writer =
+                ArrowWriter::try_new(file, batch.schema(), None).map_err(|source| invalid(path, source))?;
             writer.write(&batch).map_err(|source| invalid(path, source))?;
             writer.close().map_err(|source| invalid(path, source))?;
             Ok(())
@@ -83,7 +85,7 @@ impl PredictionTable {
         let fields: Vec<Field> =
             columns.iter().map(|(name, array, null)| Field::new(*name, array.data_type().clone(), *null)).collect();
         let names = serde_json::Value::from(self.classes.clone()).to_string();
-        let schema = Schema::new(fields).with_metadata([(CLASSES.to_owned(), names)].into());
+        let schema = Schema::new(fields).with_metadata(HashMap::from([(CLASSES.to_owned(), names)]));
         RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array, _)| array).collect())
     }
 
@@ -103,7 +105,8 @@ impl PredictionTable {
     /// # Errors
     /// [`FileError`] when the file cannot be read or has other columns.
     pub fn read(path: &Path) -> Result<Self> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(fs::open(path)?).map_err(|source| invalid(path, source))?;
+        let reader =
+            ParquetRecordBatchReaderBuilder::try_new(fs::open(path)?).map_err(|source| invalid(path, source))?;
         let names = reader.schema().metadata().get(CLASSES).cloned().unwrap_or_default();
         let classes: Vec<String> = serde_json::from_str(&names).map_err(|source| invalid(path, source))?;
         let batches = reader.build().map_err(|source| invalid(path, source))?;
@@ -131,9 +134,8 @@ impl PredictionTable {
             }
         } else {
             let indices = truth.as_primitive_opt::<Int32Type>()?;
-            self.truth.extend(
-                indices.iter().map(|index| index.map_or(Label::Unknown, |index| Label::Class(index as usize))),
-            );
+            self.truth
+                .extend(indices.iter().map(|index| index.map_or(Label::Unknown, |index| Label::Class(index as usize))));
         }
         let lists = batch.column_by_name("probabilities")?.as_fixed_size_list_opt()?;
         values.extend(lists.values().as_primitive_opt::<Float32Type>()?.values().iter().map(|&value| f64::from(value)));

@@ -63,7 +63,10 @@ fn run<T: Scalar>(add: bool, scale: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T
     }
     let ([a_row, a_column], [b_row, b_column]) = ([a.strides()[0], a.strides()[1]], [b.strides()[0], b.strides()[1]]);
     let [out_row, out_column] = [out.strides()[0], out.strides()[1]];
-    #[expect(unsafe_code, reason = "the product reads and writes through pointers; the views guarantee shapes and strides")]
+    #[expect(
+        unsafe_code,
+        reason = "the product reads and writes through pointers; the views guarantee shapes and strides"
+    )]
     // Safety: the shapes agree (checked above), `out` is exclusively borrowed, and pointers with strides come from views.
     unsafe {
         gemm::gemm(

@@ -13,8 +13,10 @@ use crate::data::Split;
 use crate::data::Task;
 use crate::error::FileError;
 use crate::error::Result;
+use crate::metrics::ClassScores;
 use crate::metrics::Estimate;
 use crate::metrics::Metric;
+use crate::metrics::ReliabilityBin;
 use crate::probe::Scale;
 use crate::support::fs;
 
@@ -34,6 +36,10 @@ pub struct Record {
     pub repeats: Vec<Repeat>,
     /// Counts of the test split, first repeat: `confusion[truth][prediction]`; none for multi-label tasks.
     pub confusion: Option<Vec<Vec<u64>>>,
+    /// Each class (or label) by itself on the test split, first repeat.
+    pub per_class: Vec<ClassScores>,
+    /// The reliability diagram of the test split, first repeat.
+    pub reliability: Vec<ReliabilityBin>,
     /// What the labels mean.
     pub task: Task,
     /// Class (or label) names, in the order of the probabilities' columns.

@@ -95,7 +95,8 @@ impl Scaler {
         if self.scale == Scale::None || scaled.is_empty() {
             return scaled;
         }
-        scaled.axis_chunks_iter_mut(Axis(0), ROWS).into_par_iter().for_each(|mut rows| {
+        let blocks: Vec<_> = scaled.axis_chunks_iter_mut(Axis(0), ROWS).collect();
+        blocks.into_par_iter().for_each(|mut rows| {
             for mut row in rows.rows_mut() {
                 if self.scale == Scale::L2 {
                     let norm = norm(row.view());

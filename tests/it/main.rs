@@ -7,6 +7,7 @@ mod house;
 mod layering;
 mod metrics;
 mod preprocess;
+mod probe;
 mod session;
 mod splits;
 mod tables;
