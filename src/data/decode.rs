@@ -8,8 +8,11 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{
+    DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits, RgbImage,
+};
 
+use super::jpeg;
 use crate::error::{Error, PixelError, Result};
 use crate::preprocess::{Image, Samples};
 use crate::support::fs;
@@ -52,16 +55,10 @@ pub fn decode_file(path: &Path, limits: &DecodeLimits) -> Result<Image> {
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image> {
     check_size(bytes.len() as u64, limits)?;
     let (format, name) = recognise(bytes)?;
-    let failed = |error| failure(error, name);
-    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(failed)?;
-    let (width, height) = decoder.dimensions();
-    check_pixels(width, height, limits)?;
-    let mut memory = Limits::no_limits();
-    memory.max_alloc = Some(limits.most_pixels.saturating_mul(8).saturating_add(1 << 26));
-    decoder.set_limits(memory).map_err(failed)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    decoded.apply_orientation(orientation);
+    let decoded = match format {
+        ImageFormat::Jpeg => jpeg(bytes, limits)?,
+        _ => other(bytes, format, limits).map_err(|error| failure(error, name))??,
+    };
     let (width, height) = (decoded.width(), decoded.height());
     let (channels, samples) = match decoded {
         DynamicImage::ImageLuma8(pixels) => (1, Samples::U8(pixels.into_raw())),
@@ -80,6 +77,38 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image> {
     Image::new(width, height, channels, samples)
 }
 
+/// A JPEG, upright.
+fn jpeg(bytes: &[u8], limits: &DecodeLimits) -> Result<DynamicImage> {
+    let decoded = jpeg::decode(bytes, |width, height| check_pixels(width, height, limits))?;
+    let jpeg::Jpeg { width, height, samples, .. } = decoded;
+    let found = samples.len();
+    let pixels = match decoded.channels {
+        1 => GrayImage::from_raw(width, height, samples).map(DynamicImage::ImageLuma8),
+        _ => RgbImage::from_raw(width, height, samples).map(DynamicImage::ImageRgb8),
+    };
+    let mut pixels = pixels.ok_or(PixelError::Samples { width, height, channels: decoded.channels, found })?;
+    if let Some(orientation) = decoded.exif.as_deref().and_then(Orientation::from_exif_chunk) {
+        pixels.apply_orientation(orientation);
+    }
+    Ok(pixels)
+}
+
+/// An image of any other format, upright.
+fn other(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> ImageResult<Result<DynamicImage>> {
+    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    if let Err(error) = check_pixels(width, height, limits) {
+        return Ok(Err(error.into()));
+    }
+    let mut memory = Limits::no_limits();
+    memory.max_alloc = Some(limits.most_pixels.saturating_mul(8).saturating_add(1 << 26));
+    decoder.set_limits(memory)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut decoded = DynamicImage::from_decoder(decoder)?;
+    decoded.apply_orientation(orientation);
+    Ok(Ok(decoded))
+}
+
 fn check_size(found: u64, limits: &DecodeLimits) -> Result<()> {
     if found > limits.most_bytes {
         return Err(PixelError::TooManyBytes { found, most: limits.most_bytes }.into());
@@ -87,9 +116,9 @@ fn check_size(found: u64, limits: &DecodeLimits) -> Result<()> {
     Ok(())
 }
 
-fn check_pixels(width: u32, height: u32, limits: &DecodeLimits) -> Result<()> {
+fn check_pixels(width: u32, height: u32, limits: &DecodeLimits) -> Result<(), PixelError> {
     if u64::from(width) * u64::from(height) > limits.most_pixels {
-        return Err(PixelError::TooManyPixels { width, height, most: limits.most_pixels }.into());
+        return Err(PixelError::TooManyPixels { width, height, most: limits.most_pixels });
     }
     Ok(())
 }

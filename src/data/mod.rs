@@ -6,6 +6,7 @@
 mod classes;
 mod decode;
 mod folder;
+mod jpeg;
 mod options;
 mod sample;
 pub mod split;
