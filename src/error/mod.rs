@@ -20,7 +20,7 @@ pub use fetch::FetchError;
 pub use files::FileError;
 pub use graph::GraphError;
 pub use metric::MetricError;
-pub use model::ModelError;
+pub use model::{Misfits, ModelError};
 pub use pixels::PixelError;
 pub use probe::ProbeError;
 pub use runtime::RuntimeError;

@@ -44,6 +44,117 @@ pub enum ModelError {
         /// The weights files in it.
         found: Vec<String>,
     },
+    /// A name is not in the catalog.
+    #[error("there is no model `{name}`{}", Suggestions(nearest))]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// Names of the catalog that resemble it.
+        nearest: Vec<String>,
+    },
+    /// A catalog file names a family that is not known.
+    #[error("there is no model family `{family}`{}", Listed(known))]
+    UnknownFamily {
+        /// The family named.
+        family: String,
+        /// The known families.
+        known: Vec<String>,
+    },
+    /// A tap is none of a model's.
+    #[error("`{model}` has no tap `{name}`{}", Suggestions(nearest))]
+    UnknownTap {
+        /// The model.
+        model: String,
+        /// The tap asked for.
+        name: String,
+        /// Taps it has that resemble it.
+        nearest: Vec<String>,
+        /// All its taps.
+        known: Vec<String>,
+    },
+    /// Nothing is known to fetch a model's weights from.
+    #[error("the weights of `{model}` have to be given")]
+    WeightsNeeded {
+        /// The model.
+        model: String,
+        /// Where they can be found, in words.
+        origin: String,
+    },
+    /// Weights have none of the names that a family's weights have.
+    #[error(
+        "`{path}` does not hold weights of the family of `{model}`: it has none of the tensors{}",
+        Listed(expected)
+    )]
+    ForeignWeights {
+        /// The model asked for.
+        model: String,
+        /// The weights file.
+        path: PathBuf,
+        /// A tensor of each known naming.
+        expected: Vec<String>,
+        /// Some names it has.
+        found: Vec<String>,
+    },
+    /// Weights hold several copies of a network.
+    #[error("`{path}` holds the weights of `{model}` several times, below{}", Listed(prefixes))]
+    SeveralNetworks {
+        /// The model asked for.
+        model: String,
+        /// The weights file.
+        path: PathBuf,
+        /// What the names of each copy start with.
+        prefixes: Vec<String>,
+    },
+    /// Weights do not fit an architecture.
+    #[error("`{path}` does not fit `{model}`: {}", .misfits)]
+    Misfit {
+        /// The model asked for.
+        model: String,
+        /// The weights file.
+        path: PathBuf,
+        /// What does not fit.
+        misfits: Box<Misfits>,
+    },
+}
+
+/// How weights and an architecture differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Misfits {
+    /// Parameters that the weights lack, with the nearest names they have.
+    pub missing: Vec<(String, Vec<String>)>,
+    /// Tensors of the weights that the architecture has no use for.
+    pub left_over: Vec<String>,
+    /// Tensors of another shape or type: name, what is needed, what is there.
+    pub unlike: Vec<(String, String, String)>,
+}
+
+impl Misfits {
+    /// Entries of each kind that a message lists.
+    pub const LISTED: usize = 8;
+
+    /// Whether everything fits.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.left_over.is_empty() && self.unlike.is_empty()
+    }
+}
+
+impl std::fmt::Display for Misfits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts = (self.missing.len(), self.left_over.len(), self.unlike.len());
+        write!(f, "{} tensors missing, {} left over, {} of another shape or type", counts.0, counts.1, counts.2)?;
+        for (name, nearest) in self.missing.iter().take(Misfits::LISTED) {
+            write!(f, "\n  missing    `{name}`{}", Suggestions(nearest))?;
+        }
+        for name in self.left_over.iter().take(Misfits::LISTED) {
+            write!(f, "\n  left over  `{name}`")?;
+        }
+        for (name, needed, found) in self.unlike.iter().take(Misfits::LISTED) {
+            write!(f, "\n  unlike     `{name}`: needed {needed}, found {found}")?;
+        }
+        let shown = |count: usize| count.min(Misfits::LISTED);
+        let rest = counts.0 + counts.1 + counts.2 - shown(counts.0) - shown(counts.1) - shown(counts.2);
+        if rest > 0 { write!(f, "\n  and {rest} more") } else { Ok(()) }
+    }
 }
 
 impl ModelError {
@@ -52,7 +163,14 @@ impl ModelError {
             ModelError::ForbiddenGlobal { .. }
             | ModelError::Malformed { .. }
             | ModelError::UnknownWeight { .. }
-            | ModelError::WeightsFile { .. } => Kind::Input,
+            | ModelError::WeightsFile { .. }
+            | ModelError::UnknownModel { .. }
+            | ModelError::UnknownFamily { .. }
+            | ModelError::UnknownTap { .. }
+            | ModelError::WeightsNeeded { .. }
+            | ModelError::ForeignWeights { .. }
+            | ModelError::SeveralNetworks { .. }
+            | ModelError::Misfit { .. } => Kind::Input,
         }
     }
 
@@ -64,7 +182,22 @@ impl ModelError {
                     .into(),
             ),
             ModelError::Malformed { .. } => Some("fetch the file again and compare its size with the source's".into()),
-            ModelError::UnknownWeight { .. } => None,
+            ModelError::UnknownWeight { .. } | ModelError::UnknownFamily { .. } => None,
+            ModelError::UnknownModel { .. } => {
+                Some("`defrost models list` shows the catalog; a path to an `.onnx` file works too".into())
+            }
+            ModelError::UnknownTap { known, .. } => Some(format!("it has `{}`", known.join("`, `"))),
+            ModelError::WeightsNeeded { origin, .. } => {
+                Some(format!("fetch {origin} and name the file with `--weights FILE`"))
+            }
+            ModelError::ForeignWeights { found, .. } => Some(format!(
+                "check that the weights belong to this model; among its tensors are `{}`",
+                found.join("`, `")
+            )),
+            ModelError::SeveralNetworks { .. } => Some("choose one with `--weights-prefix PREFIX`".into()),
+            ModelError::Misfit { .. } => {
+                Some("check that the variant (`defrost models list`) is the one the weights were trained for".into())
+            }
             ModelError::WeightsFile { found, .. } if found.is_empty() => Some(
                 "a folder of weights has `model.safetensors`, an index of shards (`*.index.json`) or a PyTorch \
                  checkpoint (`.pth`, `.pt`, `.bin`)"

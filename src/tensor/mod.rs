@@ -2,7 +2,6 @@
 
 mod compare;
 mod dtype;
-pub mod mapped;
 mod pickle;
 pub mod safetensors;
 mod weights;

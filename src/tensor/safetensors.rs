@@ -19,7 +19,6 @@ use crate::error::Result;
 use crate::support::fs;
 use crate::tensor::DType;
 use crate::tensor::HostTensor;
-use crate::tensor::mapped;
 use crate::tensor::weights::malformed;
 
 /// Tensors by name.
@@ -32,7 +31,7 @@ pub type Metadata = BTreeMap<String, String>;
 /// # Errors
 /// [`ModelError::Malformed`](crate::error::ModelError::Malformed) for a truncated or inconsistent file.
 pub fn read(path: &Path) -> Result<(Tensors, Metadata)> {
-    parse(path, &mapped::map(path)?)
+    parse(path, &fs::read_shared(path)?)
 }
 
 /// The tensors in a file's bytes, as slices of them.

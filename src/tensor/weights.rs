@@ -17,7 +17,6 @@ use crate::support::fs;
 use crate::support::names;
 use crate::tensor::DType;
 use crate::tensor::HostTensor;
-use crate::tensor::mapped;
 use crate::tensor::pickle;
 use crate::tensor::safetensors;
 
@@ -52,7 +51,7 @@ impl Weights {
         let mut weights =
             Weights { source: file, files: Vec::new(), tensors: BTreeMap::new(), metadata: BTreeMap::new() };
         for part in parts {
-            weights.add(&part, mapped::map(&part)?)?;
+            weights.add(&part, fs::read_shared(&part)?)?;
         }
         Ok(weights)
     }

@@ -1,0 +1,173 @@
+//! Builds a model of the catalog into an ONNX graph.
+
+use crate::backbones::Backbone;
+use crate::backbones::Entry;
+use crate::backbones::Output;
+use crate::backbones::Provenance;
+use crate::backbones::Taps;
+use crate::backbones::layers::Network;
+use crate::backbones::parameters::Parameters;
+use crate::error::ModelError;
+use crate::error::Result;
+use crate::graph::Dim;
+use crate::graph::Model;
+use crate::graph::Type;
+use crate::graph::ValueInfo;
+use crate::preprocess::Preprocess;
+use crate::support::names;
+use crate::support::seed::Seed;
+use crate::tensor::DType;
+use crate::tensor::Weights;
+
+/// Name of the input of every graph built here.
+const INPUT: &str = "input";
+/// Name of the output with one vector per image.
+const EMBEDDING: &str = "embedding";
+/// Name of the tap of the last tokens or feature map.
+const TOKENS: &str = "tokens";
+/// Key of the model property that holds the preprocessing, as JSON.
+pub(super) const PREPROCESS_PROPERTY: &str = "defrost.preprocess";
+
+/// Height and width of a graph's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// Any, decided at each run.
+    Any,
+    /// These, in pixels: padding and positions become constants.
+    Fixed {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+}
+
+impl Size {
+    /// The size of a preprocessed image, where it is the same for all.
+    ///
+    /// # Errors
+    /// As [`Preprocess::check`].
+    pub fn of(preprocess: &Preprocess) -> Result<Self> {
+        Ok(match preprocess.clone().check()?.output_shape() {
+            Some([_, height, width]) => Size::Fixed { height, width },
+            None => Size::Any,
+        })
+    }
+}
+
+/// The parameters a model is built from.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// Weights; a prefix chooses one of several networks in them.
+    Weights(&'a Weights, Option<&'a str>),
+    /// Seeded random numbers.
+    Random(u64),
+}
+
+/// Builds a model of the catalog.
+///
+/// # Errors
+/// [`ModelError::ForeignWeights`], [`ModelError::SeveralNetworks`] and [`ModelError::Misfit`] when the weights are not those
+/// of the model, [`ModelError::UnknownTap`].
+pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Result<Backbone> {
+    let name = &entry.variant.name;
+    let family = entry.architecture()?;
+    let parameters = match origin {
+        Origin::Weights(weights, prefix) => Parameters::stored(name, family.as_ref(), weights, prefix)?,
+        Origin::Random(seed) => Parameters::random(name, Seed::new(seed)),
+    };
+    let naming = parameters.naming();
+    let fixed = match size {
+        Size::Any => None,
+        Size::Fixed { height, width } => Some([height, width]),
+    };
+    let mut network = Network::new(name, parameters, fixed);
+    let outline = family.build(&mut network)?;
+    let Network { mut builder, parameters, mut blocks, .. } = network;
+    parameters.finish()?;
+    blocks.push((TOKENS.to_owned(), outline.tokens, outline.token_width));
+    let wanted = wanted(name, taps, &blocks)?;
+    builder.output(EMBEDDING, &outline.embedding);
+    let mut outputs = Vec::new();
+    for (index, (tap, value, width)) in blocks.iter().enumerate() {
+        if wanted.contains(&index) {
+            builder.output(tap, value);
+            outputs.push(Output { name: tap.clone(), width: *width });
+        } else {
+            // The value keeps its name in the graph, so that it can be tapped later.
+            builder.name(value, tap);
+        }
+    }
+    let mut graph = builder.finish()?;
+    declare_embedding(&mut graph, outline.width);
+    let (weights, weights_sha256) = match origin {
+        Origin::Weights(weights, _) => (weights.source().display().to_string(), weights.digest()),
+        Origin::Random(seed) => {
+            let text = format!("random weights, seed {seed}");
+            let digest = crate::support::fs::sha256(format!("{name}: {text}").as_bytes());
+            (text, digest)
+        }
+    };
+    let random = matches!(origin, Origin::Random(_));
+    let provenance = Provenance {
+        family: entry.family.clone(),
+        weights,
+        weights_sha256,
+        licence: (!random).then(|| entry.variant.licence.clone()),
+        random,
+    };
+    describe(&mut graph, entry, &provenance, naming)?;
+    Ok(Backbone {
+        name: name.clone(),
+        graph,
+        input: INPUT.to_owned(),
+        embedding: Output { name: EMBEDDING.to_owned(), width: outline.width },
+        taps: outputs,
+        fixed_batch: None,
+        preprocess: entry.variant.preprocess.clone(),
+        provenance,
+    })
+}
+
+/// Numbers of the blocks that are tapped.
+fn wanted<T>(model: &str, taps: &Taps, blocks: &[(String, T, usize)]) -> Result<Vec<usize>> {
+    let names = match taps {
+        Taps::None => return Ok(Vec::new()),
+        Taps::All => return Ok((0..blocks.len()).collect()),
+        Taps::Names(names) => names,
+    };
+    let find = |name: &String| {
+        blocks.iter().position(|(block, ..)| block == name).ok_or_else(|| {
+            let known: Vec<String> = blocks.iter().map(|(block, ..)| block.clone()).collect();
+            let nearest =
+                names::nearest(name, known.iter().map(String::as_str)).into_iter().map(str::to_owned).collect();
+            ModelError::UnknownTap { model: model.to_owned(), name: name.clone(), nearest, known }.into()
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+/// Gives the embedding its type: `[batch, width] f32`.
+fn declare_embedding(graph: &mut Model, width: usize) {
+    let shape = vec![Dim::symbol("batch"), Dim::Fixed(width as i64)];
+    for output in graph.graph.outputs.iter_mut().filter(|output| output.name == EMBEDDING) {
+        *output = ValueInfo::new(EMBEDDING, Type::tensor(DType::F32, Some(shape.clone())));
+    }
+}
+
+/// Writes into the model what it is, so that the file tells it without the catalog.
+fn describe(graph: &mut Model, entry: &Entry, provenance: &Provenance, naming: Option<&str>) -> Result<()> {
+    let preprocess = serde_json::to_string(&entry.variant.preprocess).map_err(|source| {
+        crate::error::FileError::Parse { path: "preprocess".into(), format: "JSON", source: Box::new(source) }
+    })?;
+    graph.set_property("defrost.model", entry.variant.name.as_str());
+    graph.set_property("defrost.family", entry.family.as_str());
+    graph.set_property("defrost.weights", provenance.weights.as_str());
+    graph.set_property("defrost.weights_sha256", provenance.weights_sha256.as_str());
+    graph.set_property("defrost.licence", provenance.licence.as_deref().unwrap_or("none: the weights are random"));
+    if let Some(naming) = naming {
+        graph.set_property("defrost.naming", naming);
+    }
+    graph.set_property(PREPROCESS_PROPERTY, preprocess);
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Families: a configuration, the names its weights go by, and how its graph is built.
+//!
+//! A family reads its configuration from the catalog and builds its graph over the layers of [`Network`]. It asks for its
+//! parameters by one set of names (those of timm); a [`Naming`] translates them for weights that are named otherwise.
+
+use crate::backbones::efficientnet_lite;
+use crate::backbones::layers::Network;
+use crate::backbones::layers::Outline;
+use crate::backbones::resnet;
+use crate::error::Result;
+
+/// One architecture with its sizes.
+pub(super) trait Family {
+    /// The ways its weights are named, the most common first.
+    fn namings(&self) -> Vec<Naming>;
+
+    /// Adds the whole network, from its input to its embedding.
+    fn build(&self, network: &mut Network<'_>) -> Result<Outline>;
+}
+
+/// One way in which the weights of a family are named.
+pub(super) struct Naming {
+    /// Whose names these are: `timm`.
+    pub(super) label: &'static str,
+    /// A name that these weights have and those of other namings do not; also tells a common prefix.
+    pub(super) anchor: &'static str,
+    /// The stored name of a parameter of the family.
+    pub(super) stored: Box<dyn Fn(&str) -> String>,
+    /// Whether a stored name is that of something the backbone leaves out, such as its classifier.
+    pub(super) left_out: fn(&str) -> bool,
+}
+
+/// A family as the catalog knows it.
+pub(super) struct FamilyEntry {
+    /// The name in `models/*.toml`.
+    pub(super) name: &'static str,
+    /// Reads the configuration of a variant.
+    pub(super) read: fn(toml::Table) -> Result<Box<dyn Family>, toml::de::Error>,
+}
+
+/// All families.
+pub(super) const FAMILIES: &[FamilyEntry] = &[
+    FamilyEntry { name: "efficientnet-lite", read: efficientnet_lite::read },
+    FamilyEntry { name: "resnet", read: resnet::read },
+];

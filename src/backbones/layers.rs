@@ -1,0 +1,224 @@
+//! Layers shared by the families: convolutions, norms, activations and pools that know their sizes.
+//!
+//! A layer's name is that of its parameters in the family's naming: `blocks.0.0.conv_dw` takes `blocks.0.0.conv_dw.weight`.
+
+use crate::backbones::parameters::Parameters;
+use crate::error::Result;
+use crate::graph::BatchNormParameters;
+use crate::graph::Builder;
+use crate::graph::ConvOptions;
+use crate::graph::Dim;
+use crate::graph::Node;
+use crate::graph::PoolOptions;
+use crate::graph::Value;
+use crate::tensor::DType;
+
+/// A graph under construction, with the parameters it takes.
+pub(super) struct Network<'w> {
+    pub(super) builder: Builder,
+    pub(super) parameters: Parameters<'w>,
+    /// Blocks met so far: name, value, channels.
+    pub(super) blocks: Vec<(String, Value, usize)>,
+    size: Option<[usize; 2]>,
+}
+
+/// A feature map: `value: [N, channels, H, W] f32`; `size` is H and W where they are known while building.
+#[derive(Clone, Debug)]
+pub(super) struct Map {
+    pub(super) value: Value,
+    pub(super) channels: usize,
+    pub(super) size: Option<[usize; 2]>,
+}
+
+/// What a family's network ends in.
+pub(super) struct Outline {
+    /// One vector per image, `[N, D]`.
+    pub(super) embedding: Value,
+    /// Length of the vector.
+    pub(super) width: usize,
+    /// The last tokens or feature map, as the reference returns them.
+    pub(super) tokens: Value,
+    /// Channels of the tokens.
+    pub(super) token_width: usize,
+}
+
+/// How a convolution treats the border.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Padding {
+    /// TensorFlow's `SAME`: the output has `ceil(n / stride)` positions; the odd pixel of padding comes last.
+    Same,
+    /// This many zeros on every side.
+    Zeros(usize),
+}
+
+/// A convolution without bias over square kernels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Convolution {
+    pub(super) channels: usize,
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    /// Groups of channels; as many as there are channels for a depthwise convolution.
+    pub(super) groups: usize,
+    pub(super) padding: Padding,
+}
+
+/// Element-wise functions behind a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activation {
+    Relu,
+    /// ReLU cut off at 6.
+    Relu6,
+}
+
+/// A convolution, a batch normalisation, and an activation if there is one.
+pub(super) struct Unit<'a> {
+    /// Name of the convolution.
+    pub(super) conv: &'a str,
+    /// Name of the norm.
+    pub(super) norm: &'a str,
+    pub(super) layer: Convolution,
+    /// Epsilon of the norm.
+    pub(super) epsilon: f32,
+    pub(super) activation: Option<Activation>,
+}
+
+impl<'w> Network<'w> {
+    /// A network without layers; `size` is the input's height and width, open when there is none.
+    pub(super) fn new(name: &str, parameters: Parameters<'w>, size: Option<[usize; 2]>) -> Self {
+        Network { builder: Builder::new(name), parameters, blocks: Vec::new(), size }
+    }
+
+    /// The input: `[batch, channels, H, W] f32`, normalised.
+    pub(super) fn image(&mut self, name: &str, channels: usize) -> Map {
+        let [height, width] = match self.size {
+            Some(size) => size.map(|length| Dim::Fixed(length as i64)),
+            None => [Dim::symbol("height"), Dim::symbol("width")],
+        };
+        let shape = [Dim::symbol("batch"), Dim::Fixed(channels as i64), height, width];
+        Map { value: self.builder.input(name, DType::F32, &shape), channels, size: self.size }
+    }
+
+    /// Convolution with `NAME.weight` [O, C / groups, k, k].
+    pub(super) fn convolution(&mut self, name: &str, x: &Map, layer: Convolution) -> Result<Map> {
+        let Convolution { channels, kernel, stride, groups, padding } = layer;
+        let weight = self.parameter(&format!("{name}.weight"), &[channels, x.channels / groups, kernel, kernel])?;
+        let (pads, size) = match padding {
+            Padding::Zeros(pad) => {
+                let size = x.size.map(|size| size.map(|length| (length + 2 * pad).saturating_sub(kernel) / stride + 1));
+                (Some([pad as i64; 4]), size)
+            }
+            Padding::Same => {
+                (same_pads(x.size, kernel, stride), x.size.map(|size| size.map(|length| length.div_ceil(stride))))
+            }
+        };
+        let strides = [stride as i64; 2];
+        let value = self.builder.scope(name, |b| match pads {
+            Some(pads) => {
+                let options = ConvOptions { strides, pads, groups: groups as i64, ..ConvOptions::default() };
+                b.conv(&x.value, &weight, None, options)
+            }
+            // The padding depends on the size of the map: ONNX computes it as TensorFlow does.
+            None => b.node(
+                Node::new("Conv", &[x.value.name(), weight.name()], &[])
+                    .with("auto_pad", "SAME_UPPER")
+                    .with("strides", strides.to_vec())
+                    .with("group", groups as i64),
+            ),
+        });
+        Ok(Map { value, channels, size })
+    }
+
+    /// Batch normalisation with stored statistics: `NAME.weight`, `.bias`, `.running_mean`, `.running_var`, each [C].
+    pub(super) fn batch_norm(&mut self, name: &str, x: &Map, epsilon: f32) -> Result<Map> {
+        let mut parameter = |field: &str| self.parameter(&format!("{name}.{field}"), &[x.channels]);
+        let (scale, bias) = (parameter("weight")?, parameter("bias")?);
+        let (mean, variance) = (parameter("running_mean")?, parameter("running_var")?);
+        let parameters = BatchNormParameters { scale: &scale, bias: &bias, mean: &mean, variance: &variance };
+        let value = self.builder.scope(name, |b| b.batch_norm(&x.value, parameters, epsilon));
+        Ok(Map { value, ..x.clone() })
+    }
+
+    /// An element-wise function, applied behind the layer of that name.
+    pub(super) fn activation(&mut self, name: &str, x: &Map, activation: Activation) -> Map {
+        let value = self.builder.scope(name, |b| match activation {
+            Activation::Relu => b.relu(&x.value),
+            Activation::Relu6 => b.clip(&x.value, 0.0, 6.0),
+        });
+        Map { value, ..x.clone() }
+    }
+
+    /// Convolution, batch normalisation, activation.
+    pub(super) fn unit(&mut self, x: &Map, unit: Unit<'_>) -> Result<Map> {
+        let filtered = self.convolution(unit.conv, x, unit.layer)?;
+        let normed = self.batch_norm(unit.norm, &filtered, unit.epsilon)?;
+        Ok(match unit.activation {
+            Some(activation) => self.activation(unit.norm, &normed, activation),
+            None => normed,
+        })
+    }
+
+    /// `a + b` of two maps of one shape.
+    pub(super) fn sum(&mut self, name: &str, a: &Map, b: &Map) -> Map {
+        let value = self.builder.scope(name, |builder| builder.add(&a.value, &b.value));
+        Map { value, ..a.clone() }
+    }
+
+    /// Largest elements of 3x3 windows, two steps apart, one pixel of border that never wins.
+    pub(super) fn max_pool_3x3(&mut self, name: &str, x: &Map) -> Map {
+        let options = PoolOptions { strides: [2; 2], pads: [1; 4], ..PoolOptions::square(3) };
+        let value = self.builder.scope(name, |b| b.max_pool(&x.value, options));
+        Map {
+            value,
+            channels: x.channels,
+            size: x.size.map(|size| size.map(|length| (length + 2).saturating_sub(3) / 2 + 1)),
+        }
+    }
+
+    /// Mean over all positions: [N, C].
+    pub(super) fn spatial_mean(&mut self, name: &str, x: &Map) -> Value {
+        self.builder.scope(name, |b| {
+            let pooled = b.global_average_pool(&x.value);
+            b.flatten(&pooled, 1)
+        })
+    }
+
+    /// Notes the output of a block, so that it can be tapped: `block_00`, `block_01`, ...
+    pub(super) fn block(&mut self, x: &Map) {
+        let name = format!("block_{:02}", self.blocks.len());
+        self.blocks.push((name, x.value.clone(), x.channels));
+    }
+
+    fn parameter(&mut self, name: &str, shape: &[usize]) -> Result<Value> {
+        let parameter = self.parameters.take(name, shape)?;
+        Ok(self.builder.parameter(&parameter.name, &parameter.tensor))
+    }
+}
+
+/// Zeros before and after each axis (top, left, bottom, right) for TensorFlow's `SAME`; `None` when they depend on a size
+/// that is not known.
+///
+/// Per axis of length n: `total = max((ceil(n / s) - 1) s + k - n, 0)`, of which half, rounded down, comes first.
+fn same_pads(size: Option<[usize; 2]>, kernel: usize, stride: usize) -> Option<[i64; 4]> {
+    let size = match size {
+        Some(size) => size,
+        None if stride == 1 => [kernel; 2],
+        None => return None,
+    };
+    let total = size.map(|length| ((length.div_ceil(stride) - 1) * stride + kernel).saturating_sub(length));
+    let [top, left] = total.map(|total| total / 2);
+    Some([top, left, total[0] - top, total[1] - left].map(|pad| pad as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_padding_is_that_of_tensorflow() {
+        assert_eq!(same_pads(Some([224, 224]), 3, 2), Some([0, 0, 1, 1]));
+        assert_eq!(same_pads(Some([225, 112]), 5, 2), Some([2, 1, 2, 2]));
+        assert_eq!(same_pads(None, 5, 1), Some([2, 2, 2, 2]));
+        assert_eq!(same_pads(None, 3, 2), None);
+        assert_eq!(same_pads(Some([1, 1]), 1, 2), Some([0, 0, 0, 0]));
+    }
+}

@@ -1,0 +1,73 @@
+//! What a user may say about a model.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What a user says about the model beyond its name; everything may be left out where it is not ambiguous.
+#[derive(Clone, Debug, Default)]
+pub struct ModelOptions {
+    /// Weights for a model of the catalog: a file, an index of shards, or a folder with one of them.
+    pub weights: Option<PathBuf>,
+    /// What the names of the wanted network start with, in weights that hold several: `model_ema.`.
+    pub weights_prefix: Option<String>,
+    /// Seed of random weights instead of trained ones.
+    pub random_weights: Option<u64>,
+    /// Input of a user's ONNX file that takes the images.
+    pub input: Option<String>,
+    /// Output of a user's ONNX file that is the embedding.
+    pub output: Option<String>,
+    /// How a user's output with several vectors per image becomes one.
+    pub pool: Option<Pool>,
+    /// Preprocessing of a user's ONNX file, or instead of the catalog's: a TOML file or a `preprocessor_config.json`.
+    pub preprocess: Option<PathBuf>,
+    /// Further outputs.
+    pub taps: Taps,
+}
+
+/// How several vectors per image become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pool {
+    /// The first token, `[N, T, D]` only.
+    Cls,
+    /// The mean over all positions.
+    Mean,
+}
+
+impl FromStr for Pool {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "cls" => Ok(Pool::Cls),
+            "mean" => Ok(Pool::Mean),
+            _ => Err("expected `cls` or `mean`".to_owned()),
+        }
+    }
+}
+
+/// Inner values that a backbone gives besides its embedding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Taps {
+    /// None.
+    #[default]
+    None,
+    /// All that the family names.
+    All,
+    /// These: `tokens`, `block_03`.
+    Names(Vec<String>),
+}
+
+impl FromStr for Taps {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "none" => Taps::None,
+            "all" => Taps::All,
+            names => Taps::Names(
+                names.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
+            ),
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! The parameters of a network: taken by name from weights, each checked, none forgotten.
+//!
+//! A family asks for its parameters by its own names; a [`Naming`] and a prefix lead to the stored ones. What is missing,
+//! left over or of a wrong shape is collected while the graph is built and reported at once by [`Parameters::finish`]: no
+//! graph leaves this module with a parameter that the weights did not give.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use rand::Rng;
+
+use crate::backbones::family::Family;
+use crate::backbones::family::Naming;
+use crate::error::Misfits;
+use crate::error::ModelError;
+use crate::error::Result;
+use crate::support::names;
+use crate::support::seed::Seed;
+use crate::tensor::HostTensor;
+use crate::tensor::Weights;
+
+/// A parameter: the name it is stored under, and its values in f32.
+pub(super) struct Parameter {
+    pub(super) name: String,
+    pub(super) tensor: HostTensor,
+}
+
+/// Gives a family its parameters.
+pub(super) struct Parameters<'w> {
+    model: String,
+    origin: Origin<'w>,
+    taken: BTreeMap<String, Vec<usize>>,
+    misfits: Misfits,
+}
+
+enum Origin<'w> {
+    Stored { weights: &'w Weights, prefix: String, naming: Naming },
+    Random(Seed),
+}
+
+impl<'w> Parameters<'w> {
+    /// Parameters from weights: finds out how they are named and below which prefix they lie.
+    ///
+    /// # Errors
+    /// [`ModelError::ForeignWeights`] when no naming of the family matches, [`ModelError::SeveralNetworks`] when more
+    /// than one place does and `prefix` chooses none.
+    pub(super) fn stored(model: &str, family: &dyn Family, weights: &'w Weights, prefix: Option<&str>) -> Result<Self> {
+        let mut namings = family.namings();
+        let mut places = BTreeSet::new();
+        for (index, naming) in namings.iter().enumerate() {
+            let starts = weights.names().filter_map(|name| name.strip_suffix(naming.anchor));
+            let starts = starts.filter(|start| start.is_empty() || start.ends_with('.'));
+            places.extend(
+                starts
+                    .filter(|start| prefix.is_none_or(|wanted| wanted == *start))
+                    .map(|start| (start.to_owned(), index)),
+            );
+        }
+        let path = weights.source().to_path_buf();
+        let mut places = places.into_iter();
+        match (places.next(), places.next()) {
+            (Some((prefix, index)), None) => {
+                let naming = namings.swap_remove(index);
+                let origin = Origin::Stored { weights, prefix, naming };
+                Ok(Parameters { model: model.to_owned(), origin, taken: BTreeMap::new(), misfits: Misfits::default() })
+            }
+            (Some(first), Some(second)) => {
+                let prefixes = [first, second].into_iter().chain(places).map(|(prefix, _)| prefix).collect();
+                Err(ModelError::SeveralNetworks { model: model.to_owned(), path, prefixes }.into())
+            }
+            (None, _) => {
+                let prefix = prefix.unwrap_or_default();
+                let expected = namings.iter().map(|naming| format!("{prefix}{}", naming.anchor)).collect();
+                let found = weights.names().take(3).map(str::to_owned).collect();
+                Err(ModelError::ForeignWeights { model: model.to_owned(), path, expected, found }.into())
+            }
+        }
+    }
+
+    /// Seeded random parameters: uniform with the standard deviation of He's initialisation for matrices and kernels;
+    /// norms start as the identity.
+    pub(super) fn random(model: &str, seed: Seed) -> Self {
+        let origin = Origin::Random(seed.named("weights"));
+        Parameters { model: model.to_owned(), origin, taken: BTreeMap::new(), misfits: Misfits::default() }
+    }
+
+    /// Whose naming the weights follow; `None` for random ones.
+    pub(super) fn naming(&self) -> Option<&'static str> {
+        match &self.origin {
+            Origin::Stored { naming, .. } => Some(naming.label),
+            Origin::Random(_) => None,
+        }
+    }
+
+    /// A parameter by its name in the family, of the shape given.
+    pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Parameter> {
+        let (stored, tensor) = match &self.origin {
+            Origin::Random(seed) => (name.to_owned(), random(*seed, name, shape)),
+            Origin::Stored { weights, prefix, naming } => {
+                let stored = format!("{prefix}{}", (naming.stored)(name));
+                let tensor = match weights.shape(&stored) {
+                    None => {
+                        // Further ones are not listed.
+                        let known = weights.names().filter(|_| self.misfits.missing.len() < Misfits::LISTED);
+                        let nearest = names::nearest(&stored, known).into_iter().map(str::to_owned).collect();
+                        self.misfits.missing.push((stored.clone(), nearest));
+                        None
+                    }
+                    Some(found) if found != shape => {
+                        self.misfits.unlike.push((stored.clone(), format!("{shape:?}"), format!("{found:?}")));
+                        None
+                    }
+                    Some(_) => {
+                        let tensor = weights.get(&stored)?;
+                        let values = tensor.to_f32().map(|values| match values {
+                            std::borrow::Cow::Borrowed(_) => Some(tensor.clone()),
+                            std::borrow::Cow::Owned(values) => HostTensor::from_vec(shape.to_vec(), values),
+                        });
+                        if values.is_none() {
+                            let found = format!("integers of type {}", tensor.dtype());
+                            self.misfits.unlike.push((stored.clone(), "floating-point numbers".to_owned(), found));
+                        }
+                        values.flatten()
+                    }
+                };
+                (stored, tensor)
+            }
+        };
+        self.taken.insert(stored.clone(), shape.to_vec());
+        // What does not fit is stood in for by zeros until `finish` refuses the whole.
+        let tensor = tensor.or_else(|| HostTensor::from_vec(shape.to_vec(), vec![0f32; shape.iter().product()]));
+        match tensor {
+            Some(tensor) => Ok(Parameter { name: stored, tensor }),
+            None => Err(self.refusal()),
+        }
+    }
+
+    /// Checks that every parameter was there and every tensor was used.
+    ///
+    /// # Errors
+    /// [`ModelError::Misfit`] with everything that was missing, left over or of a wrong shape.
+    pub(super) fn finish(mut self) -> Result<()> {
+        if let Origin::Stored { weights, prefix, naming } = &self.origin {
+            let own = weights.names().filter_map(|name| name.strip_prefix(prefix.as_str()).map(|short| (name, short)));
+            let unused = own.filter(|(name, short)| !self.taken.contains_key(*name) && !(naming.left_out)(short));
+            self.misfits.left_over = unused.map(|(name, _)| name.to_owned()).collect();
+        }
+        if self.misfits.is_empty() { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    fn refusal(&self) -> crate::error::Error {
+        let path = match &self.origin {
+            Origin::Stored { weights, .. } => weights.source().to_path_buf(),
+            Origin::Random(_) => "random weights".into(),
+        };
+        ModelError::Misfit { model: self.model.clone(), path, misfits: Box::new(self.misfits.clone()) }.into()
+    }
+}
+
+fn random(seed: Seed, name: &str, shape: &[usize]) -> Option<HostTensor> {
+    let elements = shape.iter().product();
+    let values = match shape {
+        [] | [_] if name.ends_with("running_var") || name.ends_with("weight") => vec![1f32; elements],
+        [] | [_] => vec![0f32; elements],
+        _ => {
+            let inputs: usize = shape[1..].iter().product();
+            let bound = (6.0 / inputs.max(1) as f32).sqrt();
+            let mut draw = seed.named(name).random();
+            (0..elements).map(|_| draw.gen_range(-bound..=bound)).collect()
+        }
+    };
+    HostTensor::from_vec(shape.to_vec(), values)
+}

@@ -1,0 +1,131 @@
+//! ResNet 18, 34, 50, 101, 152, as in torchvision and timm (v1.5: a bottleneck's stride is in its 3x3 convolution).
+//!
+//! He et al. 2016 (arXiv 1512.03385). In: `input` [N, 3, H, W]. A 7x7 stem of stride 2 and a 3x3 max pool of stride 2, four
+//! stages of residual blocks, batch normalisation with epsilon 1e-5. Out: `tokens` [N, D, H/32, W/32], the last stage,
+//! `embedding` [N, D] its spatial mean, `block_00` to `block_03` the outputs of the stages.
+//!
+//! A basic block has two 3x3 convolutions; a bottleneck narrows by a 1x1, filters by a 3x3, and widens fourfold by a 1x1.
+//! The input is added before the last ReLU, brought to the right shape by a 1x1 convolution (`downsample`) where it differs.
+
+use serde::Deserialize;
+
+use crate::backbones::family::Family;
+use crate::backbones::family::Naming;
+use crate::backbones::layers::Activation;
+use crate::backbones::layers::Convolution;
+use crate::backbones::layers::Map;
+use crate::backbones::layers::Network;
+use crate::backbones::layers::Outline;
+use crate::backbones::layers::Padding;
+use crate::backbones::layers::Unit;
+use crate::error::Result;
+
+const EPSILON: f32 = 1e-5;
+const RELU: Option<Activation> = Some(Activation::Relu);
+
+/// The residual block a network is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Block {
+    Basic,
+    Bottleneck,
+}
+
+impl Block {
+    /// How many times wider a block's output is than its 3x3 convolution.
+    const fn expansion(self) -> usize {
+        match self {
+            Block::Basic => 1,
+            Block::Bottleneck => 4,
+        }
+    }
+}
+
+/// Sizes of a variant.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Configuration {
+    block: Block,
+    /// Blocks of each stage.
+    repeats: [usize; 4],
+    /// Channels of the 3x3 convolutions of each stage.
+    #[serde(default = "default_channels")]
+    channels: [usize; 4],
+    /// Channels of the stem.
+    #[serde(default = "default_stem")]
+    stem: usize,
+}
+
+fn default_channels() -> [usize; 4] {
+    [64, 128, 256, 512]
+}
+
+fn default_stem() -> usize {
+    64
+}
+
+/// Reads a variant's `architecture`.
+pub(super) fn read(table: toml::Table) -> Result<Box<dyn Family>, toml::de::Error> {
+    let configuration: Configuration = table.try_into()?;
+    Ok(Box::new(configuration))
+}
+
+impl Configuration {
+    /// One block; `name` is `layerSTAGE.INDEX`.
+    fn block(&self, network: &mut Network<'_>, name: &str, x: &Map, (channels, stride): (usize, usize)) -> Result<Map> {
+        let wide = channels * self.block.expansion();
+        let layer = |channels, kernel, stride| {
+            let padding = Padding::Zeros(kernel / 2);
+            Convolution { channels, kernel, stride, groups: 1, padding }
+        };
+        let layers = match self.block {
+            Block::Basic => vec![layer(channels, 3, stride), layer(channels, 3, 1)],
+            Block::Bottleneck => vec![layer(channels, 1, 1), layer(channels, 3, stride), layer(wide, 1, 1)],
+        };
+        let count = layers.len();
+        let mut map = x.clone();
+        for (index, layer) in layers.into_iter().enumerate() {
+            let (conv, norm) = (format!("{name}.conv{}", index + 1), format!("{name}.bn{}", index + 1));
+            let activation = RELU.filter(|_| index + 1 < count);
+            map = network.unit(&map, Unit { conv: &conv, norm: &norm, layer, epsilon: EPSILON, activation })?;
+        }
+        let shortcut = if stride == 1 && x.channels == wide {
+            x.clone()
+        } else {
+            let (conv, norm) = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
+            let layer = layer(wide, 1, stride);
+            network.unit(x, Unit { conv: &conv, norm: &norm, layer, epsilon: EPSILON, activation: None })?
+        };
+        let sum = network.sum(name, &map, &shortcut);
+        Ok(network.activation(name, &sum, Activation::Relu))
+    }
+}
+
+impl Family for Configuration {
+    fn namings(&self) -> Vec<Naming> {
+        vec![Naming {
+            label: "timm",
+            anchor: "layer1.0.conv1.weight",
+            stored: Box::new(str::to_owned),
+            left_out: |name| name.starts_with("fc.") || name.ends_with(".num_batches_tracked"),
+        }]
+    }
+
+    fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
+        let image = network.image("input", 3);
+        let layer = Convolution { channels: self.stem, kernel: 7, stride: 2, groups: 1, padding: Padding::Zeros(3) };
+        let stem = Unit { conv: "conv1", norm: "bn1", layer, epsilon: EPSILON, activation: RELU };
+        let stem = network.unit(&image, stem)?;
+        let mut map = network.max_pool_3x3("maxpool", &stem);
+        for (stage, (&repeats, &channels)) in self.repeats.iter().zip(&self.channels).enumerate() {
+            for index in 0..repeats {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                let name = format!("layer{}.{index}", stage + 1);
+                map = self.block(network, &name, &map, (channels, stride))?;
+            }
+            network.block(&map);
+        }
+        let embedding = network.spatial_mean("global_pool", &map);
+        Ok(Outline { embedding, width: map.channels, tokens: map.value, token_width: map.channels })
+    }
+}

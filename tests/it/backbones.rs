@@ -1,0 +1,204 @@
+//! Backbones against the references' stored outputs: every output, several sizes, before and after optimisation, after
+//! saving and loading; and weights that do not fit.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use defrost::backbones::{self, Backbone, Entry, Origin, Size, Taps};
+use defrost::error::{Error, ModelError};
+use defrost::graph::Model;
+use defrost::runtime::{Device, ModelSource, Optimization, Runtime, Session, SessionOptions};
+use defrost::tensor::safetensors;
+use defrost::tensor::{HostTensor, Tolerance, Weights, compare};
+
+/// A folder of the fixtures, with the catalog's entry whose family it belongs to and the sizes of its variant.
+struct Fixture {
+    folder: &'static str,
+    entry: &'static str,
+    architecture: &'static str,
+}
+
+const EFFICIENTNET_LITE: Fixture = Fixture {
+    folder: "efficientnet-lite-timm",
+    entry: "efficientnet-lite0",
+    architecture: "width = 0.13\ndepth = 0.4\nstem = 12\nhead = 64",
+};
+const RESNET: Fixture = Fixture {
+    folder: "resnet-timm",
+    entry: "resnet152",
+    architecture: "block = \"bottleneck\"\nrepeats = [1, 2, 2, 1]\nchannels = [8, 12, 16, 24]",
+};
+
+impl Fixture {
+    fn path(&self, file: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/backbones").join(self.folder).join(file)
+    }
+
+    fn entry(&self) -> Entry {
+        let mut entry = backbones::find(self.entry).unwrap();
+        entry.variant.architecture = self.architecture.parse().unwrap();
+        entry
+    }
+
+    fn weights(&self) -> Weights {
+        Weights::open(&self.path("model.safetensors")).unwrap()
+    }
+
+    fn outputs(&self) -> safetensors::Tensors {
+        safetensors::read(&self.path("io.safetensors")).unwrap().0
+    }
+
+    /// Twenty times the reference's own distance from f64, as the fixtures advise, and never below 1e-5.
+    fn tolerance(&self) -> impl Fn(&str) -> Tolerance {
+        let config: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(self.path("config.json")).unwrap()).unwrap();
+        let stated: BTreeMap<String, f64> =
+            serde_json::from_value(config["tolerance"]["max_abs_f32_minus_f64"].clone()).unwrap();
+        let largest = stated.values().fold(0.0f64, |most, &value| most.max(value));
+        move |output| Tolerance::Absolute((20.0 * stated.get(output).copied().unwrap_or(largest)).max(1e-5))
+    }
+
+    fn build(&self, weights: &Weights, size: Size, taps: &Taps) -> defrost::Result<Backbone> {
+        backbones::build(&self.entry(), Origin::Weights(weights, None), size, taps)
+    }
+}
+
+fn run(graph: &Model, optimization: Optimization, input: &HostTensor) -> BTreeMap<String, HostTensor> {
+    let bytes = graph.to_bytes().unwrap();
+    let options = SessionOptions { device: Device::Cpu, optimization, ..SessionOptions::default() };
+    let mut session = Session::open(&Runtime::load(None).unwrap(), ModelSource::Bytes(&bytes), &options).unwrap();
+    let names: Vec<String> = session.outputs().iter().map(|output| output.name.clone()).collect();
+    names.into_iter().zip(session.run(&[("input", input)], &[]).unwrap()).collect()
+}
+
+#[track_caller]
+fn assert_close(found: &HostTensor, expected: &HostTensor, tolerance: Tolerance, what: &str) {
+    assert_eq!(found.shape(), expected.shape(), "{what}");
+    let comparison = compare(&found.values::<f32>().unwrap(), &expected.values::<f32>().unwrap(), tolerance).unwrap();
+    assert!(comparison.holds(), "{what}: {comparison}");
+}
+
+/// Every output of a fixture, at its base size and at the larger one, for graphs of open and of fixed size.
+fn equals_reference(fixture: &Fixture) {
+    let (weights, expected, tolerance) = (fixture.weights(), fixture.outputs(), fixture.tolerance());
+    for suffix in ["", "_hi"] {
+        let input = &expected[&format!("input{suffix}")];
+        let &[_, _, height, width] = input.shape() else { unreachable!() };
+        for size in [Size::Any, Size::Fixed { height, width }] {
+            let backbone = fixture.build(&weights, size, &Taps::All).unwrap();
+            for optimization in [Optimization::Off, Optimization::Full] {
+                let found = run(&backbone.graph, optimization, input);
+                let mut compared = 0;
+                for (name, tensor) in &found {
+                    let Some(reference) = expected.get(&format!("{name}{suffix}")) else { continue };
+                    let what = format!("{} {name}{suffix}, {size:?}, {optimization:?}", fixture.folder);
+                    assert_close(tensor, reference, tolerance(&format!("{name}{suffix}")), &what);
+                    compared += 1;
+                }
+                assert_eq!(compared, if suffix.is_empty() { found.len() } else { 2 });
+            }
+        }
+    }
+}
+
+#[test]
+fn efficientnet_lite_equals_timm() {
+    equals_reference(&EFFICIENTNET_LITE);
+}
+
+#[test]
+fn resnet_equals_timm() {
+    equals_reference(&RESNET);
+}
+
+#[test]
+fn a_saved_backbone_gives_the_same_numbers_bit_for_bit() {
+    let directory = tempfile::tempdir().unwrap();
+    let backbone = EFFICIENTNET_LITE.build(&EFFICIENTNET_LITE.weights(), Size::Any, &Taps::None).unwrap();
+    assert_eq!((backbone.embedding.width, backbone.taps.len()), (64, 0));
+    let path = directory.path().join("model.onnx");
+    backbone.graph.save(&path).unwrap();
+    let input = &EFFICIENTNET_LITE.outputs()["input"];
+    let (before, after) =
+        (run(&backbone.graph, Optimization::Full, input), run(&Model::load(&path).unwrap(), Optimization::Full, input));
+    assert_eq!(before.keys().collect::<Vec<_>>(), ["embedding"]);
+    assert_eq!(before, after);
+}
+
+#[test]
+fn the_parameters_of_every_entry_number_what_the_catalog_says() {
+    for entry in backbones::entries().unwrap().iter().filter(|entry| entry.variant.parameters < 30_000_000) {
+        let backbone = backbones::build(entry, Origin::Random(0), Size::Any, &Taps::None).unwrap();
+        let learned = backbone.graph.graph.initializers.iter().filter(|tensor| {
+            let is_statistic = tensor.name.contains("running_") || tensor.name.contains("constant");
+            !is_statistic
+        });
+        let count: usize = learned.map(|tensor| tensor.shape.iter().product::<usize>()).sum();
+        assert_eq!(count as u64, entry.variant.parameters, "{}", entry.variant.name);
+        assert_eq!(backbone.embedding.width, entry.variant.embedding);
+        assert!(backbone.provenance.random);
+        assert!(backbone.graph.property("defrost.weights").unwrap().starts_with("random weights"));
+    }
+}
+
+/// The fixture's tensors, changed.
+fn changed(change: impl FnOnce(&mut safetensors::Tensors)) -> Weights {
+    let (mut tensors, _) = safetensors::read(&EFFICIENTNET_LITE.path("model.safetensors")).unwrap();
+    change(&mut tensors);
+    Weights::from_tensors(tensors)
+}
+
+fn refusal(weights: &Weights) -> ModelError {
+    let error = EFFICIENTNET_LITE.build(weights, Size::Any, &Taps::None).unwrap_err();
+    let Error::Model(error) = error else { unreachable!("{error}") };
+    error
+}
+
+#[test]
+fn weights_that_do_not_fit_are_listed_with_the_nearest_names() {
+    let weights = changed(|tensors| {
+        let moved = tensors.remove("blocks.1.0.bn2.bias").unwrap();
+        tensors.insert("blocks.1.0.bn2.offset".to_owned(), moved);
+        tensors
+            .insert("conv_head.weight".to_owned(), HostTensor::from_vec(vec![64, 7, 1, 1], vec![0f32; 448]).unwrap());
+        tensors.insert("bn1.weight".to_owned(), HostTensor::vector(vec![1i64; 12]));
+    });
+    let ModelError::Misfit { misfits, .. } = refusal(&weights) else { unreachable!("another error") };
+    assert_eq!(misfits.missing.len(), 1);
+    assert_eq!(misfits.missing[0].0, "blocks.1.0.bn2.bias");
+    assert!(misfits.missing[0].1.contains(&"blocks.1.0.bn1.bias".to_owned()), "{:?}", misfits.missing[0].1);
+    assert_eq!(misfits.left_over, ["blocks.1.0.bn2.offset"]);
+    let unlike: Vec<String> =
+        misfits.unlike.iter().map(|(name, needed, found)| format!("{name} {needed} {found}")).collect();
+    assert_eq!(
+        unlike,
+        ["bn1.weight floating-point numbers integers of type i64", "conv_head.weight [64, 40, 1, 1] [64, 7, 1, 1]",]
+    );
+}
+
+#[test]
+fn weights_of_another_family_and_several_networks_are_refused() {
+    let error = refusal(&RESNET.weights());
+    assert!(matches!(&error, ModelError::ForeignWeights { .. }), "{error}");
+    assert!(error.to_string().contains("`conv_stem.weight`"), "{error}");
+    let twice = changed(|tensors| {
+        let copies: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+        tensors.clear();
+        for (name, tensor) in copies {
+            tensors.insert(format!("model.{name}"), tensor.clone());
+            tensors.insert(format!("model_ema.{name}"), tensor);
+        }
+    });
+    let ModelError::SeveralNetworks { prefixes, .. } = refusal(&twice) else { unreachable!("another error") };
+    assert_eq!(prefixes, ["model.", "model_ema."]);
+    let entry = EFFICIENTNET_LITE.entry();
+    let chosen = backbones::build(&entry, Origin::Weights(&twice, Some("model.")), Size::Any, &Taps::None);
+    assert_eq!(chosen.unwrap().embedding.width, 64);
+}
+
+#[test]
+fn an_unknown_tap_is_refused_with_the_known_ones() {
+    let taps = Taps::Names(vec!["block_3".to_owned()]);
+    let error = EFFICIENTNET_LITE.build(&EFFICIENTNET_LITE.weights(), Size::Any, &taps).unwrap_err();
+    assert!(error.to_string().contains("`block_03`"), "{error}");
+}
