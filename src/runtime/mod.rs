@@ -3,6 +3,7 @@
 //! One process loads one library and holds one environment: [`Runtime`] is a handle to them. A [`Session`] is a model opened
 //! on a [`Device`]; it takes and gives host tensors.
 
+mod binding;
 mod device;
 pub mod install;
 mod library;
@@ -12,6 +13,7 @@ mod provider;
 mod session;
 mod value;
 
+pub use binding::{Binding, DeviceTensor};
 pub use device::Device;
 pub use locate::Origin;
 pub use options::{Optimization, SessionOptions, WorkingMemory};

@@ -103,12 +103,12 @@ impl TensorInfo {
 
 /// A model opened on a device.
 pub struct Session {
-    session: ort::session::Session,
+    pub(super) session: ort::session::Session,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
     device: Device,
     device_reason: String,
-    memory: WorkingMemory,
+    pub(super) memory: WorkingMemory,
 }
 
 impl std::fmt::Debug for Session {
@@ -185,7 +185,7 @@ impl Session {
             all = self.outputs.iter().map(|output| output.name.clone()).collect();
             all.iter().map(String::as_str).collect()
         } else {
-            outputs.iter().try_for_each(|name| self.check_output(name))?;
+            outputs.iter().try_for_each(|name| self.check_output_name(name))?;
             outputs.to_vec()
         };
         let mut selector = OutputSelector::no_default();
@@ -235,8 +235,13 @@ impl Session {
         Ok(self.inputs.iter().find(|input| input.name == name).ok_or_else(|| self.unknown("input", name))?)
     }
 
+    /// Whether there is an input of this name.
+    pub(super) fn check_input_name(&self, name: &str) -> Result<()> {
+        self.input(name).map(|_| ())
+    }
+
     /// Whether there is an output of this name.
-    fn check_output(&self, name: &str) -> Result<()> {
+    pub(super) fn check_output_name(&self, name: &str) -> Result<()> {
         if self.outputs.iter().any(|output| output.name == name) {
             return Ok(());
         }
@@ -252,7 +257,7 @@ impl Session {
 }
 
 /// Options of one run.
-fn run_options(memory: WorkingMemory, device: Device) -> Result<RunOptions> {
+pub(super) fn run_options(memory: WorkingMemory, device: Device) -> Result<RunOptions> {
     let refused = |error: ort::Error| -> Error { value::refused("set run options", &error) };
     let mut options = RunOptions::new().map_err(refused)?;
     if memory == WorkingMemory::Shrink {

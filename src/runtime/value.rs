@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ort::session::SessionInputValue;
+use ort::value::DynTensor;
 use ort::value::DynValue;
 use ort::value::Tensor;
 use ort::value::TensorElementType;
@@ -58,6 +59,19 @@ pub(super) fn borrowed(tensor: &HostTensor) -> Result<SessionInputValue<'_>> {
     }, bool => {
         let values: Vec<bool> = tensor.bytes().iter().map(|&byte| byte != 0).collect();
         Tensor::from_array((shape, values)).map(SessionInputValue::from)
+    });
+    value.map_err(|error| refused("make a tensor", &error))
+}
+
+/// The tensor as a value that owns a copy of its elements.
+pub(super) fn owned(tensor: &HostTensor) -> Result<DynTensor> {
+    let shape = tensor.shape().to_vec();
+    let value = by_dtype!(tensor.dtype(), E => {
+        let values: Vec<E> = bytemuck::pod_collect_to_vec(tensor.bytes());
+        Tensor::from_array((shape, values)).map(Tensor::upcast)
+    }, bool => {
+        let values: Vec<bool> = tensor.bytes().iter().map(|&byte| byte != 0).collect();
+        Tensor::from_array((shape, values)).map(Tensor::upcast)
     });
     value.map_err(|error| refused("make a tensor", &error))
 }

@@ -1,7 +1,9 @@
 //! Sessions: a model of a few bytes is opened and run; mistakes are told before ONNX Runtime sees them.
 
 use defrost::error::{Error, Kind, RuntimeError};
-use defrost::runtime::{Device, ModelSource, Optimization, Runtime, Session, SessionOptions, WorkingMemory};
+use defrost::runtime::{
+    Binding, Device, DeviceTensor, ModelSource, Optimization, Runtime, Session, SessionOptions, WorkingMemory,
+};
 use defrost::support::progress::Silent;
 use defrost::tensor::{DType, HostTensor};
 
@@ -122,4 +124,35 @@ fn cuda_is_never_replaced_silently() {
     let session = open(&SessionOptions::default());
     assert_eq!(session.device(), Device::Cpu);
     assert!(session.device_reason().starts_with("CUDA is not available: "), "{}", session.device_reason());
+}
+
+#[test]
+fn a_binding_runs_again_and_again_without_writing_over_its_results() {
+    let mut session = open(&SessionOptions::default());
+    let mut binding = Binding::new(&session).unwrap();
+    binding.bind_output_to_device(&session, "y").unwrap();
+    binding.bind_output_to_host(&session, "positive").unwrap();
+    let x = DeviceTensor::from_host(&x(), &session).unwrap();
+    let zeros = DeviceTensor::from_host(&HostTensor::from_vec(vec![2, 3], vec![0f32; 6]).unwrap(), &session).unwrap();
+    let zero = DeviceTensor::from_host(&HostTensor::from_vec(vec![1, 3], vec![0f32; 3]).unwrap(), &session).unwrap();
+    let mut runs = Vec::new();
+    for input in [&x, &zeros, &zero, &x] {
+        binding.bind_input(&session, "x", input).unwrap();
+        runs.push(binding.run(&mut session).unwrap());
+    }
+    let mut results = runs.into_iter().map(|mut run| {
+        let positive = run.pop().unwrap().into_host().unwrap();
+        (run.pop().unwrap().into_host().unwrap(), positive)
+    });
+    let (y, positive) = results.next().unwrap();
+    assert_eq!(y.values::<f32>().unwrap().as_ref(), [11., 22., -82., -170.], "later runs must not write over it");
+    assert_eq!(positive.bytes().as_ref(), [1, 1, 0, 0]);
+    assert_eq!(results.next().unwrap().0.values::<f32>().unwrap().as_ref(), [10., 20., 10., 20.]);
+    assert_eq!(results.next().unwrap().0.values::<f32>().unwrap().as_ref(), [10., 20.]);
+    assert_eq!(results.next().unwrap(), (y, positive));
+    assert!(binding.bind_input(&session, "z", &zeros).is_err());
+    assert!(binding.bind_output_to_device(&session, "z").is_err());
+    let wrong = DeviceTensor::from_host(&HostTensor::vector(vec![1i64]), &session).unwrap();
+    binding.bind_input(&session, "x", &wrong).unwrap();
+    assert!(matches!(binding.run(&mut session), Err(Error::Runtime(RuntimeError::Run { .. }))));
 }
