@@ -134,6 +134,12 @@ pub enum RuntimeError {
         /// What ONNX Runtime said.
         reason: String,
     },
+    /// The library computes wrong results.
+    #[error("ONNX Runtime failed its self-test: {reason}")]
+    SelfTest {
+        /// What was wrong.
+        reason: String,
+    },
     /// Any other call that was refused.
     #[error("ONNX Runtime cannot {action}: {reason}")]
     Call {

@@ -10,6 +10,7 @@ mod library;
 mod locate;
 mod options;
 mod provider;
+mod self_test;
 mod session;
 mod value;
 
@@ -17,6 +18,7 @@ pub use binding::{Binding, DeviceTensor};
 pub use device::Device;
 pub use locate::Origin;
 pub use options::{Optimization, SessionOptions, WorkingMemory};
+pub use self_test::self_test;
 pub use session::{ModelSource, Session, TensorInfo};
 
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ mod layering;
 mod metrics;
 mod preprocess;
 mod probe;
+mod runtime_commands;
 mod session;
 mod splits;
 mod tables;
