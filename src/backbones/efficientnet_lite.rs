@@ -171,13 +171,13 @@ impl Family for Configuration {
                 label: "timm",
                 anchor: "conv_stem.weight",
                 stored: Box::new(str::to_owned),
-                left_out: |name| name.starts_with("classifier.") || name.ends_with(".num_batches_tracked"),
+                left_out: Box::new(|name| name.starts_with("classifier.") || name.ends_with(".num_batches_tracked")),
             },
             Naming {
                 label: "efficientnet_lite_pytorch",
                 anchor: "_conv_stem.weight",
                 stored: Box::new(move |name| configuration.package_name(name)),
-                left_out: |name| name.starts_with("_fc.") || name.ends_with(".num_batches_tracked"),
+                left_out: Box::new(|name| name.starts_with("_fc.") || name.ends_with(".num_batches_tracked")),
             },
         ]
     }

@@ -7,11 +7,12 @@ use crate::backbones::efficientnet_lite;
 use crate::backbones::layers::Network;
 use crate::backbones::layers::Outline;
 use crate::backbones::resnet;
+use crate::backbones::vit;
 use crate::error::Result;
 
 /// One architecture with its sizes.
 pub(super) trait Family {
-    /// The ways its weights are named, the most common first.
+    /// The ways its weights are named; where several match, the first one is meant.
     fn namings(&self) -> Vec<Naming>;
 
     /// Adds the whole network, from its input to its embedding.
@@ -24,10 +25,10 @@ pub(super) struct Naming {
     pub(super) label: &'static str,
     /// A name that these weights have and those of other namings do not; also tells a common prefix.
     pub(super) anchor: &'static str,
-    /// The stored name of a parameter of the family.
+    /// The stored name of a parameter of the family; `../NAME` lies beside the prefix instead of below it.
     pub(super) stored: Box<dyn Fn(&str) -> String>,
     /// Whether a stored name is that of something the backbone leaves out, such as its classifier.
-    pub(super) left_out: fn(&str) -> bool,
+    pub(super) left_out: Box<dyn Fn(&str) -> bool>,
 }
 
 /// A family as the catalog knows it.
@@ -42,4 +43,5 @@ pub(super) struct FamilyEntry {
 pub(super) const FAMILIES: &[FamilyEntry] = &[
     FamilyEntry { name: "efficientnet-lite", read: efficientnet_lite::read },
     FamilyEntry { name: "resnet", read: resnet::read },
+    FamilyEntry { name: "vit", read: vit::read },
 ];

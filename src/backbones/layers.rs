@@ -184,14 +184,52 @@ impl<'w> Network<'w> {
 
     /// Notes the output of a block, so that it can be tapped: `block_00`, `block_01`, ...
     pub(super) fn block(&mut self, x: &Map) {
-        let name = format!("block_{:02}", self.blocks.len());
-        self.blocks.push((name, x.value.clone(), x.channels));
+        self.token_block(&x.value, x.channels);
     }
 
-    fn parameter(&mut self, name: &str, shape: &[usize]) -> Result<Value> {
+    /// Notes the output of a block of tokens `[N, T, width]`, see [`Network::block`].
+    pub(super) fn token_block(&mut self, tokens: &Value, width: usize) {
+        let count = self.blocks.iter().filter(|(name, ..)| name.starts_with("block_")).count();
+        self.tap(&format!("block_{count:02}"), tokens, width);
+    }
+
+    /// Notes a value that can be tapped under `name`; `width` is the number of its features.
+    pub(super) fn tap(&mut self, name: &str, value: &Value, width: usize) {
+        self.blocks.push((name.to_owned(), value.clone(), width));
+    }
+
+    /// Fixes the size of an input that was open, for families whose graph stands for one size.
+    pub(super) fn fix_size(&mut self, size: [usize; 2]) -> [usize; 2] {
+        *self.size.get_or_insert(size)
+    }
+
+    /// Convolution of non-overlapping patches, `NAME.weight` [width, C, patch, patch] and, if wanted, `NAME.bias` [width].
+    pub(super) fn patches(&mut self, name: &str, x: &Map, [width, patch]: [usize; 2], bias: bool) -> Result<Value> {
+        let weight = self.parameter(&format!("{name}.weight"), &[width, x.channels, patch, patch])?;
+        let bias = if bias { Some(self.parameter(&format!("{name}.bias"), &[width])?) } else { None };
+        let options = ConvOptions { strides: [patch as i64; 2], ..ConvOptions::default() };
+        Ok(self.builder.scope(name, |b| b.conv(&x.value, &weight, bias.as_ref(), options)))
+    }
+
+    /// A parameter that may be stored with further axes of size 1, as `shape`.
+    pub(super) fn parameter_as(&mut self, name: &str, shape: &[usize]) -> Result<Value> {
+        let stored = self.parameters.shape(name).filter(|stored| without_ones(stored) == without_ones(shape));
+        let Some(stored) = stored.filter(|stored| stored != shape) else { return self.parameter(name, shape) };
+        let value = self.parameter(name, &stored)?;
+        let shape: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+        Ok(self.builder.scope(name, |b| b.reshape(&value, &shape)))
+    }
+
+    /// A parameter of exactly this shape.
+    pub(super) fn parameter(&mut self, name: &str, shape: &[usize]) -> Result<Value> {
         let parameter = self.parameters.take(name, shape)?;
         Ok(self.builder.parameter(&parameter.name, &parameter.tensor))
     }
+}
+
+/// A shape's axes that are longer than one.
+fn without_ones(shape: &[usize]) -> Vec<usize> {
+    shape.iter().copied().filter(|&size| size != 1).collect()
 }
 
 /// Zeros before and after each axis (top, left, bottom, right) for TensorFlow's `SAME`; `None` when they depend on a size

@@ -4,6 +4,7 @@
 //! that leads to its input. It comes from the catalog (`models/*.toml`: a family's configuration and where its weights
 //! lie), built here from the weights, or from a user's ONNX file.
 
+mod attention;
 mod build;
 mod catalog;
 mod efficientnet_lite;
@@ -11,7 +12,10 @@ mod family;
 mod layers;
 mod options;
 mod parameters;
+mod position;
 mod resnet;
+mod vit;
+mod vit_names;
 
 pub use build::{Origin, Size, build};
 pub use catalog::{Entry, HubFile, Variant, WheelFile, entries, find};

@@ -46,26 +46,23 @@ impl<'w> Parameters<'w> {
     /// than one place does and `prefix` chooses none.
     pub(super) fn stored(model: &str, family: &dyn Family, weights: &'w Weights, prefix: Option<&str>) -> Result<Self> {
         let mut namings = family.namings();
-        let mut places = BTreeSet::new();
-        for (index, naming) in namings.iter().enumerate() {
+        let places_of = |naming: &Naming| -> BTreeSet<String> {
             let starts = weights.names().filter_map(|name| name.strip_suffix(naming.anchor));
             let starts = starts.filter(|start| start.is_empty() || start.ends_with('.'));
-            places.extend(
-                starts
-                    .filter(|start| prefix.is_none_or(|wanted| wanted == *start))
-                    .map(|start| (start.to_owned(), index)),
-            );
-        }
+            starts.filter(|start| prefix.is_none_or(|wanted| wanted == *start)).map(str::to_owned).collect()
+        };
+        let found = namings.iter().map(places_of).enumerate().find(|(_, places)| !places.is_empty());
+        let (index, places) = found.unwrap_or_default();
         let path = weights.source().to_path_buf();
         let mut places = places.into_iter();
         match (places.next(), places.next()) {
-            (Some((prefix, index)), None) => {
+            (Some(prefix), None) => {
                 let naming = namings.swap_remove(index);
                 let origin = Origin::Stored { weights, prefix, naming };
                 Ok(Parameters { model: model.to_owned(), origin, taken: BTreeMap::new(), misfits: Misfits::default() })
             }
             (Some(first), Some(second)) => {
-                let prefixes = [first, second].into_iter().chain(places).map(|(prefix, _)| prefix).collect();
+                let prefixes = [first, second].into_iter().chain(places).collect();
                 Err(ModelError::SeveralNetworks { model: model.to_owned(), path, prefixes }.into())
             }
             (None, _) => {
@@ -92,12 +89,22 @@ impl<'w> Parameters<'w> {
         }
     }
 
+    /// The stored shape of a parameter; `None` for random ones and for those that are not there.
+    pub(super) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match &self.origin {
+            Origin::Stored { weights, prefix, naming } => {
+                weights.shape(&below(prefix, &(naming.stored)(name))).map(<[usize]>::to_vec)
+            }
+            Origin::Random(_) => None,
+        }
+    }
+
     /// A parameter by its name in the family, of the shape given.
     pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Parameter> {
         let (stored, tensor) = match &self.origin {
             Origin::Random(seed) => (name.to_owned(), random(*seed, name, shape)),
             Origin::Stored { weights, prefix, naming } => {
-                let stored = format!("{prefix}{}", (naming.stored)(name));
+                let stored = below(prefix, &(naming.stored)(name));
                 let tensor = match weights.shape(&stored) {
                     None => {
                         // Further ones are not listed.
@@ -154,6 +161,17 @@ impl<'w> Parameters<'w> {
             Origin::Random(_) => "random weights".into(),
         };
         ModelError::Misfit { model: self.model.clone(), path, misfits: Box::new(self.misfits.clone()) }.into()
+    }
+}
+
+/// The full name of what lies below a prefix, or with `../` beside its last part.
+fn below(prefix: &str, name: &str) -> String {
+    match name.strip_prefix("../") {
+        None => format!("{prefix}{name}"),
+        Some(name) => {
+            let parent = prefix.trim_end_matches('.').rfind('.').map_or("", |dot| &prefix[..=dot]);
+            format!("{parent}{name}")
+        }
     }
 }
 

@@ -107,7 +107,7 @@ impl Family for Configuration {
             label: "timm",
             anchor: "layer1.0.conv1.weight",
             stored: Box::new(str::to_owned),
-            left_out: |name| name.starts_with("fc.") || name.ends_with(".num_batches_tracked"),
+            left_out: Box::new(|name| name.starts_with("fc.") || name.ends_with(".num_batches_tracked")),
         }]
     }
 

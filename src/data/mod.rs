@@ -5,6 +5,7 @@
 
 mod classes;
 mod decode;
+mod example;
 mod folder;
 mod jpeg;
 mod options;
@@ -19,6 +20,7 @@ use crate::error::Result;
 use crate::support::fs;
 
 pub use decode::{DecodeLimits, decode, decode_file};
+pub use example::textile_images;
 pub use folder::IMAGE_EXTENSIONS;
 pub use options::{Columns, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};

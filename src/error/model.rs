@@ -72,6 +72,14 @@ pub enum ModelError {
         /// All its taps.
         known: Vec<String>,
     },
+    /// An image size is not made of whole patches.
+    #[error("{}x{} pixels are not whole patches of {patch}x{patch} pixels", size[0], size[1])]
+    PatchSize {
+        /// Height and width asked for, in pixels.
+        size: [usize; 2],
+        /// Height and width of a patch, in pixels.
+        patch: usize,
+    },
     /// Nothing is known to fetch a model's weights from.
     #[error("the weights of `{model}` have to be given")]
     WeightsNeeded {
@@ -167,6 +175,7 @@ impl ModelError {
             | ModelError::UnknownModel { .. }
             | ModelError::UnknownFamily { .. }
             | ModelError::UnknownTap { .. }
+            | ModelError::PatchSize { .. }
             | ModelError::WeightsNeeded { .. }
             | ModelError::ForeignWeights { .. }
             | ModelError::SeveralNetworks { .. }
@@ -183,6 +192,10 @@ impl ModelError {
             ),
             ModelError::Malformed { .. } => Some("fetch the file again and compare its size with the source's".into()),
             ModelError::UnknownWeight { .. } | ModelError::UnknownFamily { .. } => None,
+            ModelError::PatchSize { size, patch } => {
+                let whole = size.map(|length| (length / patch).max(1) * patch);
+                Some(format!("the nearest smaller size is {}x{}", whole[0], whole[1]))
+            }
             ModelError::UnknownModel { .. } => {
                 Some("`defrost models list` shows the catalog; a path to an `.onnx` file works too".into())
             }

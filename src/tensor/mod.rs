@@ -36,6 +36,12 @@ impl HostTensor {
         HostTensor::new(T::DTYPE, shape, Bytes::from_owner(Values(values)))
     }
 
+    /// A tensor of which `value` gives each element by its flat index.
+    pub fn from_fn<T: Element>(shape: &[usize], value: impl FnMut(usize) -> T) -> Self {
+        let values: Vec<T> = (0..shape.iter().product()).map(value).collect();
+        HostTensor { dtype: T::DTYPE, shape: shape.to_vec(), bytes: Bytes::from_owner(Values(values)) }
+    }
+
     /// A tensor without axes.
     pub fn scalar<T: Element>(value: T) -> Self {
         HostTensor { dtype: T::DTYPE, shape: Vec::new(), bytes: Bytes::from_owner(Values(vec![value])) }

@@ -1,0 +1,257 @@
+//! The one transformer: DINOv2, DINO, DeiT, OpenCLIP, CLIP and BLIP are configurations of it and names for its weights.
+//!
+//! Dosovitskiy et al. 2021 (arXiv 2010.11929). In: `input` [N, 3, H, W], H and W multiples of the patch. Patches are
+//! embedded by one convolution, class and register tokens put before them, positions added; every block adds attention and
+//! then an MLP, each behind its own norm. Out: `tokens` [N, T, D], class token first; `embedding` [N, D], the class token
+//! behind the last norm; `block_00`... [N, T, D] the outputs of the blocks; `projected` [N, P] where there is a projection.
+//!
+//! Tokens flow through the blocks as one matrix `[N * T, D]`, so that every linear layer is a `Gemm` over the weight as it is
+//! stored. The tokens before the patches are written by padding the patches with zeros and adding one table that holds class
+//! token, registers and positions: no shape depends on the batch.
+//!
+//! What differs between siblings: DINOv2 scales the branches of its blocks (`layer_scale`), its registers (arXiv 2309.16588)
+//! carry no position in timm's weights, its giant has SwiGLU MLPs; CLIP norms the tokens before the first block
+//! (`norm_before`) and has no bias in the patch embedding; transformers' CLIP gives its tokens without the last norm; every
+//! library resamples positions in its own way (see `position`).
+
+use serde::Deserialize;
+
+use crate::backbones::attention::Attention;
+use crate::backbones::attention::MlpKind;
+use crate::backbones::family::Family;
+use crate::backbones::family::Naming;
+use crate::backbones::layers::Network;
+use crate::backbones::layers::Outline;
+use crate::backbones::position::GridResampling;
+use crate::backbones::vit_names::NAMES;
+use crate::backbones::vit_names::Projection;
+use crate::backbones::vit_names::VitNames;
+use crate::error::ModelError;
+use crate::error::Result;
+use crate::graph::Value;
+
+/// Sizes and options of a variant.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Configuration {
+    /// Height and width the positions were learned at, in pixels.
+    pub(super) image: usize,
+    /// Height and width of a patch, in pixels.
+    pub(super) patch: usize,
+    /// Length of a token.
+    pub(super) width: usize,
+    /// Number of blocks.
+    pub(super) depth: usize,
+    /// Heads of every attention.
+    pub(super) heads: usize,
+    /// Length of a token inside the MLP; 4 widths unless given.
+    pub(super) hidden: Option<usize>,
+    /// The MLP's activation.
+    #[serde(default)]
+    pub(super) mlp: MlpKind,
+    /// Whether the branches of a block are scaled per channel.
+    #[serde(default)]
+    pub(super) layer_scale: bool,
+    /// Register tokens behind the class token.
+    #[serde(default)]
+    pub(super) registers: usize,
+    /// Whether the tokens are normed before the first block.
+    #[serde(default)]
+    pub(super) norm_before: bool,
+    /// Whether the patch embedding has a bias.
+    #[serde(default = "yes")]
+    pub(super) patch_bias: bool,
+    /// Epsilon of every norm.
+    pub(super) epsilon: f32,
+    /// Length of the projected embedding, where there is one.
+    pub(super) projection: Option<usize>,
+    /// How positions are resampled for other sizes; that of the weights' library unless given.
+    pub(super) resampling: Option<GridResampling>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Reads a variant's `architecture`.
+pub(super) fn read(table: toml::Table) -> Result<Box<dyn Family>, toml::de::Error> {
+    let configuration: Configuration = table.try_into()?;
+    Ok(Box::new(configuration))
+}
+
+/// Sizes that depend on the image.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Patches down and across.
+    grid: [usize; 2],
+    /// Tokens before the patches.
+    prefix: usize,
+}
+
+impl Layout {
+    fn tokens(self) -> usize {
+        self.prefix + self.grid[0] * self.grid[1]
+    }
+}
+
+impl Family for Configuration {
+    fn namings(&self) -> Vec<Naming> {
+        NAMES.iter().map(|names| names.naming(self.mlp == MlpKind::Swiglu)).collect()
+    }
+
+    fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
+        let names = VitNames::of(network.parameters.naming());
+        let layout = self.layout(network)?;
+        let mut x = self.embed_patches(network, names, layout)?;
+        if self.norm_before {
+            x = network.layer_norm("norm_pre", &x, self.width, self.epsilon)?;
+        }
+        for index in 0..self.depth {
+            x = self.block(network, names, layout, (&format!("blocks.{index}"), x))?;
+            let tokens = self.as_tokens(network, &x, layout);
+            network.token_block(&tokens, self.width);
+        }
+        self.finish(network, names, layout, &x)
+    }
+}
+
+impl Configuration {
+    fn layout(&self, network: &mut Network<'_>) -> Result<Layout> {
+        let size = network.fix_size([self.image; 2]);
+        if size.iter().any(|length| *length == 0 || length % self.patch != 0) {
+            return Err(ModelError::PatchSize { size, patch: self.patch }.into());
+        }
+        Ok(Layout { grid: size.map(|length| length / self.patch), prefix: 1 + self.registers })
+    }
+
+    /// Image to tokens with positions: `[N * T, D]`.
+    fn embed_patches(&self, network: &mut Network<'_>, names: &VitNames, layout: Layout) -> Result<Value> {
+        let image = network.image("input", 3);
+        let patches = network.patches("patch_embed.proj", &image, [self.width, self.patch], self.patch_bias)?;
+        let table = self.prefix_and_positions(network, names, layout)?;
+        let [width, prefix] = [self.width as i64, layout.prefix as i64];
+        Ok(network.builder.scope("patch_embed", |b| {
+            let flat = b.reshape(&patches, &[0, width, -1]);
+            let rows = b.transpose(&flat, &[0, 2, 1]);
+            let padded = b.pad(&rows, &[0, prefix, 0, 0, 0, 0], 0.0);
+            let tokens = b.add(&padded, &table);
+            b.reshape(&tokens, &[-1, width])
+        }))
+    }
+
+    /// What is added to the padded patches: class token, registers and positions, `[T, D]`.
+    fn prefix_and_positions(&self, network: &mut Network<'_>, names: &VitNames, layout: Layout) -> Result<Value> {
+        let width = self.width;
+        let side = self.image / self.patch;
+        let covers_class = self.registers == 0 || names.registers_have_class_position;
+        let class = network.parameter_as("cls_token", &[1, width])?;
+        let positions = network.parameter_as("pos_embed", &[usize::from(covers_class) + side * side, width])?;
+        let registers = match self.registers {
+            0 => None,
+            count => Some(network.parameter_as("reg_token", &[count, width])?),
+        };
+        let how = self.resampling.unwrap_or(names.resampling(self.registers));
+        Ok(network.builder.scope("positions", |b| {
+            let (class, grid) = match covers_class {
+                true => {
+                    let [first, grid] = b.split(&positions, 0, [1, (side * side) as i64]);
+                    (b.add(&class, &first), grid)
+                }
+                false => (class, positions),
+            };
+            let grid = resampled(b, &grid, [[side; 2], layout.grid], (how, width));
+            let parts: Vec<&Value> = [Some(&class), registers.as_ref(), Some(&grid)].into_iter().flatten().collect();
+            b.concat(&parts, 0)
+        }))
+    }
+
+    fn block(
+        &self,
+        network: &mut Network<'_>,
+        names: &VitNames,
+        layout: Layout,
+        (name, x): (&str, Value),
+    ) -> Result<Value> {
+        let attention = Attention {
+            tokens: layout.tokens(),
+            width: self.width,
+            heads: self.heads,
+            separate: names.separate_attention,
+        };
+        let normed = network.layer_norm(&format!("{name}.norm1"), &x, self.width, self.epsilon)?;
+        let branch = network.attention(&format!("{name}.attn"), &normed, attention)?;
+        let x = self.join(network, (name, "ls1.gamma"), &x, branch)?;
+        let normed = network.layer_norm(&format!("{name}.norm2"), &x, self.width, self.epsilon)?;
+        let branch = network.mlp(&format!("{name}.mlp"), &normed, [self.width, self.hidden()], self.mlp)?;
+        self.join(network, (name, "ls2.gamma"), &x, branch)
+    }
+
+    fn hidden(&self) -> usize {
+        self.hidden.unwrap_or(4 * self.width)
+    }
+
+    /// `x + scale * branch`.
+    fn join(&self, network: &mut Network<'_>, (block, scale): (&str, &str), x: &Value, branch: Value) -> Result<Value> {
+        let branch = match self.layer_scale {
+            true => network.layer_scale(&format!("{block}.{scale}"), &branch, self.width)?,
+            false => branch,
+        };
+        Ok(network.builder.scope(block, |b| b.add(x, &branch)))
+    }
+
+    fn as_tokens(&self, network: &mut Network<'_>, x: &Value, layout: Layout) -> Value {
+        network.builder.reshape(x, &[-1, layout.tokens() as i64, self.width as i64])
+    }
+
+    /// Last norm, class token and projection.
+    fn finish(&self, network: &mut Network<'_>, names: &VitNames, layout: Layout, x: &Value) -> Result<Outline> {
+        let width = self.width;
+        let scale = network.parameter("norm.weight", &[width])?;
+        let bias = network.parameter("norm.bias", &[width])?;
+        let last = self.as_tokens(network, x, layout);
+        let epsilon = self.epsilon;
+        let (tokens, embedding) = network.builder.scope("norm", |b| {
+            let tokens = match names.norms_tokens {
+                true => b.layer_norm(&last, &scale, Some(&bias), epsilon),
+                false => last.clone(),
+            };
+            let first = b.narrow(&last, 1, 0..1);
+            let class = b.reshape(&first, &[-1, width as i64]);
+            (tokens, b.layer_norm(&class, &scale, Some(&bias), epsilon))
+        });
+        if let Some(length) = self.projection {
+            let projected = match names.projection {
+                Projection::Linear => network.linear("head", &embedding, [width, length])?,
+                Projection::WithoutBias => {
+                    let weight = network.parameter("head.weight", &[length, width])?;
+                    network.builder.scope("head", |b| b.linear(&embedding, &weight, None))
+                }
+                Projection::FromTheRight => {
+                    let weight = network.parameter("head.weight", &[width, length])?;
+                    network.builder.scope("head", |b| b.matmul(&embedding, &weight))
+                }
+            };
+            network.tap("projected", &projected, length);
+        }
+        Ok(Outline { embedding, width, tokens, token_width: width })
+    }
+}
+
+/// A grid of positions `[h * w, D]` at another size, as two matrix products; unchanged where the size is the same.
+fn resampled(
+    b: &mut crate::graph::Builder,
+    grid: &Value,
+    [from, to]: [[usize; 2]; 2],
+    (how, width): (GridResampling, usize),
+) -> Value {
+    if from == to {
+        return grid.clone();
+    }
+    let rows = b.constant(&how.matrix(from[0], to[0]));
+    let columns = b.constant(&how.matrix(from[1], to[1]));
+    let lines = b.reshape(grid, &[from[0] as i64, (from[1] * width) as i64]);
+    let down = b.matmul(&rows, &lines);
+    let cells = b.reshape(&down, &[to[0] as i64, from[1] as i64, width as i64]);
+    let across = b.matmul(&columns, &cells);
+    b.reshape(&across, &[-1, width as i64])
+}
