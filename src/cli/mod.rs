@@ -3,6 +3,9 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 finished, but some items failed or a check did
 //! not hold; 2 bad flags or input; 3 environment (ONNX Runtime, device, disk).
 
+mod alignment;
+mod data;
+mod dataset;
 mod doctor;
 mod printer;
 mod runtime;
@@ -49,6 +52,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 finished, but some items failed 
 /// One verb per variant; each lives in its own file as `Arguments` with `fn run(&self, printer: &Printer) -> Result<Outcome>`.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Data(Box<data::Arguments>),
     Doctor(doctor::Arguments),
     Runtime(runtime::Arguments),
 }
@@ -61,6 +65,7 @@ pub fn run() -> ExitCode {
         Runtime::name_library(library);
     }
     let outcome: Result<Outcome> = match cli.command {
+        Command::Data(arguments) => arguments.run(&printer),
         Command::Doctor(arguments) => arguments.run(&printer),
         Command::Runtime(arguments) => arguments.run(&printer),
     };

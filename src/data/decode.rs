@@ -109,7 +109,7 @@ fn other(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> ImageResul
     Ok(Ok(decoded))
 }
 
-fn check_size(found: u64, limits: &DecodeLimits) -> Result<()> {
+pub(super) fn check_size(found: u64, limits: &DecodeLimits) -> Result<()> {
     if found > limits.most_bytes {
         return Err(PixelError::TooManyBytes { found, most: limits.most_bytes }.into());
     }
@@ -126,6 +126,11 @@ fn check_pixels(width: u32, height: u32, limits: &DecodeLimits) -> Result<(), Pi
 /// The first `KEPT` of every `ALL` samples.
 fn without_alpha<const ALL: usize, const KEPT: usize, T: Copy>(samples: &[T]) -> Vec<T> {
     samples.chunks_exact(ALL).flat_map(|pixel| &pixel[..KEPT]).copied().collect()
+}
+
+/// The name of the format that the first bytes tell, for example `JPEG`.
+pub(super) fn format_name(bytes: &[u8]) -> Result<&'static str> {
+    Ok(recognise(bytes)?.1)
 }
 
 /// The format that the first bytes tell, and its name.

@@ -4,9 +4,11 @@
 //! leaves out or had to interpret is listed in [`Dataset::skipped`] and [`Dataset::notes`], so that a caller can tell.
 
 mod classes;
+mod counts;
 mod decode;
 mod example;
 mod folder;
+pub mod inspect;
 mod jpeg;
 mod options;
 mod sample;
@@ -19,11 +21,13 @@ use crate::error::DataError;
 use crate::error::Result;
 use crate::support::fs;
 
+pub use counts::{Census, ClassCounts, Counts};
 pub use decode::{DecodeLimits, decode, decode_file};
 pub use example::textile_images;
 pub use folder::IMAGE_EXTENSIONS;
 pub use options::{Columns, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
+pub use table::write_table;
 
 /// Reads a dataset from a folder of images or a table of image paths; the samples are sorted by id.
 ///

@@ -126,6 +126,18 @@ pub enum DataError {
         /// How many there are.
         total: usize,
     },
+    /// A table to write exists already.
+    #[error("`{path}` exists already")]
+    TableExists {
+        /// The table.
+        path: PathBuf,
+    },
+    /// A table to write has an extension of no known text table.
+    #[error("cannot write `{path}`: the name of a table ends in `.csv` or `.tsv`")]
+    TableExtension {
+        /// The table.
+        path: PathBuf,
+    },
     /// Fractions of splits that cannot be met.
     #[error("fractions {train}, {validation}, {test} of training, validation and test data: {problem}")]
     Fractions {
@@ -209,6 +221,7 @@ impl DataError {
                 "paths are relative to the table's folder unless `--root` says otherwise; `--keep-missing` goes on without them"
                     .into(),
             ),
+            DataError::TableExists { .. } => Some("choose another name, or add `--force` to replace it".into()),
             DataError::Fractions { .. } | DataError::FractionsText { .. } => {
                 Some("for example `0.7,0.1,0.2`, the default".into())
             }

@@ -5,6 +5,7 @@
 mod backbones;
 mod data;
 mod house;
+mod inspect;
 mod layering;
 mod metrics;
 mod preprocess;

@@ -8,6 +8,7 @@ mod columns;
 mod labels;
 mod parquet;
 mod text;
+mod write;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -22,6 +23,8 @@ use crate::error::Result;
 use crate::support::fs;
 
 use columns::Chosen;
+
+pub use write::write_table;
 
 /// How many missing files an error names.
 const NAMED_FILES: usize = 5;

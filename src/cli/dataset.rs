@@ -1,0 +1,161 @@
+//! The arguments of every verb that reads a dataset: where it is and how to read it.
+
+use std::path::PathBuf;
+
+use crate::cli::Printer;
+use crate::cli::alignment::counted;
+use crate::cli::alignment::thousands;
+use crate::data;
+use crate::data::Columns;
+use crate::data::Dataset;
+use crate::data::Layout;
+use crate::data::OpenOptions;
+use crate::data::Reading;
+use crate::data::SkipReason;
+use crate::data::Task;
+use crate::error::Result;
+
+/// A dataset and how to read it; flattened into the arguments of a verb.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DatasetArguments {
+    /// Folder of class folders, folder of images, or table (.csv, .tsv, .parquet) with a column `path`.
+    #[arg(value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    reading: ReadingArguments,
+}
+
+/// How to read a dataset where the defaults do not fit.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Reading the dataset")]
+struct ReadingArguments {
+    /// Folder that the paths of a table are relative to [default: the folder of the table].
+    #[arg(long, value_name = "FOLDER")]
+    root: Option<PathBuf>,
+    /// What first-level folders are [default: splits if all are called train, validation or test; else classes].
+    #[arg(long, value_name = "WHAT", value_parser = ["classes", "splits"])]
+    folders: Option<String>,
+    /// Class names in their order [default: the names found, sorted].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    classes: Vec<String>,
+    /// The classes have an order (grades, stages).
+    #[arg(long)]
+    ordinal: bool,
+    /// Column of the image path [default: path].
+    #[arg(long, value_name = "COLUMN")]
+    path_column: Option<String>,
+    /// Column of unique names [default: id, otherwise the path].
+    #[arg(long, value_name = "COLUMN")]
+    id_column: Option<String>,
+    /// Column of the class [default: label].
+    #[arg(long, value_name = "COLUMN")]
+    label_column: Option<String>,
+    /// Column of several classes, separated by `;` or `|` or as a list [default: labels].
+    #[arg(long, value_name = "COLUMN")]
+    labels_column: Option<String>,
+    /// One column per class, with 1 (present), 0 (absent), -1 (uncertain) or blank.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    class_columns: Vec<String>,
+    /// How -1 is read in class columns [default: masked].
+    #[arg(long, value_name = "HOW", value_parser = ["masked", "absent", "present"])]
+    uncertain: Option<String>,
+    /// How blank cells are read in class columns [default: masked].
+    #[arg(long, value_name = "HOW", value_parser = ["masked", "absent", "present"])]
+    blank: Option<String>,
+    /// Column of the split [default: split].
+    #[arg(long, value_name = "COLUMN")]
+    split_column: Option<String>,
+    /// Column of the patient, lesion or other unit that must not be divided between splits [default: group].
+    #[arg(long, visible_alias = "group", value_name = "COLUMN")]
+    group_column: Option<String>,
+    /// Column of the sample's weight [default: weight].
+    #[arg(long, value_name = "COLUMN")]
+    weight_column: Option<String>,
+    /// Keep rows of a table whose image does not exist; they fail one by one.
+    #[arg(long)]
+    keep_missing: bool,
+}
+
+impl DatasetArguments {
+    /// Reads the dataset and tells on stderr what it is, what was left out and how it was interpreted.
+    pub(crate) fn open(&self, printer: &Printer) -> Result<Dataset> {
+        let dataset = data::open(&self.data, &self.reading.options())?;
+        printer.say(&describe(&dataset));
+        if let Some(skipped) = describe_skipped(&dataset) {
+            printer.say(&skipped);
+        }
+        for note in &dataset.notes {
+            printer.say(&format!("note: {note}"));
+        }
+        Ok(dataset)
+    }
+}
+
+impl ReadingArguments {
+    fn options(&self) -> OpenOptions {
+        OpenOptions {
+            root: self.root.clone(),
+            columns: Columns {
+                path: self.path_column.clone(),
+                id: self.id_column.clone(),
+                label: self.label_column.clone(),
+                labels: self.labels_column.clone(),
+                classes: self.class_columns.clone(),
+                uncertain: reading(self.uncertain.as_deref()),
+                blank: reading(self.blank.as_deref()),
+                split: self.split_column.clone(),
+                group: self.group_column.clone(),
+                weight: self.weight_column.clone(),
+            },
+            classes: self.classes.clone(),
+            ordinal: self.ordinal,
+            layout: match self.folders.as_deref() {
+                Some("classes") => Layout::Classes,
+                Some("splits") => Layout::Splits,
+                _ => Layout::Auto,
+            },
+            keep_missing: self.keep_missing,
+        }
+    }
+}
+
+fn reading(name: Option<&str>) -> Reading {
+    match name {
+        Some("absent") => Reading::Absent,
+        Some("present") => Reading::Present,
+        _ => Reading::Masked,
+    }
+}
+
+/// `2,000 images, 3 classes`.
+fn describe(dataset: &Dataset) -> String {
+    let images = counted(dataset.samples.len(), "image");
+    let classes = counted(dataset.classes.len(), "class");
+    match dataset.task {
+        Task::Unlabelled => format!("{images}, unlabelled"),
+        Task::Multiclass => format!("{images}, {classes}"),
+        Task::Ordinal => format!("{images}, {classes} in this order: {}", dataset.classes.join(", ")),
+        Task::MultiLabel => format!("{images}, {classes}, several per image"),
+    }
+}
+
+/// What was left out, counted by reason, images first; `None` when nothing was.
+fn describe_skipped(dataset: &Dataset) -> Option<String> {
+    let reasons = [
+        (SkipReason::OutsideClasses, "image outside the class folders", "images outside the class folders"),
+        (SkipReason::BrokenLink, "broken link", "broken links"),
+        (SkipReason::NotAnImage, "file that is no image", "files that are no images"),
+        (SkipReason::Hidden, "hidden file", "hidden files"),
+    ];
+    let mut parts = Vec::new();
+    for (reason, one, several) in reasons {
+        let files: Vec<_> = dataset.skipped.iter().filter(|skipped| skipped.reason == reason).collect();
+        if let Some(first) = files.first() {
+            let name = if files.len() == 1 { one } else { several };
+            let first = first.path.strip_prefix(&dataset.root).unwrap_or(&first.path).display();
+            let rest = if files.len() == 1 { "" } else { " and others" };
+            parts.push(format!("{} {name} (`{first}`{rest})", thousands(files.len())));
+        }
+    }
+    (!parts.is_empty()).then(|| format!("left out: {}", parts.join("; ")))
+}

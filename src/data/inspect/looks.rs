@@ -1,0 +1,79 @@
+//! One look at one image file.
+
+use std::error::Error as _;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::data::decode;
+use crate::data::decode::DecodeLimits;
+use crate::error::Error;
+use crate::error::Result;
+use crate::preprocess::Image;
+use crate::preprocess::Samples;
+use crate::support::fs;
+
+/// What one file is.
+pub(super) struct Look {
+    /// Size of the file; 0 where it cannot be read.
+    pub(super) bytes: u64,
+    /// The decoded image, or why there is none.
+    pub(super) picture: Result<Picture, String>,
+}
+
+/// What one decoded image is.
+pub(super) struct Picture {
+    pub(super) format: &'static str,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    channels: usize,
+    bits: u8,
+    /// Digest of size, channels, depth and pixels.
+    pub(super) digest: [u8; 32],
+}
+
+impl Look {
+    /// Reads and decodes a file.
+    pub(super) fn at(path: &Path, limits: &DecodeLimits) -> Self {
+        let bytes = path.metadata().map_or(0, |metadata| metadata.len());
+        Look { bytes, picture: picture(path, bytes, limits).map_err(|error| reason(&error)) }
+    }
+}
+
+impl Picture {
+    /// For example `RGB, 8 bits`.
+    pub(super) fn kind(&self) -> String {
+        let channels = match self.channels {
+            1 => "grey".to_owned(),
+            3 => "RGB".to_owned(),
+            other => format!("{other} channels"),
+        };
+        format!("{channels}, {} bits", self.bits)
+    }
+}
+
+fn picture(path: &Path, bytes: u64, limits: &DecodeLimits) -> Result<Picture> {
+    decode::check_size(bytes, limits)?;
+    let content = fs::read(path)?;
+    let image = decode::decode(&content, limits)?;
+    let format = decode::format_name(&content)?;
+    let (bits, samples): (u8, &[u8]) = match &image.samples {
+        Samples::U8(samples) => (8, samples),
+        Samples::U16(samples) => (16, bytemuck::cast_slice(samples)),
+    };
+    let Image { width, height, channels, .. } = image;
+    let header = format!("{width} {height} {channels} {bits}\n");
+    let digest = Sha256::new().chain_update(header).chain_update(samples).finalize().into();
+    Ok(Picture { format, width, height, channels, bits, digest })
+}
+
+/// The error and its causes in one line.
+fn reason(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
+}
