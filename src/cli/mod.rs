@@ -7,6 +7,7 @@ mod alignment;
 mod data;
 mod dataset;
 mod doctor;
+mod graph;
 mod printer;
 mod runtime;
 
@@ -54,6 +55,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 finished, but some items failed 
 enum Command {
     Data(Box<data::Arguments>),
     Doctor(doctor::Arguments),
+    Graph(graph::Arguments),
     Runtime(runtime::Arguments),
 }
 
@@ -67,6 +69,7 @@ pub fn run() -> ExitCode {
     let outcome: Result<Outcome> = match cli.command {
         Command::Data(arguments) => arguments.run(&printer),
         Command::Doctor(arguments) => arguments.run(&printer),
+        Command::Graph(arguments) => arguments.run(&printer),
         Command::Runtime(arguments) => arguments.run(&printer),
     };
     match outcome {

@@ -186,6 +186,22 @@ pub enum GraphError {
         /// Bytes allowed.
         limit: u64,
     },
+    /// What lies between the chosen values is not closed.
+    #[error("`{value}` {problem} `{}`", to.join("`, `"))]
+    Cut {
+        /// The value in the way.
+        value: String,
+        /// The outputs asked for.
+        to: Vec<String>,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A value that is to become an input has no known type.
+    #[error("the type of `{value}`, which is to be an input, is not known")]
+    UntypedInput {
+        /// The value.
+        value: String,
+    },
     /// A named edit cannot be made or leaves a graph that is not valid.
     #[error("the edit `{patch}` cannot be made")]
     Patch {
@@ -215,6 +231,7 @@ impl GraphError {
             }
             GraphError::ExternalInMemory { .. } => Some("load the model from its file".into()),
             GraphError::Opset { .. } => Some("export the model again with an operator set in that range".into()),
+            GraphError::Cut { .. } => Some("name exactly the values that the part starts from".into()),
             GraphError::Patch { source, .. } => source.hint(),
             _ => None,
         }

@@ -12,7 +12,10 @@ mod literal;
 mod model;
 mod node;
 mod order;
+mod patch;
 mod proto;
+pub mod rewrite;
+mod text;
 mod types;
 mod validate;
 
@@ -24,6 +27,8 @@ pub use literal::{SparseTensor, Tensor, TensorData};
 pub use model::{Function, KNOWN_OPSETS, Model, OperatorSet, Property, Training};
 pub use node::{Attribute, AttributeKind, AttributeValue, Node, ValueInfo};
 pub use order::{needed_nodes, outer_names, topological_order};
+pub use patch::Patch;
+pub use text::text;
 pub use types::{Dim, ElementType, TensorType, Type, TypeKind, shape_text};
 pub use validate::validate;
 

@@ -22,6 +22,11 @@ pub fn open(path: &Path) -> Result<File> {
     Ok(File::open(path).map_err(io_error("open", path))?)
 }
 
+/// The size of a file in bytes.
+pub fn size(path: &Path) -> Result<u64> {
+    Ok(std::fs::metadata(path).map_err(io_error("read", path))?.len())
+}
+
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(std::fs::read(path).map_err(io_error("read", path))?)

@@ -1,0 +1,207 @@
+//! `defrost graph`: look into ONNX files, tap and cut them, copy them through this program's own reader and writer.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cli::Outcome;
+use crate::cli::Printer;
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::graph::Model;
+use crate::graph::ValueInfo;
+use crate::graph::rewrite;
+use crate::graph::text;
+use crate::graph::validate;
+use crate::support::fs;
+
+/// Look into an ONNX file, tap inner values, cut a part out, or copy it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  defrost graph show model.onnx
+  defrost graph show model.onnx --text | grep Conv
+  defrost graph tap model.onnx --value blocks.5.add_1 --out tapped.onnx
+  defrost graph cut model.onnx --to embedding --out backbone.onnx
+  defrost graph copy model.onnx checked.onnx")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Show inputs, outputs, operators, parameters, operator sets and size.
+    Show {
+        /// The ONNX file.
+        file: PathBuf,
+        /// Show every value, constant and node instead, one a line.
+        #[arg(long)]
+        text: bool,
+    },
+    /// Make inner values further outputs.
+    Tap {
+        /// The ONNX file.
+        file: PathBuf,
+        /// Names of values.
+        #[arg(long = "value", value_name = "NAME", required = true, num_args = 1..)]
+        values: Vec<String>,
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Keep only what computes some values from others.
+    Cut {
+        /// The ONNX file.
+        file: PathBuf,
+        /// Values that become the inputs; the model's own inputs if left out.
+        #[arg(long, value_name = "NAME", num_args = 1..)]
+        from: Vec<String>,
+        /// Values that become the outputs.
+        #[arg(long, value_name = "NAME", required = true, num_args = 1..)]
+        to: Vec<String>,
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Load, validate and save.
+    Copy {
+        /// The ONNX file.
+        file: PathBuf,
+        /// The file to write.
+        out: PathBuf,
+    },
+}
+
+impl Arguments {
+    /// Does what the verb says and prints a summary of the file shown or written.
+    pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
+        match &self.verb {
+            Verb::Show { file, text: true } => printer.out(&text(&Model::load(file)?)),
+            Verb::Show { file, text: false } => summarize(&Model::load(file)?, file, printer)?,
+            Verb::Tap { file, values, out } => {
+                let mut model = Model::load(file)?;
+                rewrite::tap(&model, values)?.apply(&mut model)?;
+                write(&model, out, printer)?;
+            }
+            Verb::Cut { file, from, to, out } => {
+                let mut model = Model::load(file)?;
+                rewrite::cut(&model, from, to)?.apply(&mut model)?;
+                write(&model, out, printer)?;
+            }
+            Verb::Copy { file, out } => {
+                let mut model = Model::load(file)?;
+                model.graph.sort()?;
+                validate(&model)?;
+                write(&model, out, printer)?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn write(model: &Model, out: &Path, printer: &Printer) -> Result<()> {
+    model.save(out)?;
+    summarize(model, out, printer)
+}
+
+/// What `show` tells, and the other verbs about the file they wrote.
+#[derive(Serialize)]
+struct Summary {
+    file: String,
+    file_bytes: u64,
+    format: i64,
+    opsets: BTreeMap<String, i64>,
+    producer: String,
+    inputs: Vec<ValueSummary>,
+    outputs: Vec<ValueSummary>,
+    nodes: usize,
+    operators: Vec<OperatorCount>,
+    parameters: u64,
+    constant_bytes: u64,
+    properties: BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct ValueSummary {
+    name: String,
+    r#type: Option<String>,
+}
+
+#[derive(Serialize)]
+struct OperatorCount {
+    operator: String,
+    count: usize,
+}
+
+impl From<&ValueInfo> for ValueSummary {
+    fn from(info: &ValueInfo) -> Self {
+        ValueSummary { name: info.name.clone(), r#type: info.r#type.as_ref().map(ToString::to_string) }
+    }
+}
+
+fn summarize(model: &Model, file: &Path, printer: &Printer) -> Result<()> {
+    let graph = &model.graph;
+    let mut counts = BTreeMap::new();
+    count_operators(graph, &mut counts);
+    let mut operators: Vec<OperatorCount> =
+        counts.into_iter().map(|(operator, count)| OperatorCount { operator, count }).collect();
+    operators.sort_by_key(|entry| std::cmp::Reverse(entry.count));
+    let named = |domain: &str| if domain.is_empty() { "ai.onnx".to_owned() } else { domain.to_owned() };
+    let stored = || graph.initializers.iter().chain(graph.sparse_initializers.iter().map(|sparse| &sparse.values));
+    let summary = Summary {
+        file: file.display().to_string(),
+        file_bytes: fs::size(file)?,
+        format: model.ir_version,
+        opsets: model.opset_imports.iter().map(|set| (named(&set.domain), set.version)).collect(),
+        producer: format!("{} {}", model.producer_name, model.producer_version).trim().to_owned(),
+        inputs: graph.required_inputs().map(ValueSummary::from).collect(),
+        outputs: graph.outputs.iter().map(ValueSummary::from).collect(),
+        nodes: operators.iter().map(|entry| entry.count).sum(),
+        operators,
+        parameters: stored()
+            .filter(|tensor| tensor.element.is_float())
+            .map(|tensor| tensor.elements().unwrap_or(0) as u64)
+            .sum(),
+        constant_bytes: stored().map(|tensor| tensor.data.size() as u64).sum(),
+        properties: model.metadata.iter().map(|property| (property.key.clone(), property.value.clone())).collect(),
+    };
+    printer.result(&summary, summary_text);
+    Ok(())
+}
+
+fn count_operators(graph: &Graph, counts: &mut BTreeMap<String, usize>) {
+    for node in &graph.nodes {
+        let domain = if node.is_standard() { String::new() } else { format!("{}.", node.domain) };
+        *counts.entry(format!("{domain}{}", node.operator)).or_default() += 1;
+        node.subgraphs().for_each(|subgraph| count_operators(subgraph, counts));
+    }
+}
+
+fn summary_text(summary: &Summary) -> String {
+    let values = |title: &str, values: &[ValueSummary]| {
+        let line = |value: &ValueSummary| match &value.r#type {
+            Some(known) => format!("{} {known}", value.name),
+            None => format!("{} (type not said)", value.name),
+        };
+        let lines: Vec<String> = values.iter().map(line).collect();
+        format!("{title}{}", lines.join("\n            "))
+    };
+    let opsets: Vec<String> = summary.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect();
+    let operators: Vec<String> =
+        summary.operators.iter().map(|entry| format!("{:>6}  {}", entry.count, entry.operator)).collect();
+    let mut lines = vec![
+        format!("file        {} ({:.2} MB)", summary.file, summary.file_bytes as f64 / 1e6),
+        format!("format      {}, operator sets {}", summary.format, opsets.join(", ")),
+    ];
+    if !summary.producer.is_empty() {
+        lines.push(format!("producer    {}", summary.producer));
+    }
+    lines.push(values("inputs      ", &summary.inputs));
+    lines.push(values("outputs     ", &summary.outputs));
+    lines.push(format!("parameters  {} ({:.2} MB)", summary.parameters, summary.constant_bytes as f64 / 1e6));
+    lines.extend(summary.properties.iter().map(|(key, value)| format!("property    {key} = {value}")));
+    lines.push(format!("operators   {}", summary.nodes));
+    lines.extend(operators);
+    lines.join("\n")
+}

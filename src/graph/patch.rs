@@ -1,0 +1,99 @@
+//! Named edits of a model: what is to change is collected first, applied as a whole, and validated.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashSet;
+
+use crate::error::Error;
+use crate::error::GraphError;
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::graph::Model;
+use crate::graph::ValueInfo;
+use crate::graph::order::read_names;
+use crate::graph::validate::validate;
+
+/// Changes to the main graph of a model, under the name that errors tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patch {
+    /// What errors call the edit.
+    pub name: &'static str,
+    /// Nodes that go, by index.
+    pub remove_nodes: BTreeSet<usize>,
+    /// Node outputs that get another name, where they are produced; who reads the old name gets it from elsewhere.
+    pub rename_outputs: BTreeMap<String, String>,
+    /// The new inputs.
+    pub inputs: Option<Vec<ValueInfo>>,
+    /// The new outputs.
+    pub outputs: Option<Vec<ValueInfo>>,
+    /// Whether initializers that nothing reads any more go.
+    pub drop_unread_constants: bool,
+}
+
+impl Patch {
+    /// A patch that changes nothing.
+    pub fn new(name: &'static str) -> Self {
+        Patch {
+            name,
+            remove_nodes: BTreeSet::new(),
+            rename_outputs: BTreeMap::new(),
+            inputs: None,
+            outputs: None,
+            drop_unread_constants: false,
+        }
+    }
+
+    /// Changes the model, sorts and validates it; on failure the model stays as it was.
+    ///
+    /// # Errors
+    /// [`GraphError::Patch`] with what [`validate`](super::validate()) finds in the changed model.
+    pub fn apply(&self, model: &mut Model) -> Result<()> {
+        let mut changed = model.clone();
+        self.change(&mut changed.graph);
+        let checked = changed.graph.sort().and_then(|()| validate(&changed));
+        checked.map_err(|error| match error {
+            Error::Graph(source) => GraphError::Patch { patch: self.name, source: Box::new(source) }.into(),
+            other => other,
+        })?;
+        *model = changed;
+        Ok(())
+    }
+
+    fn change(&self, graph: &mut Graph) {
+        let mut index = 0;
+        graph.nodes.retain(|_| {
+            index += 1;
+            !self.remove_nodes.contains(&(index - 1))
+        });
+        for output in graph.nodes.iter_mut().flat_map(|node| &mut node.outputs) {
+            if let Some(name) = self.rename_outputs.get(output) {
+                output.clone_from(name);
+            }
+        }
+        if let Some(inputs) = &self.inputs {
+            graph.inputs.clone_from(inputs);
+        }
+        if let Some(outputs) = &self.outputs {
+            graph.outputs.clone_from(outputs);
+        }
+        if self.drop_unread_constants {
+            drop_unread_constants(graph);
+        }
+        let names: HashSet<String> = graph.value_names().into_iter().map(str::to_owned).collect();
+        graph.value_infos.retain(|info| names.contains(&info.name));
+        graph.annotations.retain(|annotation| names.contains(&annotation.value));
+    }
+}
+
+/// Removes initializers that neither a node nor an output reads, and with them the inputs for which they were the defaults.
+fn drop_unread_constants(graph: &mut Graph) {
+    let outputs = graph.outputs.iter().map(|output| output.name.clone());
+    let read: HashSet<String> = graph.nodes.iter().flat_map(read_names).chain(outputs).collect();
+    let quantisation = graph.annotations.iter().flat_map(|annotation| &annotation.parameters);
+    let read: HashSet<String> = read.into_iter().chain(quantisation.map(|property| property.value.clone())).collect();
+    let unread: HashSet<String> =
+        graph.constant_names().filter(|name| !read.contains(*name)).map(str::to_owned).collect();
+    graph.initializers.retain(|tensor| !unread.contains(&tensor.name));
+    graph.sparse_initializers.retain(|sparse| !unread.contains(&sparse.values.name));
+    graph.inputs.retain(|input| !unread.contains(&input.name));
+}

@@ -1,0 +1,18 @@
+//! Nodes and initializers that no output needs.
+
+use std::collections::HashSet;
+
+use crate::graph::Model;
+use crate::graph::Patch;
+use crate::graph::needed_nodes;
+
+/// Drops nodes and initializers that no output needs; inputs stay, so that callers need not change.
+pub fn dead(model: &Model) -> Patch {
+    let outputs = model.graph.outputs.iter().map(|output| output.name.as_str());
+    let needed = needed_nodes(&model.graph, outputs, &HashSet::new());
+    Patch {
+        remove_nodes: (0..needed.len()).filter(|&index| !needed[index]).collect(),
+        drop_unread_constants: true,
+        ..Patch::new("dead")
+    }
+}

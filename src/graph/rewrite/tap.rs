@@ -1,0 +1,22 @@
+//! Inner values as further outputs.
+
+use crate::error::Result;
+use crate::graph::Model;
+use crate::graph::Patch;
+use crate::graph::rewrite::known_values;
+use crate::graph::rewrite::value_info;
+
+/// Makes `values` outputs of the model, behind those it has; a value that is one already stays where it is.
+///
+/// # Errors
+/// [`GraphError::UnknownValue`](crate::error::GraphError::UnknownValue) with the nearest names.
+pub fn tap(model: &Model, values: &[String]) -> Result<Patch> {
+    known_values(&model.graph, values)?;
+    let mut outputs = model.graph.outputs.clone();
+    for name in values {
+        if outputs.iter().all(|output| output.name != *name) {
+            outputs.push(value_info(model, name));
+        }
+    }
+    Ok(Patch { outputs: Some(outputs), ..Patch::new("tap") })
+}
