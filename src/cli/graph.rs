@@ -8,9 +8,12 @@ use serde::Serialize;
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::error::Result;
+use crate::graph::Fact;
 use crate::graph::Graph;
+use crate::graph::Inference;
 use crate::graph::Model;
 use crate::graph::ValueInfo;
+use crate::graph::infer;
 use crate::graph::rewrite;
 use crate::graph::text;
 use crate::graph::validate;
@@ -120,6 +123,8 @@ struct Summary {
     parameters: u64,
     constant_bytes: u64,
     properties: BTreeMap<String, String>,
+    /// Nodes whose inputs do not fit their operator, as shape inference finds.
+    problems: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -134,14 +139,16 @@ struct OperatorCount {
     count: usize,
 }
 
-impl From<&ValueInfo> for ValueSummary {
-    fn from(info: &ValueInfo) -> Self {
-        ValueSummary { name: info.name.clone(), r#type: info.r#type.as_ref().map(ToString::to_string) }
-    }
+/// A value with its type, where the file tells it or inference finds it.
+fn value_summary(info: &ValueInfo, inference: &Inference) -> ValueSummary {
+    let found = || inference.facts.get(&info.name).and_then(Fact::to_type);
+    let known = info.r#type.clone().or_else(found);
+    ValueSummary { name: info.name.clone(), r#type: known.map(|known| known.to_string()) }
 }
 
 fn summarize(model: &Model, file: &Path, printer: &Printer) -> Result<()> {
     let graph = &model.graph;
+    let inference = infer(model)?;
     let mut counts = BTreeMap::new();
     count_operators(graph, &mut counts);
     let mut operators: Vec<OperatorCount> =
@@ -155,8 +162,8 @@ fn summarize(model: &Model, file: &Path, printer: &Printer) -> Result<()> {
         format: model.ir_version,
         opsets: model.opset_imports.iter().map(|set| (named(&set.domain), set.version)).collect(),
         producer: format!("{} {}", model.producer_name, model.producer_version).trim().to_owned(),
-        inputs: graph.required_inputs().map(ValueSummary::from).collect(),
-        outputs: graph.outputs.iter().map(ValueSummary::from).collect(),
+        inputs: graph.required_inputs().map(|info| value_summary(info, &inference)).collect(),
+        outputs: graph.outputs.iter().map(|info| value_summary(info, &inference)).collect(),
         nodes: operators.iter().map(|entry| entry.count).sum(),
         operators,
         parameters: stored()
@@ -165,6 +172,7 @@ fn summarize(model: &Model, file: &Path, printer: &Printer) -> Result<()> {
             .sum(),
         constant_bytes: stored().map(|tensor| tensor.data.size() as u64).sum(),
         properties: model.metadata.iter().map(|property| (property.key.clone(), property.value.clone())).collect(),
+        problems: inference.problems.iter().map(ToString::to_string).collect(),
     };
     printer.result(&summary, summary_text);
     Ok(())
@@ -182,7 +190,7 @@ fn summary_text(summary: &Summary) -> String {
     let values = |title: &str, values: &[ValueSummary]| {
         let line = |value: &ValueSummary| match &value.r#type {
             Some(known) => format!("{} {known}", value.name),
-            None => format!("{} (type not said)", value.name),
+            None => format!("{} (type not known)", value.name),
         };
         let lines: Vec<String> = values.iter().map(line).collect();
         format!("{title}{}", lines.join("\n            "))
@@ -201,6 +209,7 @@ fn summary_text(summary: &Summary) -> String {
     lines.push(values("outputs     ", &summary.outputs));
     lines.push(format!("parameters  {} ({:.2} MB)", summary.parameters, summary.constant_bytes as f64 / 1e6));
     lines.extend(summary.properties.iter().map(|(key, value)| format!("property    {key} = {value}")));
+    lines.extend(summary.problems.iter().map(|problem| format!("problem     {problem}")));
     lines.push(format!("operators   {}", summary.nodes));
     lines.extend(operators);
     lines.join("\n")

@@ -1,16 +1,19 @@
 //! ONNX graphs in memory: load, validate, edit, save. Pure data: nothing here executes a graph.
 //!
 //! [`Model`] and [`Graph`] hold everything that ONNX 1.16 defines; [`Model::load`] and [`Model::save`] lose nothing.
-//! [`Builder`] makes graphs operator by operator.
+//! [`Builder`] makes graphs operator by operator, [`infer`](infer()) tells their types and shapes, [`rewrite`] edits them.
 
 mod builder;
 mod decode;
 mod encode;
 mod external;
+mod fact;
+mod infer;
 mod io;
 mod literal;
 mod model;
 mod node;
+pub mod ops;
 mod order;
 mod patch;
 mod proto;
@@ -22,6 +25,8 @@ mod validate;
 use std::collections::HashMap;
 
 pub use builder::*;
+pub use fact::{Constant, Fact};
+pub use infer::{Inference, infer};
 pub use io::SaveOptions;
 pub use literal::{SparseTensor, Tensor, TensorData};
 pub use model::{Function, KNOWN_OPSETS, Model, OperatorSet, Property, Training};

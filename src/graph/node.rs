@@ -266,7 +266,12 @@ pub struct ValueInfo {
 impl ValueInfo {
     /// A value of a type, without documentation.
     pub fn new(name: &str, r#type: impl Into<Type>) -> Self {
-        ValueInfo { name: name.to_owned(), r#type: Some(r#type.into()), doc: String::new(), metadata: Vec::new() }
+        ValueInfo { r#type: Some(r#type.into()), ..ValueInfo::untyped(name) }
+    }
+
+    /// A value of which no type is told.
+    pub fn untyped(name: &str) -> Self {
+        ValueInfo { name: name.to_owned(), r#type: None, doc: String::new(), metadata: Vec::new() }
     }
 
     /// The type as a dense tensor's.

@@ -1,6 +1,7 @@
 //! Makes graphs operator by operator: one typed method per operator, readable unique names, shared weights.
 //!
-//! Methods give values, not results: the first mistake is kept and reported by [`Builder::finish`], which also validates.
+//! Methods give values, not results: the first mistake, shapes that do not fit among them, is kept and reported by
+//! [`Builder::finish`], which also validates.
 //!
 //! ```
 //! use defrost::graph::Builder;
@@ -34,6 +35,7 @@ pub use normalization::BatchNormParameters;
 use crate::error::GraphError;
 use crate::error::Result;
 use crate::graph::Dim;
+use crate::graph::Fact;
 use crate::graph::Graph;
 use crate::graph::Model;
 use crate::graph::Node;
@@ -41,6 +43,7 @@ use crate::graph::OperatorSet;
 use crate::graph::Tensor;
 use crate::graph::Type;
 use crate::graph::ValueInfo;
+use crate::graph::infer::infer_node;
 use crate::graph::validate::validate;
 use crate::tensor::DType;
 use crate::tensor::HostTensor;
@@ -74,6 +77,7 @@ pub struct Builder {
     constants: HashMap<(DType, Vec<usize>, Vec<u8>), Value>,
     renamed: HashMap<String, String>,
     outputs: Vec<(String, Value)>,
+    facts: HashMap<String, Fact>,
     failure: Option<GraphError>,
 }
 
@@ -99,6 +103,7 @@ impl Builder {
             constants: HashMap::new(),
             renamed: HashMap::new(),
             outputs: Vec::new(),
+            facts: HashMap::new(),
             failure,
         }
     }
@@ -112,14 +117,14 @@ impl Builder {
     pub fn input(&mut self, name: &str, dtype: DType, shape: &[Dim]) -> Value {
         let value = self.claim(name, "an input");
         self.graph.inputs.push(ValueInfo::new(name, Type::tensor(dtype, Some(shape.to_vec()))));
+        self.facts.insert(name.to_owned(), Fact::new(dtype.into(), Some(shape.to_vec())));
         value
     }
 
     /// A weight under its own full name, outside of the scopes; its bytes are shared.
     pub fn parameter(&mut self, name: &str, tensor: &HostTensor) -> Value {
-        let value = self.claim(name, "an initializer");
-        self.graph.initializers.push(Tensor::new(name, tensor));
-        value
+        self.claim(name, "an initializer");
+        self.store(name, tensor)
     }
 
     /// A constant without a name of its own; small ones are stored once.
@@ -130,15 +135,17 @@ impl Builder {
             return value.clone();
         }
         let name = self.unique("constant");
-        let value = self.parameter_named(&name, tensor);
+        let value = self.store(&name, tensor);
         if is_small {
             self.constants.insert(key, value.clone());
         }
         value
     }
 
-    fn parameter_named(&mut self, name: &str, tensor: &HostTensor) -> Value {
-        self.graph.initializers.push(Tensor::new(name, tensor));
+    fn store(&mut self, name: &str, tensor: &HostTensor) -> Value {
+        let stored = Tensor::new(name, tensor);
+        self.facts.insert(name.to_owned(), Fact::of_tensor(&stored));
+        self.graph.initializers.push(stored);
         Value(name.into())
     }
 
@@ -153,8 +160,26 @@ impl Builder {
     }
 
     /// A constant without axes, of the element type of `x`.
-    fn scalar_like(&mut self, _x: &Value, value: f32) -> Value {
-        self.scalar(value)
+    fn scalar_like(&mut self, x: &Value, value: f32) -> Value {
+        let tensor = match self.dtype(x) {
+            Some(DType::F16) => HostTensor::scalar(half::f16::from_f32(value)),
+            Some(DType::BF16) => HostTensor::scalar(half::bf16::from_f32(value)),
+            Some(DType::F64) => HostTensor::scalar(f64::from(value)),
+            Some(DType::I64) => HostTensor::scalar(value as i64),
+            Some(DType::I32) => HostTensor::scalar(value as i32),
+            _ => HostTensor::scalar(value),
+        };
+        self.constant(&tensor)
+    }
+
+    /// The element type of a value, where it is known.
+    pub fn dtype(&self, value: &Value) -> Option<DType> {
+        self.facts.get(value.name())?.element.dtype()
+    }
+
+    /// The axes of a value, where their number is known.
+    pub fn dims(&self, value: &Value) -> Option<&[Dim]> {
+        self.facts.get(value.name())?.shape.as_deref()
     }
 
     /// Runs `body` with `name` added to the scope: nodes and values made in it are called `scope.name`.
@@ -205,6 +230,13 @@ impl Builder {
             _ => Value(self.unique(&format!("{}.{index}", snake_case(&node.operator))).into()),
         });
         node.outputs = values.iter().map(|value| value.name().to_owned()).collect();
+        match infer_node(&node, self.opset, |name| self.facts.get(name).cloned()) {
+            Ok(found) => {
+                let found = found.unwrap_or_else(|| vec![Fact::unknown(); N]);
+                self.facts.extend(node.outputs.iter().cloned().zip(found));
+            }
+            Err(mistake) => self.fail(mistake),
+        }
         self.graph.nodes.push(node);
         values
     }
@@ -222,8 +254,9 @@ impl Builder {
         if let Some(error) = self.failure {
             return Err(error.into());
         }
-        for (name, _) in &self.outputs {
-            self.graph.outputs.push(ValueInfo { r#type: None, ..ValueInfo::new(name, Type::tensor(DType::F32, None)) });
+        for (name, value) in &self.outputs {
+            let known = self.facts.get(value.name()).and_then(Fact::to_type);
+            self.graph.outputs.push(ValueInfo { r#type: known, ..ValueInfo::untyped(name) });
         }
         let names = self.graph.nodes.iter_mut().flat_map(|node| node.inputs.iter_mut().chain(&mut node.outputs));
         for name in names {
@@ -279,8 +312,11 @@ fn ir_version(opset: i64) -> i64 {
     }
 }
 
-/// `GlobalAveragePool` as `global_average_pool`.
+/// `GlobalAveragePool` as `global_average_pool`; `MatMul` as `matmul`, as everybody writes it.
 fn snake_case(operator: &str) -> String {
+    if operator == "MatMul" {
+        return "matmul".to_owned();
+    }
     let mut name = String::with_capacity(operator.len() + 4);
     let mut after_lower = false;
     for letter in operator.chars() {

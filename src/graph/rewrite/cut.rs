@@ -7,6 +7,7 @@ use crate::error::GraphError;
 use crate::error::Result;
 use crate::graph::Model;
 use crate::graph::Patch;
+use crate::graph::infer::infer;
 use crate::graph::needed_nodes;
 use crate::graph::order::read_names;
 use crate::graph::rewrite::known_values;
@@ -21,6 +22,7 @@ pub fn cut(model: &Model, from: &[String], to: &[String]) -> Result<Patch> {
     let graph = &model.graph;
     known_values(graph, from)?;
     known_values(graph, to)?;
+    let facts = infer(model)?.facts;
     let given: HashSet<&str> = from.iter().map(String::as_str).collect();
     let needed = needed_nodes(graph, to.iter().map(String::as_str), &given);
     let kept = || graph.nodes.iter().zip(&needed).filter(|(_, is_needed)| **is_needed).map(|(node, _)| node);
@@ -40,7 +42,7 @@ pub fn cut(model: &Model, from: &[String], to: &[String]) -> Result<Patch> {
             }
         }
     }
-    let typed = |name: &String| match value_info(model, name) {
+    let typed = |name: &String| match value_info(&model.graph, &facts, name) {
         info if info.r#type.is_some() => Ok(info),
         _ => Err(GraphError::UntypedInput { value: name.clone() }),
     };
@@ -64,7 +66,7 @@ pub fn cut(model: &Model, from: &[String], to: &[String]) -> Result<Patch> {
         remove_nodes: (0..needed.len()).filter(|&index| !needed[index]).collect(),
         rename_outputs,
         inputs: Some(inputs),
-        outputs: Some(to.iter().map(|name| value_info(model, name)).collect()),
+        outputs: Some(to.iter().map(|name| value_info(&model.graph, &facts, name)).collect()),
         drop_unread_constants: true,
         ..Patch::new("cut")
     })

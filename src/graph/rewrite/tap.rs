@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::graph::Model;
 use crate::graph::Patch;
+use crate::graph::infer::infer;
 use crate::graph::rewrite::known_values;
 use crate::graph::rewrite::value_info;
 
@@ -12,10 +13,11 @@ use crate::graph::rewrite::value_info;
 /// [`GraphError::UnknownValue`](crate::error::GraphError::UnknownValue) with the nearest names.
 pub fn tap(model: &Model, values: &[String]) -> Result<Patch> {
     known_values(&model.graph, values)?;
+    let facts = infer(model)?.facts;
     let mut outputs = model.graph.outputs.clone();
     for name in values {
         if outputs.iter().all(|output| output.name != *name) {
-            outputs.push(value_info(model, name));
+            outputs.push(value_info(&model.graph, &facts, name));
         }
     }
     Ok(Patch { outputs: Some(outputs), ..Patch::new("tap") })

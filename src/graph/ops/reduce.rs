@@ -1,0 +1,71 @@
+//! Reductions over axes. <https://onnx.ai/onnx/operators/onnx__ReduceMean.html>
+//!
+//! The axes are an attribute before operator set 18 (13 for `ReduceSum`), an input since.
+
+use crate::graph::Dim;
+use crate::graph::ElementType;
+use crate::graph::Fact;
+use crate::graph::ops::OpDef;
+use crate::graph::ops::Result;
+use crate::graph::ops::Site;
+
+const fn reduction(name: &'static str) -> OpDef {
+    OpDef { name, since: 7, infer: reduce }
+}
+
+pub(super) const OPERATORS: &[OpDef] = &[
+    reduction("ReduceL1"),
+    reduction("ReduceL2"),
+    reduction("ReduceLogSum"),
+    reduction("ReduceLogSumExp"),
+    reduction("ReduceMax"),
+    reduction("ReduceMean"),
+    reduction("ReduceMin"),
+    reduction("ReduceProd"),
+    reduction("ReduceSum"),
+    reduction("ReduceSumSquare"),
+    OpDef { name: "ArgMax", since: 7, infer: arg },
+    OpDef { name: "ArgMin", since: 7, infer: arg },
+];
+
+/// The shape without the axes in `reduced`, or with size 1 in their place.
+fn without(shape: &[Dim], reduced: &[usize], keep: bool) -> Vec<Dim> {
+    let axes = shape.iter().enumerate();
+    let dims = axes.filter_map(|(axis, dim)| match (reduced.contains(&axis), keep) {
+        (true, true) => Some(Dim::Fixed(1)),
+        (true, false) => None,
+        (false, _) => Some(dim.clone()),
+    });
+    dims.collect()
+}
+
+fn reduce(site: &Site<'_>) -> Result<Vec<Fact>> {
+    let x = site.input(0)?;
+    let keep = site.int("keepdims").unwrap_or(1) == 1;
+    let axes = site.list("axes", 1);
+    let shape = match (&x.shape, axes) {
+        (None, _) => None,
+        // Axes that are computed: their number is not known.
+        (Some(shape), Some(None)) => keep.then(|| vec![Dim::Unknown; shape.len()]),
+        (Some(shape), axes) => {
+            let axes = axes.flatten().unwrap_or_default();
+            let all = axes.is_empty() && site.int("noop_with_empty_axes").unwrap_or(0) == 0;
+            let reduced = match all {
+                true => (0..shape.len()).collect(),
+                false => axes.iter().map(|&axis| site.axis(axis, shape.len())).collect::<Result<Vec<usize>>>()?,
+            };
+            Some(without(shape, &reduced, keep))
+        }
+    };
+    Ok(vec![Fact::new(x.element, shape)])
+}
+
+fn arg(site: &Site<'_>) -> Result<Vec<Fact>> {
+    let x = site.input(0)?;
+    let keep = site.int("keepdims").unwrap_or(1) == 1;
+    let shape = match &x.shape {
+        Some(shape) => Some(without(shape, &[site.axis(site.int("axis").unwrap_or(0), shape.len())?], keep)),
+        None => None,
+    };
+    Ok(vec![Fact::new(ElementType::I64, shape)])
+}
