@@ -9,6 +9,7 @@ mod dataset;
 mod doctor;
 mod graph;
 mod printer;
+mod report;
 mod runtime;
 
 use std::path::PathBuf;
@@ -56,6 +57,7 @@ enum Command {
     Data(Box<data::Arguments>),
     Doctor(doctor::Arguments),
     Graph(graph::Arguments),
+    Report(report::Arguments),
     Runtime(runtime::Arguments),
 }
 
@@ -70,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::Data(arguments) => arguments.run(&printer),
         Command::Doctor(arguments) => arguments.run(&printer),
         Command::Graph(arguments) => arguments.run(&printer),
+        Command::Report(arguments) => arguments.run(&printer),
         Command::Runtime(arguments) => arguments.run(&printer),
     };
     match outcome {

@@ -3,8 +3,10 @@
 mod features;
 mod labels;
 mod manifest;
+mod quarantine;
 pub mod schema;
 mod table;
 
 pub use features::{FeatureColumns, Features};
 pub use manifest::{DatasetRecord, EmbeddingColumn, Manifest, ModelRecord, PartRecord, Precision, Producer};
+pub use quarantine::quarantine;

@@ -12,6 +12,7 @@ mod metric;
 mod model;
 mod pixels;
 mod probe;
+mod report;
 mod runtime;
 
 pub use cache::CacheError;
@@ -23,6 +24,7 @@ pub use metric::MetricError;
 pub use model::{Misfits, ModelError};
 pub use pixels::PixelError;
 pub use probe::ProbeError;
+pub use report::ReportError;
 pub use runtime::RuntimeError;
 
 /// Result of every fallible function of this crate.
@@ -84,6 +86,9 @@ pub enum Error {
     /// A probe cannot be fitted or evaluated.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// A report cannot be made.
+    #[error(transparent)]
+    Report(#[from] ReportError),
 }
 
 impl Error {
@@ -100,6 +105,7 @@ impl Error {
             Error::Data(e) => e.kind(),
             Error::Metric(e) => e.kind(),
             Error::Probe(e) => e.kind(),
+            Error::Report(e) => e.kind(),
         }
     }
 
@@ -116,6 +122,7 @@ impl Error {
             Error::Data(e) => e.hint(),
             Error::Metric(e) => e.hint(),
             Error::Probe(e) => e.hint(),
+            Error::Report(e) => e.hint(),
         }
     }
 }

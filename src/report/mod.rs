@@ -1,1 +1,57 @@
-//! Reports: records in, one self-contained HTML file out.
+//! Records to one self-contained HTML file: no script, no font, no image from elsewhere; readable on a phone, in print, in the dark.
+//!
+//! [`Record`] holds what is shown; [`gather`] reads it from a cache directory, [`render`] makes the page of it.
+
+mod charts;
+mod gather;
+mod record;
+mod scale;
+mod svg;
+mod tables;
+mod thumbnail;
+mod view;
+
+use std::path::Path;
+
+use minijinja::{AutoEscape, Environment};
+
+use crate::error::{ReportError, Result};
+use crate::report::view::View;
+use crate::support::fs;
+
+pub use gather::{Gathering, gather};
+pub use record::{
+    Curve, DatasetFacts, EmbeddingFacts, Fact, Mistake, Picture, Plane, PlanePoint, ProbeResult, Record, SplitFacts,
+    Spread,
+};
+pub use thumbnail::thumbnail;
+
+/// The page that shows a record; everything that comes from outside (names, ids, reasons) is escaped.
+///
+/// # Errors
+/// [`ReportError::Template`] when the page's template does not fit the record.
+pub fn render(record: &Record) -> Result<String> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    let template = |source| ReportError::Template { source };
+    for (name, text) in [
+        ("page.html", include_str!("page.html")),
+        ("data.html", include_str!("data.html")),
+        ("probes.html", include_str!("probes.html")),
+        ("style.css", include_str!("style.css")),
+    ] {
+        environment.add_template(name, text).map_err(template)?;
+    }
+    let page = environment.get_template("page.html").map_err(template)?;
+    Ok(page.render(View::new(record)).map_err(template)?)
+}
+
+/// Writes the page that shows a record, replacing an older one atomically.
+///
+/// # Errors
+/// As [`render`], and `FileError` when the file cannot be written.
+pub fn write(record: &Record, path: &Path) -> Result<()> {
+    fs::replace(path, render(record)?.as_bytes())
+}

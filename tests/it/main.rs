@@ -10,6 +10,7 @@ mod layering;
 mod metrics;
 mod preprocess;
 mod probe;
+mod report;
 mod runtime_commands;
 mod session;
 mod splits;

@@ -1,0 +1,56 @@
+//! `defrost report`: an embedding cache and its probes to one HTML file.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::cli::Outcome;
+use crate::cli::Printer;
+use crate::error::Result;
+use crate::report;
+use crate::report::Gathering;
+use crate::support::fs;
+
+/// Write a report about an embedding cache and its probes: one HTML file that needs nothing else.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  defrost report embeddings\n  defrost report embeddings --out textile.html --title 'Textile faults'\n\n\
+    The report shows what is there: data and map of any cache, figures and mistakes of the probes that were run on it \
+    (`defrost probe linear`, `defrost probe knn`)."
+)]
+pub(crate) struct Arguments {
+    /// The cache directory that `defrost embed` wrote.
+    cache: PathBuf,
+    /// The HTML file to write; `report.html` in the cache directory unless given.
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The headline; the name of the dataset's folder unless given.
+    #[arg(long)]
+    title: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Written {
+    report: PathBuf,
+    bytes: usize,
+    probes: usize,
+}
+
+impl Arguments {
+    /// Gathers, renders and writes.
+    pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
+        let gathering = Gathering { title: self.title.clone(), out: self.out.clone() };
+        let record = report::gather(&self.cache, &gathering)?;
+        if record.probes.is_empty() {
+            printer.say(
+                "no probe was run on this cache; `defrost probe linear` and `defrost probe knn` add their figures",
+            );
+        }
+        let page = report::render(&record)?;
+        let path = self.out.clone().unwrap_or_else(|| self.cache.join("report.html"));
+        fs::replace(&path, page.as_bytes())?;
+        let written = Written { report: path, bytes: page.len(), probes: record.probes.len() };
+        printer.result(&written, |written| format!("{}", written.report.display()));
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,159 @@
+//! The dataset and how its embeddings were made.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::data::{Label, Split, Task};
+use crate::embed::{Features, Manifest, quarantine};
+use crate::error::{FileError, Result};
+use crate::preprocess::{Preprocess, Resize};
+use crate::probe;
+use crate::report::record::{DatasetFacts, EmbeddingFacts, Fact, Picture, SplitFacts};
+use crate::support::fs;
+
+/// Summary of the last run of `embed` that computed something, as `embed --json` prints it.
+const EMBED_SUMMARY: &str = "embed.json";
+/// Pictures of one class at most, and of all classes together.
+const MOST_PICTURES: usize = 8;
+const MOST_PICTURES_IN_ALL: usize = 96;
+/// Files of the quarantine table that are listed.
+const MOST_FAILURES: usize = 20;
+
+/// Counts, notes and pictures; the splits are those of the first probe, or else those the dataset states.
+pub(super) fn dataset(features: &Features, record: Option<&probe::Record>) -> DatasetFacts {
+    let classes = features.classes.len();
+    let mut splits: Vec<SplitFacts> = Vec::new();
+    if let Some(record) = record {
+        splits.extend(record.splits.iter().map(|(split, counts)| SplitFacts {
+            name: split.name().into(),
+            samples: counts.samples,
+            groups: counts.groups,
+            per_class: counts.per_class.clone(),
+        }));
+    } else {
+        let mut stated: BTreeMap<Option<Split>, SplitFacts> = BTreeMap::new();
+        for (split, label) in features.splits.iter().zip(&features.labels) {
+            let facts = stated.entry(*split).or_insert_with(|| SplitFacts {
+                name: split.map_or("no split", Split::name).into(),
+                per_class: vec![0; classes],
+                ..SplitFacts::default()
+            });
+            facts.samples += 1;
+            (0..classes).filter(|class| has(label, *class)).for_each(|class| facts.per_class[class] += 1);
+        }
+        splits.extend(stated.into_values());
+    }
+    let (gallery, missing) = gallery(features);
+    let folder =
+        features.manifest.as_ref().map_or_else(|| features.source.display().to_string(), |m| m.dataset.root.clone());
+    DatasetFacts {
+        samples: features.len(),
+        unlabelled: features.labels.iter().filter(|label| **label == Label::Unknown).count(),
+        multi_label: features.task == Task::MultiLabel,
+        splits,
+        notes: missing
+            .then(|| format!("The image files are not below `{folder}` any more: no pictures."))
+            .into_iter()
+            .collect(),
+        gallery,
+    }
+}
+
+fn has(label: &Label, class: usize) -> bool {
+    match label {
+        Label::Unknown => false,
+        Label::Class(own) => *own == class,
+        Label::Classes(known) => known.get(class) == Some(&Some(true)),
+    }
+}
+
+/// Evenly spaced images of each class, and whether not one of them could be read.
+fn gallery(features: &Features) -> (Vec<Vec<Picture>>, bool) {
+    let classes = features.classes.len();
+    let each = (MOST_PICTURES_IN_ALL / classes.max(1)).clamp(1, MOST_PICTURES);
+    let gallery: Vec<Vec<Picture>> = (0..classes.min(MOST_PICTURES_IN_ALL))
+        .map(|class| {
+            let members: Vec<usize> = (0..features.len()).filter(|&row| has(&features.labels[row], class)).collect();
+            let count = each.min(members.len());
+            let rows: Vec<usize> = (0..count).map(|at| members[at * members.len() / count]).collect();
+            super::pictures(features, &rows)
+        })
+        .collect();
+    let all = || gallery.iter().flatten();
+    let missing = all().next().is_some() && all().all(|picture| picture.data.is_none());
+    (if missing { Vec::new() } else { gallery }, missing)
+}
+
+/// The part of an embed summary that reports show.
+#[derive(Deserialize)]
+struct EmbedSummary {
+    seconds: f64,
+    images_per_second: Option<f64>,
+    peak_rss_mib: Option<f64>,
+}
+
+/// How the embeddings were made; `None` for tables made elsewhere.
+pub(super) fn embedding(cache: &Path, features: &Features) -> Result<Option<EmbeddingFacts>> {
+    let Some(manifest) = &features.manifest else { return Ok(None) };
+    let path = cache.join(EMBED_SUMMARY);
+    let summary: Option<EmbedSummary> = if path.exists() {
+        let text = fs::read_text(&path)?;
+        let parsed = serde_json::from_str(&text);
+        Some(parsed.map_err(|error| FileError::Parse { path, format: "embed summary", source: error.into() })?)
+    } else {
+        None
+    };
+    let failures = quarantine(cache)?;
+    let mut facts = facts(manifest, features);
+    if let Some(summary) = &summary {
+        facts.push(Fact::new("Time", format!("{:.1} s", summary.seconds)));
+        facts.extend(summary.peak_rss_mib.map(|peak| Fact::new("Peak memory", format!("{peak:.0} MiB"))));
+    }
+    Ok(Some(EmbeddingFacts {
+        model: manifest.model.name.clone(),
+        dimension: features.x.ncols(),
+        images_per_second: summary.and_then(|summary| summary.images_per_second),
+        facts,
+        failed: failures.len(),
+        failures: failures
+            .into_iter()
+            .take(MOST_FAILURES)
+            .map(|(id, reason)| Fact { name: id, value: reason })
+            .collect(),
+    }))
+}
+
+fn facts(manifest: &Manifest, features: &Features) -> Vec<Fact> {
+    let unique = |of: fn(&crate::embed::Producer) -> &String| {
+        let mut all: Vec<&str> = manifest.producers.iter().map(|producer| of(producer).as_str()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.join(", ")
+    };
+    vec![
+        Fact::new("Rows", manifest.rows),
+        Fact::new("Column", &features.column),
+        Fact::new("Stored as", manifest.dtype.name()),
+        Fact::new("Device", unique(|producer| &producer.device)),
+        Fact::new("ONNX Runtime", unique(|producer| &producer.runtime)),
+        Fact::new("Preprocessing", in_words(&manifest.preprocess)),
+    ]
+}
+
+/// `resize 256 bicubic, crop 224, mean .485 .456 .406, std .229 .224 .225`.
+fn in_words(preprocess: &Preprocess) -> String {
+    let mut parts = Vec::new();
+    let filter = format!("{:?}", preprocess.filter).to_lowercase();
+    match preprocess.resize {
+        Some(Resize::ShorterSide(side)) => parts.push(format!("shorter side to {side} ({filter})")),
+        Some(Resize::Exact { height, width }) => parts.push(format!("resize to {width} × {height} ({filter})")),
+        None => {}
+    }
+    parts.extend(preprocess.crop.map(|crop| format!("center crop {} × {}", crop.width, crop.height)));
+    let numbers = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(" ");
+    parts.push(format!("mean {}", numbers(&preprocess.mean)));
+    parts.push(format!("std {}", numbers(&preprocess.std)));
+    parts.join(", ")
+}

@@ -1,0 +1,111 @@
+//! A cache directory and its probes to a [`Record`]: everything a report shows, read from disk.
+//!
+//! Read are `cache.json`, the parts, `quarantine.parquet`, `embed.json` (the summary of the run that computed the embeddings, where it
+//! was kept), `probes/*.json` with their predictions, and the image files themselves for the small pictures. What is missing is left
+//! out of the report; what is damaged is an error.
+
+mod data;
+mod probes;
+mod provenance;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ndarray::Axis;
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
+use crate::data::Label;
+use crate::embed::{FeatureColumns, Features};
+use crate::error::Result;
+use crate::probe::{self, Projection};
+use crate::report::record::{Picture, Plane, PlanePoint, Record};
+use crate::report::thumbnail::thumbnail;
+use crate::support::fs;
+use crate::support::seed::Seed;
+
+/// Points that the map of the embeddings shows at most.
+const MOST_POINTS: usize = 3000;
+
+/// What to gather.
+#[derive(Clone, Debug, Default)]
+pub struct Gathering {
+    /// The headline; the name of the dataset's folder unless given.
+    pub title: Option<String>,
+    /// The report's file, for the command line that makes it again.
+    pub out: Option<PathBuf>,
+}
+
+/// Reads everything that a report about a cache shows.
+///
+/// # Errors
+/// As [`Features::open`] for the cache, [`probe::Record::read`] and [`probe::PredictionTable::read`] for the probes.
+pub fn gather(cache: &Path, gathering: &Gathering) -> Result<Record> {
+    let records = probe_records(cache)?;
+    let column = records.first().map(|(_, record)| record.source.column.clone());
+    let features = Features::open(cache, &FeatureColumns { features: column, label: None })?;
+    let rows: BTreeMap<&str, usize> = features.ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
+    let (probes, difference) = probes::results(cache, &records, &features, &rows)?;
+    Ok(Record {
+        title: gathering.title.clone().unwrap_or_else(|| title(cache, &features)),
+        classes: features.classes.clone(),
+        dataset: data::dataset(&features, records.first().map(|(_, record)| record)),
+        embedding: data::embedding(cache, &features)?,
+        probes,
+        difference,
+        projection: plane(&features),
+        commands: provenance::commands(cache, &features, &records, gathering),
+        provenance: provenance::facts(&features, &records),
+    })
+}
+
+/// The records of `probes/`, linear before nearest neighbours, with their files.
+fn probe_records(cache: &Path) -> Result<Vec<(PathBuf, probe::Record)>> {
+    let folder = cache.join("probes");
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut records = Vec::new();
+    for path in fs::list(&folder)? {
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let record = probe::Record::read(&path)?;
+            records.push((path, record));
+        }
+    }
+    records.sort_by_key(|(_, record)| record.chosen.name() != "linear");
+    Ok(records)
+}
+
+fn title(cache: &Path, features: &Features) -> String {
+    let root = features.manifest.as_ref().map(|manifest| PathBuf::from(&manifest.dataset.root));
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    root.as_deref().and_then(name).or_else(|| name(cache)).unwrap_or_else(|| "Embeddings".into())
+}
+
+/// Small pictures of the images of some rows, in their order.
+fn pictures(features: &Features, rows: &[usize]) -> Vec<Picture> {
+    let picture = |&row: &usize| Picture {
+        id: features.ids[row].clone(),
+        data: features.image(row).and_then(|path| thumbnail(&path)),
+    };
+    rows.par_iter().map(picture).collect()
+}
+
+/// The rows on their principal plane; many rows are thinned out at random, and all are shuffled so that no class hides another.
+fn plane(features: &Features) -> Option<Plane> {
+    let mut shown: Vec<usize> = (0..features.len()).collect();
+    shown.shuffle(&mut Seed::new(0).named("report/plane").random());
+    shown.truncate(MOST_POINTS);
+    let projection = Projection::new(features.x.select(Axis(0), &shown).view())?;
+    let point = |(at, &row): (usize, &usize)| PlanePoint {
+        x: projection.points[[at, 0]],
+        y: projection.points[[at, 1]],
+        class: match features.labels[row] {
+            Label::Class(class) => Some(class),
+            Label::Unknown | Label::Classes(_) => None,
+        },
+        id: features.ids[row].clone(),
+    };
+    let points = shown.iter().enumerate().map(point).collect();
+    Some(Plane { points, explained: projection.explained, samples: features.len() })
+}

@@ -1,0 +1,178 @@
+//! Probe records and their predictions: figures, curves, mistakes, and the paired difference of two probes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, Axis};
+
+use crate::data::Label;
+use crate::embed::Features;
+use crate::error::Result;
+use crate::metrics::{Bootstrap, Difference, Metric, Predictions, difference, predicted_classes};
+use crate::probe::{self, Chosen, PredictionTable};
+use crate::report::charts::shortest;
+use crate::report::record::{Curve, Mistake, Picture, ProbeResult, Spread};
+
+/// Mistakes that are shown of each probe.
+const MOST_MISTAKES: usize = 12;
+
+type Rows<'a> = BTreeMap<&'a str, usize>;
+
+/// The probes, and the difference of the last from the first where there are two on the same test samples.
+pub(super) fn results(
+    cache: &Path,
+    records: &[(PathBuf, probe::Record)],
+    features: &Features,
+    rows: &Rows<'_>,
+) -> Result<(Vec<ProbeResult>, BTreeMap<Metric, Difference>)> {
+    let mut tables = Vec::new();
+    let mut results = Vec::new();
+    for (path, record) in records {
+        let table = match &record.predictions {
+            Some(name) => Some(PredictionTable::read(&path.parent().unwrap_or(cache).join(name))?),
+            None => None,
+        };
+        let mistakes = table.as_ref().map(|table| mistakes(table, features, rows)).unwrap_or_default();
+        results.push(result(record, mistakes));
+        tables.extend(table);
+    }
+    let compared = match tables.as_slice() {
+        [first, second] if first.ids == second.ids && first.truth == second.truth => {
+            let resamples = records[0].1.settings.bootstrap;
+            let bootstrap = Bootstrap { resamples, ..Bootstrap::default() };
+            match (predictions(first, features, rows)?, predictions(second, features, rows)?) {
+                (Some(first), Some(second)) => difference(&first, &second, &bootstrap)?,
+                _ => BTreeMap::new(),
+            }
+        }
+        _ => BTreeMap::new(),
+    };
+    Ok((results, compared))
+}
+
+fn result(record: &probe::Record, mistakes: Vec<Mistake>) -> ProbeResult {
+    let (title, chosen, at) = match &record.chosen {
+        Chosen::Linear { c, scale } => {
+            ("Linear", format!("C = {}, {} features", shortest(*c), scale_in_words(*scale)), *c)
+        }
+        Chosen::Knn { k, temperature } => ("k-NN", format!("k = {k}, temperature {temperature}"), *k as f64),
+    };
+    let mut points: Vec<(f64, Option<f64>)> =
+        record.selection.candidates.iter().map(|candidate| (candidate.value, candidate.score)).collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let parameter = match record.selection.parameter.as_str() {
+        "c" => "C".to_owned(),
+        other => other.to_owned(),
+    };
+    let score = format!("{}, validation", record.selection.metric.title());
+    ProbeResult {
+        title: title.into(),
+        chosen,
+        metrics: record.metrics.clone(),
+        repeats: record
+            .summary
+            .iter()
+            .filter(|(_, summary)| summary.repeats > 1)
+            .map(|(metric, summary)| {
+                let probe::Summary { mean, standard_deviation, repeats } = *summary;
+                (*metric, Spread { mean, standard_deviation, repeats })
+            })
+            .collect(),
+        curve: (points.len() > 1).then_some(Curve { parameter, score, points, chosen: at }),
+        confusion: record.confusion.clone(),
+        per_class: record.per_class.clone(),
+        reliability: record.reliability.clone(),
+        mistakes,
+        warnings: record.warnings.clone(),
+    }
+}
+
+fn scale_in_words(scale: probe::Scale) -> &'static str {
+    match scale {
+        probe::Scale::None => "unscaled",
+        probe::Scale::Standard => "standardised",
+        probe::Scale::L2 => "L2-normalised",
+    }
+}
+
+/// A table as predictions to evaluate, with the groups of the features; `None` where a truth is unknown.
+fn predictions(table: &PredictionTable, features: &Features, rows: &Rows<'_>) -> Result<Option<Predictions>> {
+    let classes: Option<Vec<usize>> = table
+        .truth
+        .iter()
+        .map(|label| match label {
+            Label::Class(class) => Some(*class),
+            Label::Unknown | Label::Classes(_) => None,
+        })
+        .collect();
+    let predictions = if let Some(classes) = classes {
+        Predictions::of_classes(classes, table.probabilities.clone())?
+    } else {
+        let known: Option<Vec<&Vec<Option<bool>>>> = table
+            .truth
+            .iter()
+            .map(|label| match label {
+                Label::Classes(known) if known.len() == table.classes.len() => Some(known),
+                _ => None,
+            })
+            .collect();
+        let Some(known) = known else { return Ok(None) };
+        let truth = Array2::from_shape_fn(table.probabilities.dim(), |(row, label)| known[row][label]);
+        Predictions::of_labels(truth, table.probabilities.clone())?
+    };
+    let group = |id: &String| rows.get(id.as_str()).and_then(|&row| features.groups[row].as_deref());
+    let names: Option<Vec<&str>> = table.ids.iter().map(group).collect();
+    match names {
+        Some(names) => {
+            let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+            let groups: Vec<usize> = names
+                .into_iter()
+                .map(|name| {
+                    let next = numbers.len();
+                    *numbers.entry(name).or_insert(next)
+                })
+                .collect();
+            Ok(Some(predictions.with_groups(&groups)?))
+        }
+        None => Ok(Some(predictions)),
+    }
+}
+
+/// The wrong statements of a probe, the most confident first: of classes, or of single labels.
+fn mistakes(table: &PredictionTable, features: &Features, rows: &Rows<'_>) -> Vec<Mistake> {
+    let decided = predicted_classes(table.probabilities.view());
+    let mut wrong: Vec<(f64, usize, String, String)> = Vec::new();
+    for (row, (label, probabilities)) in table.truth.iter().zip(table.probabilities.axis_iter(Axis(0))).enumerate() {
+        match label {
+            Label::Class(class) if decided[row] != *class => {
+                let name = |class: usize| table.classes.get(class).cloned().unwrap_or_default();
+                wrong.push((probabilities[decided[row]], row, name(*class), name(decided[row])));
+            }
+            Label::Classes(known) => {
+                for ((name, known), &probability) in table.classes.iter().zip(known).zip(probabilities) {
+                    let said = probability > 0.5;
+                    if known.is_some_and(|known| known != said) {
+                        let words = |present: bool| if present { name.clone() } else { format!("no {name}") };
+                        wrong.push((probability.max(1.0 - probability), row, words(!said), words(said)));
+                    }
+                }
+            }
+            Label::Class(_) | Label::Unknown => {}
+        }
+    }
+    wrong.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    wrong.truncate(MOST_MISTAKES);
+    let found: Vec<Option<usize>> =
+        wrong.iter().map(|(_, row, ..)| rows.get(table.ids[*row].as_str()).copied()).collect();
+    let known: Vec<usize> = found.iter().copied().flatten().collect();
+    let mut pictures = super::pictures(features, &known).into_iter();
+    let picture = |(row, found): (usize, Option<usize>)| {
+        let own = found.and_then(|_| pictures.next());
+        own.unwrap_or_else(|| Picture { id: table.ids[row].clone(), data: None })
+    };
+    let all: Vec<Picture> = wrong.iter().map(|wrong| wrong.1).zip(found).map(picture).collect();
+    all.into_iter()
+        .zip(wrong)
+        .map(|(picture, (probability, _, truth, predicted))| Mistake { picture, truth, predicted, probability })
+        .collect()
+}

@@ -1,0 +1,322 @@
+//! A record as the page's templates want it: figures as text, charts as SVG, colours by class name.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::metrics::{Estimate, Metric};
+use crate::report::charts;
+use crate::report::record::{Fact, Mistake, Picture, ProbeResult, Record};
+use crate::report::tables::{ClassRow, ConfusionTable, MetricGroup, class_rows, metric_groups};
+
+/// Classes whose counts and images are shown; the others are only counted.
+const MOST_CLASSES: usize = 40;
+
+/// What the templates see.
+#[derive(Serialize)]
+pub(super) struct View<'a> {
+    title: &'a str,
+    version: &'static str,
+    summary: Vec<String>,
+    verdict: Option<String>,
+    tiles: Vec<Tile>,
+    data: DataView<'a>,
+    embedding: Option<EmbeddingView<'a>>,
+    probes: Vec<ProbeView<'a>>,
+    baseline: Option<String>,
+    groups: Vec<MetricGroup>,
+    compared: bool,
+    repeats: Option<usize>,
+    coverage: &'static str,
+    reliability: Option<String>,
+    plane: Option<PlaneView>,
+    commands: &'a [String],
+    provenance: &'a [Fact],
+}
+
+/// A figure at the head of the page.
+#[derive(Serialize)]
+struct Tile {
+    value: String,
+    caption: String,
+    note: String,
+}
+
+#[derive(Serialize)]
+struct DataView<'a> {
+    samples: String,
+    unlabelled: usize,
+    multi_label: bool,
+    splits: Vec<&'a str>,
+    /// Images, and groups where there are groups, of each split.
+    totals: Vec<String>,
+    groups: Vec<Option<usize>>,
+    classes: Vec<ClassView<'a>>,
+    left_out: usize,
+    pictures: bool,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct ClassView<'a> {
+    name: &'a str,
+    colour: String,
+    shape: &'static str,
+    counts: Vec<String>,
+    total: String,
+    /// Percent of the largest class.
+    percent: f64,
+    pictures: &'a [Picture],
+}
+
+#[derive(Serialize)]
+struct EmbeddingView<'a> {
+    model: &'a str,
+    facts: Vec<Fact>,
+    failed: usize,
+    failures: &'a [Fact],
+}
+
+#[derive(Serialize)]
+struct ProbeView<'a> {
+    title: &'a str,
+    chosen: &'a str,
+    series: usize,
+    curve: Option<String>,
+    curve_caption: Option<String>,
+    confusion: Option<ConfusionTable>,
+    per_class: Vec<ClassRow>,
+    mistakes: Vec<MistakeView<'a>>,
+    warnings: &'a [String],
+}
+
+#[derive(Serialize)]
+struct MistakeView<'a> {
+    mistake: &'a Mistake,
+    percent: String,
+}
+
+#[derive(Serialize)]
+struct PlaneView {
+    chart: String,
+    shown: String,
+    samples: String,
+    percent: String,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(record: &'a Record) -> Self {
+        let compared = !record.difference.is_empty() && record.probes.len() == 2;
+        let bins: Vec<(&str, &[_])> =
+            record.probes.iter().map(|probe| (probe.title.as_str(), probe.reliability.as_slice())).collect();
+        View {
+            title: &record.title,
+            version: env!("CARGO_PKG_VERSION"),
+            summary: summary(record),
+            verdict: compared.then(|| verdict(record)).flatten(),
+            tiles: tiles(record),
+            data: data(record),
+            embedding: record.embedding.as_ref().map(|facts| {
+                let mut all =
+                    vec![Fact::new("Model", &facts.model), Fact::new("Dimensions", thousands(facts.dimension))];
+                all.extend(facts.images_per_second.map(|speed| Fact::new("Speed", format!("{speed:.0} images/s"))));
+                all.extend(facts.facts.iter().cloned());
+                EmbeddingView { model: &facts.model, facts: all, failed: facts.failed, failures: &facts.failures }
+            }),
+            probes: record.probes.iter().enumerate().map(|(series, probe)| probe_view(record, probe, series)).collect(),
+            baseline: record.probes.first().and_then(|probe| baseline(record, probe)),
+            groups: metric_groups(record, compared),
+            compared,
+            repeats: record.probes.iter().flat_map(|probe| probe.repeats.values()).map(|spread| spread.repeats).max(),
+            coverage: "95 %",
+            reliability: charts::reliability(&bins),
+            plane: record.projection.as_ref().map(|plane| PlaneView {
+                chart: charts::plane(plane, &record.classes),
+                shown: thousands(plane.points.len()),
+                samples: thousands(plane.samples),
+                percent: format!("{:.0} %", 100.0 * (plane.explained[0] + plane.explained[1])),
+            }),
+            commands: &record.commands,
+            provenance: &record.provenance,
+        }
+    }
+}
+
+/// 12,345.
+pub(super) fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn summary(record: &Record) -> Vec<String> {
+    let mut parts = vec![format!("{} images", thousands(record.dataset.samples))];
+    if !record.classes.is_empty() {
+        let kind = if record.dataset.multi_label { "labels" } else { "classes" };
+        parts.push(format!("{} {kind}", record.classes.len()));
+    }
+    if let Some(embedding) = &record.embedding {
+        parts.push(embedding.model.clone());
+        parts.push(format!("{} dimensions", thousands(embedding.dimension)));
+    }
+    parts
+}
+
+/// The metric that stands for a probe at the head of the page.
+fn headline(metrics: &BTreeMap<Metric, Estimate>) -> Option<(Metric, &Estimate, f64)> {
+    let order = [Metric::RocAuc, Metric::RocAucMacro, Metric::RocAucMacroPresent, Metric::Accuracy];
+    order.into_iter().find_map(|metric| {
+        let estimate = metrics.get(&metric)?;
+        Some((metric, estimate, estimate.value?))
+    })
+}
+
+fn tiles(record: &Record) -> Vec<Tile> {
+    let mut tiles = Vec::new();
+    for probe in &record.probes {
+        let Some((metric, estimate, value)) = headline(&probe.metrics) else { continue };
+        let interval = match (estimate.low, estimate.high) {
+            (Some(low), Some(high)) => {
+                format!("95 % interval {low:.3} to {high:.3}, {} test images", thousands(estimate.n))
+            }
+            _ => format!("{} test images", thousands(estimate.n)),
+        };
+        let caption = format!("{}, {}", probe.title, in_sentence(metric.title()));
+        tiles.push(Tile { value: format!("{value:.3}"), caption, note: interval });
+    }
+    if let Some(embedding) = &record.embedding {
+        if let Some(speed) = embedding.images_per_second {
+            let note = format!("{} images embedded", thousands(record.dataset.samples));
+            tiles.push(Tile { value: format!("{speed:.0}"), caption: "images per second".into(), note });
+        }
+        if embedding.failed > 0 {
+            let caption = if embedding.failed == 1 { "file in quarantine" } else { "files in quarantine" };
+            let note = "listed below with the reasons".into();
+            tiles.push(Tile { value: thousands(embedding.failed), caption: caption.into(), note });
+        }
+    }
+    tiles
+}
+
+/// A title inside a sentence: `Balanced accuracy` becomes `balanced accuracy`, `ROC-AUC` stays.
+fn in_sentence(title: &str) -> String {
+    let mut characters = title.chars();
+    match (characters.next(), characters.next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain(title.chars().skip(1)).collect()
+        }
+        _ => title.to_owned(),
+    }
+}
+
+/// Whether one of two probes is better on the same samples, in a sentence.
+fn verdict(record: &Record) -> Option<String> {
+    let [first, second] = record.probes.as_slice() else { return None };
+    let (metric, _, _) = headline(&first.metrics)?;
+    let difference = record.difference.get(&metric)?;
+    let (value, low, high, p) = (difference.value?, difference.low?, difference.high?, difference.p?);
+    let (better, worse) = if value >= 0.0 { (second, first) } else { (first, second) };
+    let (low, high) = if value >= 0.0 { (low, high) } else { (-high, -low) };
+    let size =
+        format!("{:.3} {} (95 % interval {low:.3} to {high:.3}, p = {p:.2})", value.abs(), in_sentence(metric.title()));
+    Some(if low > 0.0 {
+        format!("{} is better than {} by {size}, compared on the same images.", better.title, worse.title)
+    } else {
+        format!("{} and {} cannot be told apart: they differ by {size} on the same images.", first.title, second.title)
+    })
+}
+
+/// What saying the most frequent class always would reach.
+fn baseline(record: &Record, probe: &ProbeResult) -> Option<String> {
+    let supports: Vec<u64> = probe.confusion.as_ref()?.iter().map(|row| row.iter().sum()).collect();
+    let total: u64 = supports.iter().sum();
+    let (class, &support) =
+        supports.iter().enumerate().max_by_key(|(class, support)| (**support, usize::MAX - class))?;
+    let name = record.classes.get(class)?;
+    let share = support as f64 / total as f64;
+    (total > 0).then(|| format!("Always answering “{name}” would reach an accuracy of {share:.3}."))
+}
+
+fn data(record: &Record) -> DataView<'_> {
+    let dataset = &record.dataset;
+    let total = |class: usize| dataset.splits.iter().filter_map(|split| split.per_class.get(class)).sum::<usize>();
+    let largest = (0..record.classes.len()).map(total).max().unwrap_or(0).max(1);
+    let classes: Vec<ClassView<'_>> = record
+        .classes
+        .iter()
+        .enumerate()
+        .take(MOST_CLASSES)
+        .map(|(class, name)| {
+            let (colour, shape) = charts::class_mark(class);
+            let counts = dataset.splits.iter().map(|split| split.per_class.get(class).copied().unwrap_or(0));
+            ClassView {
+                name,
+                colour,
+                shape,
+                counts: counts.map(thousands).collect(),
+                total: thousands(total(class)),
+                percent: 100.0 * total(class) as f64 / largest as f64,
+                pictures: dataset.gallery.get(class).map_or(&[], Vec::as_slice),
+            }
+        })
+        .collect();
+    DataView {
+        samples: thousands(dataset.samples),
+        unlabelled: dataset.unlabelled,
+        multi_label: dataset.multi_label,
+        splits: dataset.splits.iter().map(|split| split.name.as_str()).collect(),
+        totals: dataset.splits.iter().map(|split| thousands(split.samples)).collect(),
+        groups: dataset.splits.iter().filter(|split| split.groups.is_some()).map(|split| split.groups).collect(),
+        left_out: record.classes.len().saturating_sub(MOST_CLASSES),
+        pictures: classes.iter().any(|class| !class.pictures.is_empty()),
+        classes,
+        notes: &dataset.notes,
+    }
+}
+
+fn probe_view<'a>(record: &Record, probe: &'a ProbeResult, series: usize) -> ProbeView<'a> {
+    let caption = |curve: &crate::report::record::Curve| {
+        let scored = curve.points.iter().filter(|point| point.1.is_some()).count();
+        format!(
+            "{}: {} candidates, chosen {} = {}",
+            probe.title,
+            scored,
+            curve.parameter,
+            charts::shortest(curve.chosen)
+        )
+    };
+    ProbeView {
+        title: &probe.title,
+        chosen: &probe.chosen,
+        series,
+        curve: probe.curve.as_ref().and_then(|curve| charts::curve(curve, series)),
+        curve_caption: probe.curve.as_ref().map(caption),
+        confusion: probe.confusion.as_ref().map(|counts| ConfusionTable::new(counts, &record.classes)),
+        per_class: class_rows(&probe.per_class),
+        mistakes: probe
+            .mistakes
+            .iter()
+            .map(|mistake| MistakeView { mistake, percent: format!("{:.0} %", 100.0 * mistake.probability) })
+            .collect(),
+        warnings: &probe.warnings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_join_sentences_and_abbreviations_stay() {
+        assert_eq!(in_sentence("Balanced accuracy"), "balanced accuracy");
+        assert_eq!(in_sentence("ROC-AUC, one-vs-one"), "ROC-AUC, one-vs-one");
+        assert_eq!(in_sentence("F1, macro"), "F1, macro");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+    }
+}
