@@ -4,6 +4,8 @@
 
 mod backbones;
 mod data;
+mod graph;
+mod graph_commands;
 mod house;
 mod inspect;
 mod layering;
