@@ -203,7 +203,11 @@ impl LinearValidParams {
     }
 }
 
-fn check_samples(samples: ArrayView2<'_, f32>, targets: usize, weights: Option<&[f32]>) -> Result<(), ProbeError> {
+pub(super) fn check_samples(
+    samples: ArrayView2<'_, f32>,
+    targets: usize,
+    weights: Option<&[f32]>,
+) -> Result<(), ProbeError> {
     let expected = samples.nrows();
     if targets != expected {
         return Err(ProbeError::Length { what: "targets", found: targets, expected });

@@ -1,10 +1,12 @@
-//! Probes against scikit-learn and Newton's optimum on the stored digits.
+//! Probes against scikit-learn, Newton's optimum and the k-NN of DINO and DINOv2, on the stored digits.
 
 use std::path::PathBuf;
 
+use defrost::probe::KnnParams;
 use defrost::probe::LinearModel;
 use defrost::probe::LinearParams;
 use defrost::probe::Scale;
+use defrost::probe::nearest;
 use defrost::tensor::HostTensor;
 use defrost::tensor::safetensors::Tensors;
 use linfa::DatasetBase;
@@ -115,4 +117,79 @@ fn multi_label_probe_reaches_newton_s_optimum() {
         assert!(model.report().converged, "{:?}", model.report());
         check_optimum(&model, "multilabel", name, &digits.test);
     }
+}
+
+/// Gaps between similarities or votes below this one may close in f32.
+const ROUNDING: f64 = 1e-6;
+
+#[test]
+fn neighbours_are_the_stored_ones() {
+    let digits = digits();
+    let unit = |x: &Array2<f32>| {
+        let mut unit = x.clone();
+        unit.rows_mut().into_iter().for_each(|mut row| {
+            let norm = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+            row.mapv_inplace(|value| (f64::from(value) / norm) as f32);
+        });
+        unit
+    };
+    let found = nearest(unit(&digits.train).view(), unit(&digits.test).view(), 20);
+    let stored = tensors("knn.safetensors");
+    let similarities = matrix(&stored["similarity_top20"]);
+    assert!(largest_difference(&found.similarities.mapv(f64::from), &similarities) < ROUNDING);
+    let positions = matrix(&stored["neighbours_top20"]);
+    let mut compared = 0;
+    for ((query, rank), &position) in positions.indexed_iter() {
+        let near = |other: usize| (similarities[[query, other]] - similarities[[query, rank]]).abs() < ROUNDING;
+        if (rank > 0 && near(rank - 1)) || (rank < 19 && near(rank + 1)) || rank == 19 {
+            continue;
+        }
+        assert_eq!(f64::from(found.positions[[query, rank]]), position, "query {query}, rank {rank}");
+        compared += 1;
+    }
+    assert!(compared > 4000, "only {compared} neighbours are clear enough to be compared");
+}
+
+#[test]
+fn votes_are_those_of_dino_for_every_k_and_temperature() {
+    let digits = digits();
+    let stored = tensors("knn.safetensors");
+    let neighbours = [1, 5, 10, 20, 100, 200];
+    for (temperature, name) in [(0.07, "0.07"), (0.1, "0.1")] {
+        let dataset = DatasetBase::new(digits.train.clone(), digits.train_classes.clone());
+        let model = KnnParams::new().temperature(temperature).fit(&dataset).unwrap();
+        let tables = model.probabilities(digits.test.view(), &neighbours).unwrap();
+        for (k, found) in neighbours.iter().zip(&tables) {
+            let entry = |field: &str| matrix(&stored[&format!("k{k}_T{name}.{field}")]);
+            let gaps = matrix(&stored[&format!("k{k}.sim_gap")]);
+            let (expected, classes, margins) = (entry("proba"), entry("pred"), entry("vote_gap"));
+            let predicted = defrost::metrics::predicted_classes(found.view());
+            let mut compared = 0;
+            for query in 0..found.nrows() {
+                if gaps[[query, 0]] < ROUNDING {
+                    continue;
+                }
+                compared += 1;
+                let difference = (&found.row(query) - &expected.row(query)).iter().fold(0.0f64, |m, d| m.max(d.abs()));
+                // A similarity that is off by 1e-7 changes a vote by 1e-7 / T of itself.
+                assert!(difference < 5e-6, "k {k}, T {name}, query {query}: {difference:e}");
+                if margins[[query, 0]] > 1e-5 {
+                    assert_eq!(predicted[query] as f64, classes[[query, 0]], "k {k}, T {name}, query {query}");
+                }
+            }
+            assert!(compared >= 215, "k {k}: only {compared} queries are clear enough to be compared");
+        }
+    }
+}
+
+#[test]
+fn multi_label_votes_of_complete_labels_are_shares_of_the_class_votes() {
+    let digits = digits();
+    // Labels that say which of three classes a digit is: the votes must be those of the class task.
+    let classes = digits.train_classes.mapv(|class| class % 3);
+    let labels = Array2::from_shape_fn((classes.len(), 3), |(row, class)| Some(classes[row] == class));
+    let fitted = KnnParams::new().k(20).fit(&DatasetBase::new(digits.train.clone(), classes)).unwrap();
+    let labelled = KnnParams::new().k(20).fit(&DatasetBase::new(digits.train.clone(), labels)).unwrap();
+    let (one, other): (Array2<f64>, Array2<f64>) = (fitted.predict(&digits.test), labelled.predict(&digits.test));
+    assert!(largest_difference(&one, &other) < 1e-12);
 }

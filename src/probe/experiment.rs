@@ -1,0 +1,441 @@
+//! A whole probe experiment: divide, choose the hyper-parameter on validation data, fit again, evaluate once on test data; several
+//! times with other splits where asked.
+//!
+//! The hyper-parameter is the first candidate with the best value of the deciding metric on the validation split, each candidate
+//! fitted on train alone. The final probe is fitted on train and validation together with what was chosen (as DINOv2 does), its
+//! features scaled by the statistics of those samples, unless that is switched off. The test split is read once, at the end.
+
+use std::time::Instant;
+
+use linfa::ParamGuard;
+use linfa::traits::Fit;
+use ndarray::Array2;
+
+use crate::data::Label;
+use crate::data::Split;
+use crate::data::Task;
+use crate::error::ProbeError;
+use crate::error::Result;
+use crate::metrics::Bootstrap;
+use crate::metrics::Evaluation;
+use crate::metrics::Metric;
+use crate::metrics::evaluate;
+use crate::probe::Candidate;
+use crate::probe::Chosen;
+use crate::probe::Division;
+use crate::probe::KnnModel;
+use crate::probe::KnnParams;
+use crate::probe::LinearModel;
+use crate::probe::LinearParams;
+use crate::probe::Partition;
+use crate::probe::Path;
+use crate::probe::PredictionTable;
+use crate::probe::Record;
+use crate::probe::Repeat;
+use crate::probe::Samples;
+use crate::probe::Scale;
+use crate::probe::Seconds;
+use crate::probe::Selection;
+use crate::probe::Settings;
+use crate::probe::Source;
+use crate::probe::Summary;
+use crate::probe::samples::Subset;
+use crate::support::progress::Progress;
+
+/// Which probe, with its candidates.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Method {
+    /// Logistic regression.
+    Linear {
+        /// Candidates for `c`, ascending.
+        grid: Vec<f64>,
+        /// What is done to the features.
+        scale: Scale,
+        /// Largest entry of the gradient of a fitted probe.
+        tolerance: f64,
+        /// Steps of the solver at most, for each candidate.
+        iterations: usize,
+    },
+    /// Nearest neighbours.
+    Knn {
+        /// Candidates for `k`, ascending.
+        k: Vec<usize>,
+        /// Temperature of the votes.
+        temperature: f64,
+    },
+}
+
+/// What is done with the samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    /// The probe.
+    pub method: Method,
+    /// The metric that decides between candidates; by default that of the task, see [`deciding_metric`].
+    pub metric: Option<Metric>,
+    /// How samples are divided.
+    pub division: Division,
+    /// Seed of the first repeat's splits; the others count up from it.
+    pub seed: u64,
+    /// Number of repeats, >= 1.
+    pub repeats: usize,
+    /// How intervals are computed.
+    pub bootstrap: Bootstrap,
+    /// Whether the final probe is fitted on train and validation together.
+    pub refit: bool,
+}
+
+/// What an experiment gives.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// Everything that is reported; paths of files are still empty.
+    pub record: Record,
+    /// Predictions on the test split, first repeat.
+    pub predictions: PredictionTable,
+    /// The fitted linear probe, first repeat.
+    pub linear: Option<LinearModel>,
+}
+
+/// DINOv2's grid for `c`: 45 values from 1e-6 to 1e5, evenly spaced in the logarithm.
+pub fn default_grid() -> Vec<f64> {
+    (0..45).map(|step| 10f64.powf(-6.0 + 11.0 * f64::from(step) / 44.0)).collect()
+}
+
+/// The metric that decides unless another is named: accuracy, quadratic kappa for ordered classes, the mean ROC-AUC over labels
+/// for multi-label tasks (over the labels that have both values, where some lack one).
+pub fn deciding_metric(task: Task) -> Metric {
+    match task {
+        Task::Ordinal => Metric::QuadraticKappa,
+        Task::MultiLabel => Metric::RocAucMacro,
+        Task::Unlabelled | Task::Multiclass => Metric::Accuracy,
+    }
+}
+
+/// The value of a metric; where absent classes leave the mean over all classes undefined, that over those present.
+fn score(evaluation: &Evaluation, metric: Metric) -> Option<f64> {
+    let present = match metric {
+        Metric::RocAucMacro => Some(Metric::RocAucMacroPresent),
+        Metric::RocAucOneVsRest => Some(Metric::RocAucOneVsRestPresent),
+        Metric::RocAucOneVsOne => Some(Metric::RocAucOneVsOnePresent),
+        Metric::AveragePrecision => Some(Metric::AveragePrecisionPresent),
+        _ => None,
+    };
+    let value = |metric: Metric| evaluation.metrics.get(&metric).and_then(|estimate| estimate.value);
+    value(metric).or_else(|| present.and_then(value))
+}
+
+/// One repeat.
+struct Trial {
+    chosen: Chosen,
+    candidates: Vec<Candidate>,
+    probabilities: Array2<f64>,
+    linear: Option<LinearModel>,
+    warnings: Vec<String>,
+}
+
+impl Experiment {
+    /// Runs the experiment. `samples` are [`Samples::checked`].
+    ///
+    /// # Errors
+    /// [`ProbeError`] for parameters out of range and splits that do not serve; `DataError` where the samples cannot be divided.
+    pub fn run(&self, samples: &Samples, source: Source, progress: &dyn Progress) -> Result<Findings> {
+        let candidates = match &self.method {
+            Method::Linear { grid, .. } => grid.len(),
+            Method::Knn { k, .. } => k.len(),
+        };
+        let found =
+            |name, count: usize| ProbeError::Parameter { name, found: count.to_string(), expected: "at least 1" };
+        if candidates == 0 {
+            return Err(found("number of candidates", candidates).into());
+        }
+        if self.repeats == 0 {
+            return Err(found("repeats", self.repeats).into());
+        }
+        let mut seconds = Seconds::default();
+        let (mut repeats, mut first) = (Vec::new(), None);
+        progress.begin("probe", (self.repeats * candidates) as u64, 0);
+        for seed in (self.seed..).take(self.repeats) {
+            let partition = samples.divide(&self.division, seed, candidates > 1)?;
+            if self.repeats > 1 && !partition.drawn {
+                return Err(ProbeError::NothingVaries { repeats: self.repeats }.into());
+            }
+            let trial = self.attempt(samples, &partition, (&mut seconds, progress))?;
+            let start = Instant::now();
+            let predictions = samples.predictions(&partition.test, trial.probabilities.clone())?;
+            let evaluation = evaluate(&predictions, &self.intervals(first.is_none()));
+            seconds.evaluate += start.elapsed().as_secs_f64();
+            let metrics = evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
+            repeats.push(Repeat { seed, chosen: trial.chosen, metrics });
+            first.get_or_insert((partition, trial, evaluation));
+        }
+        progress.end();
+        let Some((partition, trial, evaluation)) = first else { return Err(found("repeats", 0).into()) };
+        Ok(self.findings(samples, (partition, trial, evaluation), (repeats, seconds, source)))
+    }
+
+    /// Only the first repeat's figures are given intervals.
+    fn intervals(&self, first: bool) -> Bootstrap {
+        if first { self.bootstrap } else { Bootstrap { resamples: 0, ..self.bootstrap } }
+    }
+
+    fn deciding(&self, task: Task) -> Metric {
+        self.metric.unwrap_or_else(|| deciding_metric(task))
+    }
+
+    fn findings(
+        &self,
+        samples: &Samples,
+        (partition, trial, evaluation): (Partition, Trial, Evaluation),
+        (repeats, seconds, source): (Vec<Repeat>, Seconds, Source),
+    ) -> Findings {
+        let mut summary = std::collections::BTreeMap::new();
+        if repeats.len() > 1 {
+            for metric in evaluation.metrics.keys() {
+                let values: Vec<f64> =
+                    repeats.iter().filter_map(|repeat| repeat.metrics.get(metric).copied().flatten()).collect();
+                summary.extend(Summary::of(&values).map(|figures| (*metric, figures)));
+            }
+        }
+        let splits = [
+            (Split::Train, &partition.train),
+            (Split::Validation, &partition.validation),
+            (Split::Test, &partition.test),
+        ];
+        let (parameter, tolerance) = match &self.method {
+            Method::Linear { tolerance, .. } => ("c", Some(*tolerance)),
+            Method::Knn { .. } => ("k", None),
+        };
+        let mut warnings = partition.warnings;
+        warnings.extend(trial.warnings);
+        let record = Record {
+            chosen: trial.chosen,
+            metrics: evaluation.metrics,
+            summary,
+            selection: Selection {
+                parameter: parameter.into(),
+                metric: self.deciding(samples.task),
+                refitted: self.refit && !partition.validation.is_empty(),
+                candidates: trial.candidates,
+            },
+            repeats,
+            confusion: evaluation.confusion,
+            per_class: evaluation.classes,
+            reliability: evaluation.reliability,
+            task: samples.task,
+            classes: samples.classes.clone(),
+            splits: splits.into_iter().map(|(split, rows)| (split, samples.counts(rows))).collect(),
+            source: Source { dimension: samples.features.ncols(), ..source },
+            settings: Settings {
+                splits: partition.origin.into(),
+                split_seed: self.seed,
+                test_fraction: self.division.fractions.test,
+                validation_fraction: self.division.fractions.validation,
+                bootstrap: self.bootstrap.resamples,
+                level: self.bootstrap.coverage,
+                tolerance,
+            },
+            seconds,
+            warnings,
+            predictions: None,
+            weights: None,
+            version: env!("CARGO_PKG_VERSION").into(),
+        };
+        let test = &partition.test;
+        let labels: Vec<Label> = test.iter().map(|&row| samples.labels[row].clone()).collect();
+        let predictions = PredictionTable {
+            classes: samples.classes.clone(),
+            ids: test.iter().map(|&row| samples.ids[row].clone()).collect(),
+            truth: labels,
+            probabilities: trial.probabilities,
+        };
+        Findings { record, predictions, linear: trial.linear }
+    }
+
+    fn attempt(&self, samples: &Samples, rows: &Partition, told: (&mut Seconds, &dyn Progress)) -> Result<Trial> {
+        match &self.method {
+            Method::Linear { grid, scale, tolerance, iterations } => {
+                let params = LinearParams::new().scale(*scale).tolerance(*tolerance).iterations(*iterations);
+                self.linear(samples, rows, (&params.classes(samples.classes.len()), grid), told)
+            }
+            Method::Knn { k, temperature } => {
+                let params = KnnParams::new().temperature(*temperature).classes(samples.classes.len());
+                self.knn(samples, rows, (params, k, *temperature), told)
+            }
+        }
+    }
+
+    fn linear(
+        &self,
+        samples: &Samples,
+        rows: &Partition,
+        (params, grid): (&LinearParams, &[f64]),
+        (seconds, progress): (&mut Seconds, &dyn Progress),
+    ) -> Result<Trial> {
+        for &c in grid {
+            params.clone().c(c).check()?;
+        }
+        let start = Instant::now();
+        let mut contest = Contest::new(self.deciding(samples.task));
+        if grid.len() > 1 {
+            let mut path = path(samples, &rows.train, params)?;
+            let features = samples.features_of(&rows.validation);
+            for &c in grid {
+                let model = path.fit(c);
+                let probabilities = model.probabilities(features.view())?;
+                let score = self.validate(samples, &rows.validation, probabilities)?;
+                contest.enter(Candidate { value: c, score, fit: Some(model.report()) }, model);
+                progress.advance(1);
+            }
+        }
+        seconds.select += start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let best = if grid.len() > 1 { Some(contest.winner()?) } else { None };
+        let c = best.as_ref().map_or(grid[0], |(c, _)| *c);
+        let model = match best {
+            Some((_, model)) if !self.refit || rows.validation.is_empty() => model,
+            _ => path(samples, &self.final_rows(rows), params)?.fit(c),
+        };
+        let probabilities = model.probabilities(samples.features_of(&rows.test).view())?;
+        seconds.fit += start.elapsed().as_secs_f64();
+        let mut candidates = contest.candidates;
+        if candidates.is_empty() {
+            candidates.push(Candidate { value: c, score: None, fit: Some(model.report()) });
+            progress.advance(1);
+        }
+        let stuck = candidates.iter().filter(|candidate| candidate.fit.is_some_and(|fit| !fit.converged)).count();
+        let mut warnings = Vec::new();
+        if stuck > 0 {
+            warnings.push(format!("{stuck} of {} fits did not reach the tolerance", candidates.len()));
+        }
+        if !model.report().converged {
+            warnings.push("the final fit did not reach the tolerance".into());
+        }
+        let chosen = Chosen::Linear { c, scale: model.scaler().scale() };
+        Ok(Trial { chosen, candidates, probabilities, linear: Some(model), warnings })
+    }
+
+    fn knn(
+        &self,
+        samples: &Samples,
+        rows: &Partition,
+        (params, k, temperature): (KnnParams, &[usize], f64),
+        (seconds, progress): (&mut Seconds, &dyn Progress),
+    ) -> Result<Trial> {
+        let mut warnings = Vec::new();
+        let mut k = k.to_vec();
+        let most = rows.train.len();
+        if k.iter().any(|&k| k > most) {
+            warnings.push(format!("the train split has {most} samples: larger values of k are lowered to {most}"));
+            k.iter_mut().for_each(|k| *k = most.min(*k));
+            k.dedup();
+        }
+        let mut contest = Contest::new(self.deciding(samples.task));
+        let start = Instant::now();
+        if k.len() > 1 {
+            let model = bank(samples, &rows.train, params.clone().k(k[0]))?;
+            let features = samples.features_of(&rows.validation);
+            let tables = model.probabilities(features.view(), &k)?;
+            for (&k, table) in k.iter().zip(tables) {
+                let score = self.validate(samples, &rows.validation, table)?;
+                contest.enter(Candidate { value: k as f64, score, fit: None }, ());
+                progress.advance(1);
+            }
+        }
+        seconds.select += start.elapsed().as_secs_f64();
+        let best = if k.len() > 1 { contest.winner()?.0 as usize } else { k[0] };
+        let start = Instant::now();
+        let model = bank(samples, &self.final_rows(rows), params.k(best))?;
+        let mut tables = model.probabilities(samples.features_of(&rows.test).view(), &[best])?;
+        seconds.fit += start.elapsed().as_secs_f64();
+        let mut candidates = contest.candidates;
+        if candidates.is_empty() {
+            candidates.push(Candidate { value: best as f64, score: None, fit: None });
+            progress.advance(1);
+        }
+        let chosen = Chosen::Knn { k: best, temperature };
+        Ok(Trial { chosen, candidates, probabilities: tables.swap_remove(0), linear: None, warnings })
+    }
+
+    /// The rows of the final fit, ascending.
+    fn final_rows(&self, rows: &Partition) -> Vec<usize> {
+        let mut all = rows.train.clone();
+        if self.refit {
+            all.extend(&rows.validation);
+            all.sort_unstable();
+        }
+        all
+    }
+
+    fn validate(&self, samples: &Samples, rows: &[usize], probabilities: Array2<f64>) -> Result<Option<f64>> {
+        let predictions = samples.predictions(rows, probabilities)?;
+        let evaluation = evaluate(&predictions, &Bootstrap { resamples: 0, ..self.bootstrap });
+        Ok(score(&evaluation, self.deciding(samples.task)))
+    }
+}
+
+fn path(samples: &Samples, rows: &[usize], params: &LinearParams) -> Result<Path> {
+    let params = params.check_ref()?;
+    Ok(match samples.subset(rows) {
+        Subset::Classes(data) => params.class_path(data.records.view(), &data.targets, data.weights())?,
+        Subset::Labels(data) => params.label_path(data.records.view(), &data.targets, data.weights())?,
+    })
+}
+
+fn bank(samples: &Samples, rows: &[usize], params: KnnParams) -> Result<KnnModel> {
+    Ok(match samples.subset(rows) {
+        Subset::Classes(data) => params.fit(&data)?,
+        Subset::Labels(data) => params.fit(&data)?,
+    })
+}
+
+/// Keeps the candidates' scores and the first of the best ones.
+struct Contest<T> {
+    metric: Metric,
+    candidates: Vec<Candidate>,
+    best: Option<(f64, f64, T)>,
+}
+
+impl<T> Contest<T> {
+    fn new(metric: Metric) -> Self {
+        Contest { metric, candidates: Vec::new(), best: None }
+    }
+
+    fn enter(&mut self, candidate: Candidate, model: T) {
+        if let Some(score) = candidate.score {
+            let merit = if self.metric.larger_is_better() { score } else { -score };
+            if self.best.as_ref().is_none_or(|(most, _, _)| merit > *most) {
+                self.best = Some((merit, candidate.value, model));
+            }
+        }
+        self.candidates.push(candidate);
+    }
+
+    fn winner(&mut self) -> Result<(f64, T), ProbeError> {
+        let best = self.best.take().map(|(_, value, model)| (value, model));
+        best.ok_or(ProbeError::NothingToChoose { metric: self.metric.name() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_grid_is_dinov2_s() {
+        let grid = default_grid();
+        assert_eq!((grid.len(), grid[0]), (45, 1e-6));
+        assert!((grid[44] / 1e5 - 1.0).abs() < 1e-12 && (grid[24] - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_first_of_the_best_candidates_wins_and_small_losses_are_good() {
+        let candidate = |value, score| Candidate { value, score, fit: None };
+        let mut contest = Contest::new(Metric::LogLoss);
+        for (value, score) in [(1.0, None), (2.0, Some(0.5)), (3.0, Some(0.4)), (4.0, Some(0.4))] {
+            contest.enter(candidate(value, score), ());
+        }
+        assert_eq!(contest.winner().unwrap().0, 3.0);
+        let mut undefined = Contest::new(Metric::RocAuc);
+        undefined.enter(candidate(1.0, None), ());
+        assert!(matches!(undefined.winner(), Err(ProbeError::NothingToChoose { metric: "roc_auc" })));
+    }
+}
