@@ -9,6 +9,7 @@ mod dataset;
 mod doctor;
 mod graph;
 mod printer;
+mod probe;
 mod report;
 mod runtime;
 
@@ -57,6 +58,7 @@ enum Command {
     Data(Box<data::Arguments>),
     Doctor(doctor::Arguments),
     Graph(graph::Arguments),
+    Probe(Box<probe::Arguments>),
     Report(report::Arguments),
     Runtime(runtime::Arguments),
 }
@@ -72,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Data(arguments) => arguments.run(&printer),
         Command::Doctor(arguments) => arguments.run(&printer),
         Command::Graph(arguments) => arguments.run(&printer),
+        Command::Probe(arguments) => arguments.run(&printer),
         Command::Report(arguments) => arguments.run(&printer),
         Command::Runtime(arguments) => arguments.run(&printer),
     };

@@ -1,0 +1,228 @@
+//! `defrost probe`: fit a linear or nearest-neighbour probe on features, choose its hyper-parameter, evaluate it.
+
+mod table;
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::cli::Outcome;
+use crate::cli::Printer;
+use crate::data::split::Fractions;
+use crate::embed::FeatureColumns;
+use crate::embed::Features;
+use crate::error::ProbeError;
+use crate::error::Result;
+use crate::metrics::Bootstrap;
+use crate::metrics::Metric;
+use crate::probe::DEFAULT_ITERATIONS;
+use crate::probe::DEFAULT_K;
+use crate::probe::DEFAULT_TEMPERATURE;
+use crate::probe::DEFAULT_TOLERANCE;
+use crate::probe::Division;
+use crate::probe::Experiment;
+use crate::probe::Findings;
+use crate::probe::Method;
+use crate::probe::Samples;
+use crate::probe::Scale;
+use crate::probe::Source;
+use crate::probe::default_grid;
+use crate::support::fs;
+use crate::support::progress::Progress as _;
+
+/// Probe features: how well does a simple classifier on frozen features do?
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    probe: Probe,
+}
+
+const EXAMPLES: &str = "Examples:
+  defrost probe linear cache
+  defrost probe knn cache --repeats 5
+  defrost probe linear features.parquet --embedding vector --label diagnosis --out results";
+
+#[derive(Debug, clap::Subcommand)]
+enum Probe {
+    /// Logistic regression, its penalty chosen on validation data.
+    #[command(after_help = LINEAR_EXAMPLES)]
+    Linear {
+        #[command(flatten)]
+        shared: Shared,
+        /// What is done to the features first; statistics come from the samples the probe is fitted on.
+        #[arg(long, value_enum, default_value = "standard")]
+        scale: Scale,
+        /// Candidates for C (inverse penalty), for example 0.01,1,100; one value fixes it. Default: 45 from 1e-6 to 1e5.
+        #[arg(long, value_delimiter = ',', value_name = "C,..")]
+        c_grid: Vec<f64>,
+        /// Largest entry of the gradient of a fitted probe, as scikit-learn's `tol`.
+        #[arg(long, default_value_t = DEFAULT_TOLERANCE, value_name = "G")]
+        tolerance: f64,
+        /// Steps of the solver for one candidate, at most.
+        #[arg(long, default_value_t = DEFAULT_ITERATIONS, value_name = "N")]
+        iterations: usize,
+    },
+    /// Exact weighted nearest neighbours, their number chosen on validation data.
+    #[command(after_help = KNN_EXAMPLES)]
+    Knn {
+        #[command(flatten)]
+        shared: Shared,
+        /// Candidates for the number of neighbours; one value fixes it.
+        #[arg(long, value_delimiter = ',', value_name = "K,..", default_values_t = DEFAULT_K)]
+        k: Vec<usize>,
+        /// Votes are weighted by exp(cosine similarity / temperature).
+        #[arg(long, default_value_t = DEFAULT_TEMPERATURE, value_name = "T")]
+        temperature: f64,
+    },
+}
+
+const LINEAR_EXAMPLES: &str = "Examples:
+  defrost probe linear cache
+  defrost probe linear cache --scale l2 --c-grid 0.01,0.1,1,10 --repeats 5 --json
+  defrost probe linear features.parquet --embedding vector --label diagnosis --out results";
+const KNN_EXAMPLES: &str = "Examples:
+  defrost probe knn cache
+  defrost probe knn cache --k 20 --temperature 0.1 --tap block_05
+  defrost probe knn features.parquet --embedding vector --label diagnosis --out results";
+
+/// What both probes share.
+#[derive(Debug, clap::Args)]
+struct Shared {
+    /// An embedding cache, or a Parquet file (or a folder of them) with a column of embeddings and one of labels.
+    #[arg(value_name = "CACHE")]
+    cache: PathBuf,
+    /// Column of the features: a tap of the cache, or the embedding column of a Parquet file.
+    #[arg(long, visible_alias = "embedding", value_name = "COLUMN")]
+    tap: Option<String>,
+    /// Column of the labels of a Parquet file.
+    #[arg(long, value_name = "COLUMN")]
+    label: Option<String>,
+    /// Metric that decides between candidates; by default accuracy, quadratic_kappa for ordered classes, roc_auc_macro for
+    /// several labels per image.
+    #[arg(long, value_parser = parse_metric, value_name = "METRIC")]
+    metric: Option<Metric>,
+    /// Train, validation and test shares of splits that are drawn.
+    #[arg(long, default_value = "70,10,20", value_name = "TRAIN,VAL,TEST")]
+    fractions: Fractions,
+    /// Seed of the splits; repeats count up from it.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Number of repeats with splits of their own.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    repeats: usize,
+    /// Draw new splits although the samples have some.
+    #[arg(long)]
+    resplit: bool,
+    /// Accept given splits that divide a group (a patient, say) between them.
+    #[arg(long)]
+    allow_leak: bool,
+    /// Keep the probe that was fitted on train alone, instead of fitting it again on train and validation.
+    #[arg(long)]
+    no_refit: bool,
+    /// Resamples behind each confidence interval; 0 for none.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    bootstrap: usize,
+    /// Folder for record, predictions and weights; by default `probes` in the cache, nowhere for a Parquet file.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+fn parse_metric(name: &str) -> Result<Metric, String> {
+    serde_json::from_value(serde_json::Value::from(name)).map_err(|error| error.to_string())
+}
+
+impl Arguments {
+    /// Reads the features, runs the experiment, saves and prints what it found.
+    pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
+        let (shared, method) = match &self.probe {
+            Probe::Linear { shared, scale, c_grid, tolerance, iterations } => {
+                let mut grid = if c_grid.is_empty() { default_grid() } else { c_grid.clone() };
+                grid.sort_by(f64::total_cmp);
+                grid.dedup();
+                (shared, Method::Linear { grid, scale: *scale, tolerance: *tolerance, iterations: *iterations })
+            }
+            Probe::Knn { shared, k, temperature } => {
+                let mut k = k.clone();
+                k.sort_unstable();
+                k.dedup();
+                (shared, Method::Knn { k, temperature: *temperature })
+            }
+        };
+        let start = Instant::now();
+        let columns = FeatureColumns { features: shared.tap.clone(), label: shared.label.clone() };
+        let features = Features::open(&shared.cache, &columns)?;
+        let source = Source {
+            path: shared.cache.display().to_string(),
+            column: features.column.clone(),
+            dimension: 0,
+            model: features.manifest.as_ref().map(|manifest| manifest.model.name.clone()),
+            fingerprint: features.manifest.as_ref().map(|manifest| manifest.dataset.fingerprint.clone()),
+        };
+        let directory = shared.out.clone().or_else(|| features.manifest.is_some().then(|| shared.cache.join("probes")));
+        let (samples, unlabelled) = samples(features).checked()?;
+        let read = start.elapsed().as_secs_f64();
+        let mut findings = shared.experiment(method)?.run(&samples, source, printer)?;
+        findings.record.seconds.read = read;
+        if unlabelled > 0 {
+            let warning = format!("{unlabelled} samples without label are left out");
+            findings.record.warnings.insert(0, warning);
+        }
+        if let Some(directory) = &directory {
+            save(&mut findings, directory)?;
+        }
+        for warning in &findings.record.warnings {
+            printer.note(&format!("warning: {warning}"));
+        }
+        printer.result(&findings.record, table::describe);
+        if let Some(directory) = &directory {
+            let path = directory.join(format!("{}.json", findings.record.chosen.name()));
+            printer.say(&format!("saved `{}`", path.display()));
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl Shared {
+    fn experiment(&self, method: Method) -> Result<Experiment, ProbeError> {
+        let division = Division { redraw: self.resplit, fractions: self.fractions, allow_leak: self.allow_leak };
+        Ok(Experiment {
+            method,
+            metric: self.metric,
+            division,
+            seed: self.seed,
+            repeats: self.repeats,
+            bootstrap: Bootstrap { resamples: self.bootstrap, ..Bootstrap::default() },
+            refit: !self.no_refit,
+        })
+    }
+}
+
+fn samples(features: Features) -> Samples {
+    Samples {
+        ids: features.ids,
+        features: features.x,
+        labels: features.labels,
+        splits: features.splits,
+        groups: features.groups,
+        weights: features.weights,
+        content_hashes: features.content_hashes,
+        task: features.task,
+        classes: features.classes,
+    }
+}
+
+/// Writes predictions and weights, then the record that names them.
+fn save(findings: &mut Findings, directory: &Path) -> Result<()> {
+    fs::create_directory(directory)?;
+    let name = findings.record.chosen.name();
+    let predictions = format!("{name}-predictions.parquet");
+    findings.predictions.write(&directory.join(&predictions))?;
+    findings.record.predictions = Some(predictions);
+    if let Some(model) = &findings.linear {
+        let weights = format!("{name}.safetensors");
+        model.to_safetensors(&directory.join(&weights), &findings.record.classes)?;
+        findings.record.weights = Some(weights);
+    }
+    findings.record.write(&directory.join(format!("{name}.json")))
+}

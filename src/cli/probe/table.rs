@@ -1,0 +1,108 @@
+//! The record of a probe as text.
+
+use std::fmt::Write as _;
+
+use crate::data::Split;
+use crate::metrics::Estimate;
+use crate::probe::Chosen;
+use crate::probe::Record;
+
+/// Classes up to which the confusion matrix is shown.
+const MOST_CLASSES: usize = 12;
+/// Characters of a class name in the confusion matrix.
+const NAME: usize = 16;
+
+/// What was probed, what was chosen, how it does.
+pub(super) fn describe(record: &Record) -> String {
+    let source = &record.source;
+    let mut text = format!("{} probe of `{}`", record.chosen.name(), source.path);
+    if let Some(model) = &source.model {
+        let _ = write!(text, ", model {model}");
+    }
+    let counts: Vec<String> =
+        record.splits.iter().map(|(split, counts)| format!("{split} {}", counts.samples)).collect();
+    let _ = writeln!(text, "\nfeatures    `{}`, {} values", source.column, source.dimension);
+    let _ = writeln!(text, "samples     {} ({})", counts.join(", "), record.settings.splits);
+    let _ = writeln!(text, "chosen      {}", chosen(record));
+    let _ = writeln!(text, "\n{}", metrics(record));
+    if let Some(confusion) = record.confusion.as_ref().filter(|rows| rows.len() <= MOST_CLASSES) {
+        let _ = writeln!(text, "\n{}", matrix(confusion, &record.classes));
+    }
+    text
+}
+
+fn chosen(record: &Record) -> String {
+    let what = match record.chosen {
+        Chosen::Linear { c, .. } => format!("C = {}", short(c)),
+        Chosen::Knn { k, temperature } => format!("k = {k}, temperature {temperature}"),
+    };
+    let selection = &record.selection;
+    if selection.candidates.len() < 2 {
+        return format!("{what} (fixed)");
+    }
+    let value = match record.chosen {
+        Chosen::Linear { c, .. } => c,
+        Chosen::Knn { k, .. } => k as f64,
+    };
+    let score = selection.candidates.iter().find(|candidate| candidate.value == value).and_then(|best| best.score);
+    let validation = record.splits.get(&Split::Validation).map_or(0, |counts| counts.samples);
+    format!(
+        "{what}, best of {} by {} on {validation} validation samples ({})",
+        selection.candidates.len(),
+        selection.metric.title(),
+        score.map_or_else(|| "undefined".into(), |score| format!("{score:.3}"))
+    )
+}
+
+/// A number in as few digits as tell its place in a grid.
+fn short(value: f64) -> String {
+    if (1e-3..1e4).contains(&value) { format!("{value:.3}") } else { format!("{value:.2e}") }
+}
+
+fn metrics(record: &Record) -> String {
+    let titles = record.metrics.keys().map(|metric| metric.title().chars().count());
+    let width = titles.max().unwrap_or_default().max(12);
+    let level = format!("{:.0} % interval", 100.0 * record.settings.level);
+    let repeats = record.repeats.len();
+    let mut text = format!("{:width$}   value  {level:15}", "test split");
+    if !record.summary.is_empty() {
+        let _ = write!(text, "  mean and deviation over {repeats} repeats");
+    }
+    for (metric, estimate) in &record.metrics {
+        let _ = write!(text, "\n{:width$}  {}", metric.title(), figures(estimate));
+        if let Some(summary) = record.summary.get(metric) {
+            let deviation = summary.standard_deviation.map_or(String::new(), |value| format!(" +- {value:.3}"));
+            let _ = write!(text, "  {:.3}{deviation}", summary.mean);
+        }
+    }
+    text
+}
+
+fn figures(estimate: &Estimate) -> String {
+    let Some(value) = estimate.value else {
+        return format!("undefined: {}", estimate.undefined.as_deref().unwrap_or("no reason given"));
+    };
+    match (estimate.low, estimate.high) {
+        (Some(low), Some(high)) => format!("{value:6.3}  {low:.3} .. {high:.3} "),
+        _ => format!("{value:6.3}  {:15}", "none"),
+    }
+}
+
+fn matrix(confusion: &[Vec<u64>], classes: &[String]) -> String {
+    let short: Vec<String> = classes.iter().map(|name| name.chars().take(NAME).collect()).collect();
+    let widest = short.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    let largest = confusion.iter().flatten().max().copied().unwrap_or_default();
+    let cell = widest.max(largest.to_string().len());
+    let mut text = format!("{:widest$}", "");
+    for name in &short {
+        let _ = write!(text, "  {name:>cell$}");
+    }
+    text.push_str("   <- predicted");
+    for (name, row) in short.iter().zip(confusion) {
+        let _ = write!(text, "\n{name:widest$}");
+        for count in row {
+            let _ = write!(text, "  {count:>cell$}");
+        }
+    }
+    text
+}
