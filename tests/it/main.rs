@@ -12,6 +12,7 @@ mod layering;
 mod metrics;
 mod preprocess;
 mod probe;
+mod probe_experiment;
 mod report;
 mod runtime_commands;
 mod session;

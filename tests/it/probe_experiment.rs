@@ -1,0 +1,275 @@
+//! Whole probe experiments: what is chosen, what is refused, what is warned of, and what must not matter.
+
+use defrost::data::Label;
+use defrost::data::Split;
+use defrost::data::Task;
+use defrost::data::split::Fractions;
+use defrost::error::Error;
+use defrost::error::ProbeError;
+use defrost::metrics::Bootstrap;
+use defrost::metrics::Metric;
+use defrost::probe::Chosen;
+use defrost::probe::Division;
+use defrost::probe::Experiment;
+use defrost::probe::Findings;
+use defrost::probe::LinearParams;
+use defrost::probe::Method;
+use defrost::probe::Samples;
+use defrost::probe::Scale;
+use defrost::probe::Source;
+use defrost::support::progress::Silent;
+use defrost::support::seed::Seed;
+use linfa::DatasetBase;
+use linfa::prelude::Fit;
+use linfa::prelude::Predict;
+use ndarray::Array1;
+use ndarray::Array2;
+use ndarray::Axis;
+use rand::Rng as _;
+use rand::seq::SliceRandom as _;
+
+/// Two fits of the same problem in another order or scaling: both are within the solver's tolerance of the optimum.
+const SAME_OPTIMUM: f64 = 1e-5;
+
+/// Overlapping clusters of `classes` classes in 6 dimensions.
+fn clusters(count: usize, classes: usize) -> (Array2<f32>, Array1<usize>) {
+    let mut random = Seed::new(11).named("clusters").random();
+    let labels = Array1::from_shape_fn(count, |row| row % classes);
+    let features = Array2::from_shape_fn((count, 6), |(row, column)| {
+        let centre = if column == labels[row] % 6 { 1.5f32 } else { 0.0 };
+        centre + random.gen_range(-1.5f32..1.5) * (1.0 + column as f32)
+    });
+    (features, labels)
+}
+
+fn samples(count: usize) -> Samples {
+    let (features, labels) = clusters(count, 3);
+    Samples {
+        ids: (0..count).map(|row| format!("image{row:04}")).collect(),
+        features,
+        labels: labels.iter().map(|&class| Label::Class(class)).collect(),
+        splits: vec![None; count],
+        groups: vec![None; count],
+        weights: vec![1.0; count],
+        content_hashes: vec![None; count],
+        task: Task::Multiclass,
+        classes: vec!["a".into(), "b".into(), "c".into()],
+    }
+}
+
+/// Rows 0, 1, 2 of each ten to validation, test and test, the rest to train.
+fn with_splits(mut samples: Samples) -> Samples {
+    let split = |row: usize| match row % 10 {
+        0 => Split::Validation,
+        1 | 2 => Split::Test,
+        _ => Split::Train,
+    };
+    samples.splits = (0..samples.len()).map(|row| Some(split(row))).collect();
+    samples
+}
+
+fn linear() -> Method {
+    Method::Linear { grid: vec![0.001, 0.1, 10.0], scale: Scale::Standard, tolerance: 1e-7, iterations: 1000 }
+}
+
+fn experiment(method: Method) -> Experiment {
+    Experiment {
+        method,
+        metric: None,
+        division: Division { redraw: false, fractions: Fractions::default(), allow_leak: false },
+        seed: 0,
+        repeats: 1,
+        bootstrap: Bootstrap { resamples: 50, ..Bootstrap::default() },
+        refit: true,
+    }
+}
+
+fn run(experiment: &Experiment, samples: Samples) -> Result<Findings, Error> {
+    experiment.run(&samples.checked()?.0, Source::default(), &Silent)
+}
+
+fn refusal(experiment: &Experiment, samples: Samples) -> ProbeError {
+    match run(experiment, samples) {
+        Err(Error::Probe(error)) => error,
+        other => unreachable!("expected a refusal, found {other:?}"),
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_record_and_another_one_other_splits() {
+    let mut several = experiment(linear());
+    several.repeats = 3;
+    let record = |experiment: &Experiment| {
+        let mut record = run(experiment, samples(300)).unwrap().record;
+        record.seconds = Default::default();
+        record
+    };
+    let first = record(&several);
+    assert_eq!(first, record(&several));
+    assert_eq!(first.repeats.iter().map(|repeat| repeat.seed).collect::<Vec<_>>(), [0, 1, 2]);
+    let accuracy = |repeat: usize| first.repeats[repeat].metrics[&Metric::Accuracy];
+    assert!(accuracy(0) != accuracy(1) || accuracy(1) != accuracy(2), "three splits, three figures");
+    let mean = (0..3).map(|repeat| accuracy(repeat).unwrap()).sum::<f64>() / 3.0;
+    assert!((first.summary[&Metric::Accuracy].mean - mean).abs() < 1e-12);
+    assert_eq!(first.splits[&Split::Train].samples + first.splits[&Split::Test].samples, 300 - 30);
+    let interval = &first.metrics[&Metric::Accuracy];
+    assert!(interval.low.unwrap() < interval.value.unwrap() && interval.value.unwrap() < interval.high.unwrap());
+}
+
+#[test]
+fn the_final_probe_learns_from_validation_data_too_unless_told_not_to() {
+    let mut fixed = experiment(linear());
+    let refitted = run(&fixed, with_splits(samples(300))).unwrap();
+    fixed.refit = false;
+    let kept = run(&fixed, with_splits(samples(300))).unwrap();
+    assert_eq!(refitted.record.chosen, kept.record.chosen);
+    assert!(refitted.record.selection.refitted && !kept.record.selection.refitted);
+
+    // The kept one is the probe of the train split alone.
+    let all = with_splits(samples(300));
+    let rows: Vec<usize> = (0..300).filter(|&row| all.splits[row] == Some(Split::Train)).collect();
+    let (features, labels) = clusters(300, 3);
+    let dataset = DatasetBase::new(features.select(Axis(0), &rows), labels.select(Axis(0), &rows));
+    let Chosen::Linear { c, .. } = kept.record.chosen else { unreachable!("a linear probe") };
+    let alone = LinearParams::new().c(c).tolerance(1e-7).fit(&dataset).unwrap();
+    let test: Vec<usize> = (0..300).filter(|&row| all.splits[row] == Some(Split::Test)).collect();
+    let expected: Array2<f64> = alone.predict(&features.select(Axis(0), &test));
+    assert!(largest(&(&kept.predictions.probabilities - &expected)) < SAME_OPTIMUM);
+    assert!(largest(&(&refitted.predictions.probabilities - &expected)) > 1e-3);
+}
+
+fn largest(difference: &Array2<f64>) -> f64 {
+    difference.iter().fold(0.0, |most, value| most.max(value.abs()))
+}
+
+#[test]
+fn neither_order_nor_units_of_the_features_matter() {
+    let (features, labels) = clusters(400, 3);
+    let params = LinearParams::new().c(0.5).tolerance(1e-8);
+    let expected: Array2<f64> =
+        params.fit(&DatasetBase::new(features.clone(), labels.clone())).unwrap().predict(&features);
+
+    let mut order: Vec<usize> = (0..400).collect();
+    order.shuffle(&mut Seed::new(5).random());
+    let shuffled = DatasetBase::new(features.select(Axis(0), &order), labels.select(Axis(0), &order));
+    let found: Array2<f64> = params.fit(&shuffled).unwrap().predict(&features);
+    assert!(largest(&(&found - &expected)) < SAME_OPTIMUM);
+
+    let mut moved = features.clone();
+    for (column, mut values) in moved.columns_mut().into_iter().enumerate() {
+        values.mapv_inplace(|value| value * 4f32.powi(column as i32) + 3.0);
+    }
+    let found: Array2<f64> = params.fit(&DatasetBase::new(moved.clone(), labels)).unwrap().predict(&moved);
+    assert!(largest(&(&found - &expected)) < SAME_OPTIMUM);
+}
+
+#[test]
+fn a_weight_of_two_is_a_sample_twice() {
+    let (features, labels) = clusters(90, 3);
+    let weights = Array1::from_shape_fn(90, |row| if row % 4 == 0 { 2.0f32 } else { 1.0 });
+    let twice: Vec<usize> = (0..90).chain((0..90).filter(|row| row % 4 == 0)).collect();
+    let params = LinearParams::new().scale(Scale::None).tolerance(1e-8);
+    let weighted = params.fit(&DatasetBase::new(features.clone(), labels.clone()).with_weights(weights)).unwrap();
+    let repeated =
+        params.fit(&DatasetBase::new(features.select(Axis(0), &twice), labels.select(Axis(0), &twice))).unwrap();
+    assert!(largest(&(&weighted.coefficients() - &repeated.coefficients())) < SAME_OPTIMUM);
+}
+
+#[test]
+fn an_unknown_label_is_as_if_the_sample_were_not_there() {
+    let (features, classes) = clusters(200, 3);
+    let labels = Array2::from_shape_fn((200, 3), |(row, label)| {
+        let known = (row * 7 + label) % 3 != 0;
+        known.then_some(classes[row] == label)
+    });
+    let params = LinearParams::new().scale(Scale::None).tolerance(1e-8);
+    let together = params.fit(&DatasetBase::new(features.clone(), labels.clone())).unwrap();
+    for label in 0..3 {
+        let known: Vec<usize> = (0..200).filter(|&row| labels[[row, label]].is_some()).collect();
+        let own = labels.select(Axis(0), &known).select(Axis(1), &[label]);
+        let alone = params.fit(&DatasetBase::new(features.select(Axis(0), &known), own)).unwrap();
+        let difference = &together.coefficients().row(label) - &alone.coefficients().row(0);
+        assert!(difference.iter().all(|value| value.abs() < SAME_OPTIMUM), "label {label}");
+    }
+}
+
+#[test]
+fn a_class_without_training_samples_has_probability_zero() {
+    let (features, labels) = clusters(60, 2);
+    let shifted = labels.mapv(|class| 2 * class + 1);
+    let model = LinearParams::new().classes(5).fit(&DatasetBase::new(features.clone(), shifted)).unwrap();
+    let probabilities: Array2<f64> = model.predict(&features);
+    for row in probabilities.rows() {
+        assert_eq!([row[0], row[2], row[4]], [0.0; 3]);
+        assert!((row[1] + row[3] - 1.0).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_group_in_two_given_splits_is_refused_unless_allowed() {
+    let mut leaking = with_splits(samples(60));
+    for row in [3, 11, 14] {
+        leaking.groups[row] = Some("patient 7".into());
+    }
+    let mut plan = experiment(linear());
+    match refusal(&plan, leaking.clone()) {
+        ProbeError::Leak { group, first, second, count } => {
+            assert_eq!((group.as_str(), first, second, count), ("patient 7", "train", "test", 1));
+        }
+        other => unreachable!("{other}"),
+    }
+    plan.division.allow_leak = true;
+    let record = run(&plan, leaking.clone()).unwrap().record;
+    assert!(record.warnings.iter().any(|warning| warning.contains("in two splits")), "{:?}", record.warnings);
+    plan.division.redraw = true;
+    let record = run(&plan, leaking).unwrap().record;
+    assert_eq!((record.settings.splits.as_str(), record.warnings.len()), ("grouped random", 0));
+}
+
+#[test]
+fn what_cannot_be_probed_is_refused_with_its_place() {
+    let plan = experiment(linear());
+    let mut broken = samples(60);
+    broken.features[[17, 2]] = f32::NAN;
+    assert!(
+        matches!(refusal(&plan, broken), ProbeError::NotFinite { row: 17, feature: 2, id, .. } if id == "image0017")
+    );
+
+    let mut one_class = with_splits(samples(60));
+    for row in 0..60 {
+        if one_class.splits[row] == Some(Split::Train) {
+            one_class.labels[row] = Label::Class(1);
+        }
+    }
+    assert!(matches!(refusal(&plan, one_class), ProbeError::OneClass { samples: 42, class } if class == "b"));
+
+    let mut no_test = with_splits(samples(60));
+    no_test.splits.iter_mut().for_each(|split| *split = split.filter(|s| *s != Split::Test).or(Some(Split::Train)));
+    assert!(matches!(refusal(&plan, no_test), ProbeError::EmptySplit { split: "test" }));
+
+    let mut unlabelled = samples(60);
+    unlabelled.labels.fill(Label::Unknown);
+    assert!(matches!(refusal(&plan, unlabelled), ProbeError::Unlabelled));
+
+    let mut wrong = samples(60);
+    wrong.labels[5] = Label::Class(3);
+    assert!(matches!(refusal(&plan, wrong), ProbeError::Label { id, .. } if id == "image0005"));
+
+    let mut several = experiment(linear());
+    several.repeats = 2;
+    assert!(matches!(refusal(&several, with_splits(samples(60))), ProbeError::NothingVaries { repeats: 2 }));
+}
+
+#[test]
+fn too_many_neighbours_are_lowered_and_duplicates_across_splits_are_told() {
+    let mut doubled = with_splits(samples(60));
+    for row in [3, 11] {
+        doubled.content_hashes[row] = Some("same".into());
+    }
+    let plan = experiment(Method::Knn { k: vec![10, 100, 200], temperature: 0.07 });
+    let record = run(&plan, doubled).unwrap().record;
+    let tried: Vec<f64> = record.selection.candidates.iter().map(|candidate| candidate.value).collect();
+    assert_eq!(tried, [10.0, 42.0]);
+    assert!(record.warnings.iter().any(|warning| warning.contains("42 samples")), "{:?}", record.warnings);
+    assert!(record.warnings.iter().any(|warning| warning.contains("byte for byte")), "{:?}", record.warnings);
+}
