@@ -101,7 +101,7 @@ pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Resu
     let mut graph = builder.finish()?;
     declare_embedding(&mut graph, outline.width);
     let (weights, weights_sha256) = match origin {
-        Origin::Weights(weights, _) => (weights.source().display().to_string(), weights.digest()),
+        Origin::Weights(weights, _) => (file_name(weights), weights.digest().to_owned()),
         Origin::Random(seed) => {
             let text = format!("random weights, seed {seed}");
             let digest = crate::support::fs::sha256(format!("{name}: {text}").as_bytes());
@@ -127,6 +127,11 @@ pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Resu
         preprocess: entry.variant.preprocess.clone(),
         provenance,
     })
+}
+
+/// The weights' file without its folder, which differs from machine to machine.
+fn file_name(weights: &Weights) -> String {
+    weights.source().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Numbers of the blocks that are tapped.

@@ -2,24 +2,30 @@
 //!
 //! A backbone is a graph from `input` (images, normalised) to `embedding` (one vector per image), with the preprocessing
 //! that leads to its input. It comes from the catalog (`models/*.toml`: a family's configuration and where its weights
-//! lie), built here from the weights, or from a user's ONNX file.
+//! lie), built here from the weights, or from a user's ONNX file. [`open`]
+//! finds either.
 
 mod attention;
 mod build;
 mod catalog;
 mod efficientnet_lite;
+mod external;
 mod family;
 mod layers;
 mod options;
 mod parameters;
 mod position;
+mod processor;
 mod resnet;
+mod sidecar;
+mod source;
 mod vit;
 mod vit_names;
 
 pub use build::{Origin, Size, build};
 pub use catalog::{Entry, HubFile, Variant, WheelFile, entries, find};
 pub use options::{ModelOptions, Pool, Taps};
+pub use source::open;
 
 use serde::Serialize;
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::backbones::Size;
+
 /// What a user says about the model beyond its name; everything may be left out where it is not ambiguous.
 #[derive(Clone, Debug, Default)]
 pub struct ModelOptions {
@@ -20,6 +22,8 @@ pub struct ModelOptions {
     pub pool: Option<Pool>,
     /// Preprocessing of a user's ONNX file, or instead of the catalog's: a TOML file or a `preprocessor_config.json`.
     pub preprocess: Option<PathBuf>,
+    /// Height and width of the input; those of the preprocessing if left out.
+    pub size: Option<Size>,
     /// Further outputs.
     pub taps: Taps,
 }
@@ -69,5 +73,20 @@ impl FromStr for Taps {
                 names.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
             ),
         })
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "any" {
+            return Ok(Size::Any);
+        }
+        let length = |text: &str| text.trim().parse::<usize>().ok().filter(|length| (1..=16_384).contains(length));
+        match text.split_once('x').map(|(height, width)| (length(height), length(width))) {
+            Some((Some(height), Some(width))) => Ok(Size::Fixed { height, width }),
+            _ => Err("expected `any` or HEIGHTxWIDTH in pixels, for example `224x224`".to_owned()),
+        }
     }
 }

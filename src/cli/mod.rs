@@ -8,6 +8,8 @@ mod data;
 mod dataset;
 mod doctor;
 mod graph;
+mod model_flags;
+mod models;
 mod printer;
 mod probe;
 mod report;
@@ -58,6 +60,7 @@ enum Command {
     Data(Box<data::Arguments>),
     Doctor(doctor::Arguments),
     Graph(graph::Arguments),
+    Models(models::Arguments),
     Probe(Box<probe::Arguments>),
     Report(report::Arguments),
     Runtime(runtime::Arguments),
@@ -74,6 +77,7 @@ pub fn run() -> ExitCode {
         Command::Data(arguments) => arguments.run(&printer),
         Command::Doctor(arguments) => arguments.run(&printer),
         Command::Graph(arguments) => arguments.run(&printer),
+        Command::Models(arguments) => arguments.run(&printer),
         Command::Probe(arguments) => arguments.run(&printer),
         Command::Report(arguments) => arguments.run(&printer),
         Command::Runtime(arguments) => arguments.run(&printer),

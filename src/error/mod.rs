@@ -21,7 +21,7 @@ pub use fetch::FetchError;
 pub use files::FileError;
 pub use graph::GraphError;
 pub use metric::MetricError;
-pub use model::{Misfits, ModelError};
+pub use model::{Misfits, ModelError, PREPROCESS_TEMPLATE};
 pub use pixels::PixelError;
 pub use probe::ProbeError;
 pub use report::ReportError;

@@ -80,6 +80,62 @@ pub enum ModelError {
         /// Height and width of a patch, in pixels.
         patch: usize,
     },
+    /// An option does not apply.
+    #[error("`{option}` does not apply: {reason}")]
+    Misplaced {
+        /// The option.
+        option: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// An ONNX file has no input or output of a name.
+    #[error("`{path}` has no {direction} `{name}`{}", Suggestions(nearest))]
+    UnknownValue {
+        /// The file.
+        path: PathBuf,
+        /// `input` or `output`.
+        direction: &'static str,
+        /// The name asked for.
+        name: String,
+        /// Names it has that resemble it.
+        nearest: Vec<String>,
+    },
+    /// An ONNX file has several inputs or outputs to choose from, or none.
+    #[error("`{path}` has {} {direction}s{}", candidates.len(), Listed(candidates))]
+    Ambiguous {
+        /// The file.
+        path: PathBuf,
+        /// `input` or `output`.
+        direction: &'static str,
+        /// What there is, with types.
+        candidates: Vec<String>,
+    },
+    /// An input or output of an ONNX file cannot be used for images or embeddings.
+    #[error("`{value}` of `{path}` cannot be used: {reason}")]
+    Unsuitable {
+        /// The file.
+        path: PathBuf,
+        /// The input or output.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Nothing tells how images become the input of an ONNX file.
+    #[error("nothing says how images become the input of `{path}`")]
+    NoPreprocess {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A `preprocessor_config.json` asks for something that is not supported or lacks something.
+    #[error("`{path}` cannot be followed in `{field}`: {reason}")]
+    Processor {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nothing is known to fetch a model's weights from.
     #[error("the weights of `{model}` have to be given")]
     WeightsNeeded {
@@ -124,6 +180,14 @@ pub enum ModelError {
         misfits: Box<Misfits>,
     },
 }
+
+/// A description of preprocessing, to copy into a file beside a model.
+pub const PREPROCESS_TEMPLATE: &str = "[preprocess]
+resize = { shorter_side = 256 }
+filter = \"bicubic\"
+crop = { height = 224, width = 224 }
+mean = [0.485, 0.456, 0.406]
+std = [0.229, 0.224, 0.225]";
 
 /// How weights and an architecture differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -176,6 +240,12 @@ impl ModelError {
             | ModelError::UnknownFamily { .. }
             | ModelError::UnknownTap { .. }
             | ModelError::PatchSize { .. }
+            | ModelError::Misplaced { .. }
+            | ModelError::UnknownValue { .. }
+            | ModelError::Ambiguous { .. }
+            | ModelError::Unsuitable { .. }
+            | ModelError::NoPreprocess { .. }
+            | ModelError::Processor { .. }
             | ModelError::WeightsNeeded { .. }
             | ModelError::ForeignWeights { .. }
             | ModelError::SeveralNetworks { .. }
@@ -198,6 +268,20 @@ impl ModelError {
             }
             ModelError::UnknownModel { .. } => {
                 Some("`defrost models list` shows the catalog; a path to an `.onnx` file works too".into())
+            }
+            ModelError::Misplaced { option, .. } => Some(format!("leave `{option}` out")),
+            ModelError::UnknownValue { path, .. } | ModelError::Unsuitable { path, .. } => {
+                Some(format!("`defrost graph show {}` lists inputs and outputs", path.display()))
+            }
+            ModelError::Ambiguous { direction, .. } => Some(format!(
+                "choose one with `--{direction} NAME`, or with `{direction} = ...` in a TOML file beside the model"
+            )),
+            ModelError::NoPreprocess { path } => Some(format!(
+                "put the model's `preprocessor_config.json` beside it, or write `{}` like this:\n\n{PREPROCESS_TEMPLATE}\n",
+                path.with_extension("toml").display()
+            )),
+            ModelError::Processor { .. } => {
+                Some(format!("describe the steps in a TOML file beside the model instead:\n\n{PREPROCESS_TEMPLATE}\n"))
             }
             ModelError::UnknownTap { known, .. } => Some(format!("it has `{}`", known.join("`, `"))),
             ModelError::WeightsNeeded { origin, .. } => {

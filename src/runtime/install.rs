@@ -50,7 +50,7 @@ impl Flavour {
     ///
     /// # Errors
     /// [`FetchError::NoWheel`] where there are none.
-    fn wheels(self) -> Result<Vec<Wheel>, FetchError> {
+    fn wheels(self) -> Result<Vec<Wheel<'static>>, FetchError> {
         let platforms = platforms();
         let missing = platforms.is_empty() || (self == Flavour::Cuda && CUDA.iter().all(|part| part.1.is_empty()));
         if missing {

