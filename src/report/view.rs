@@ -26,6 +26,8 @@ pub(super) struct View<'a> {
     baseline: Option<String>,
     groups: Vec<MetricGroup>,
     compared: bool,
+    /// Whether there is a confusion matrix.
+    confused: bool,
     repeats: Option<usize>,
     coverage: &'static str,
     reliability: Option<String>,
@@ -48,9 +50,10 @@ struct DataView<'a> {
     unlabelled: usize,
     multi_label: bool,
     splits: Vec<&'a str>,
-    /// Images, and groups where there are groups, of each split.
+    /// Images of each split.
     totals: Vec<String>,
-    groups: Vec<Option<usize>>,
+    /// Groups of each split; empty where there are no groups.
+    groups: Vec<String>,
     classes: Vec<ClassView<'a>>,
     left_out: usize,
     pictures: bool,
@@ -127,6 +130,7 @@ impl<'a> View<'a> {
             baseline: record.probes.first().and_then(|probe| baseline(record, probe)),
             groups: metric_groups(record, compared),
             compared,
+            confused: record.probes.iter().any(|probe| probe.confusion.is_some()),
             repeats: record.probes.iter().flat_map(|probe| probe.repeats.values()).map(|spread| spread.repeats).max(),
             coverage: "95 %",
             reliability: charts::reliability(&bins),
@@ -223,8 +227,9 @@ fn verdict(record: &Record) -> Option<String> {
     let (value, low, high, p) = (difference.value?, difference.low?, difference.high?, difference.p?);
     let (better, worse) = if value >= 0.0 { (second, first) } else { (first, second) };
     let (low, high) = if value >= 0.0 { (low, high) } else { (-high, -low) };
-    let size =
-        format!("{:.3} {} (95 % interval {low:.3} to {high:.3}, p = {p:.2})", value.abs(), in_sentence(metric.title()));
+    let p = if p < 0.005 { "p < 0.005".to_owned() } else { format!("p = {p:.2}") };
+    let interval = format!("{low:.3} to {high:.3}").replace('-', "−");
+    let size = format!("{:.3} {} (95 % interval {interval}, {p})", value.abs(), in_sentence(metric.title()));
     Some(if low > 0.0 {
         format!("{} is better than {} by {size}, compared on the same images.", better.title, worse.title)
     } else {
@@ -272,7 +277,11 @@ fn data(record: &Record) -> DataView<'_> {
         multi_label: dataset.multi_label,
         splits: dataset.splits.iter().map(|split| split.name.as_str()).collect(),
         totals: dataset.splits.iter().map(|split| thousands(split.samples)).collect(),
-        groups: dataset.splits.iter().filter(|split| split.groups.is_some()).map(|split| split.groups).collect(),
+        groups: if dataset.splits.iter().any(|split| split.groups.is_some()) {
+            dataset.splits.iter().map(|split| split.groups.map_or_else(|| "–".into(), thousands)).collect()
+        } else {
+            Vec::new()
+        },
         left_out: record.classes.len().saturating_sub(MOST_CLASSES),
         pictures: classes.iter().any(|class| !class.pictures.is_empty()),
         classes,
