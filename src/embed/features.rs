@@ -6,6 +6,7 @@ use ndarray::Array2;
 
 use crate::data::{Label, Split, Task};
 use crate::embed::labels::{self, RawLabel};
+use crate::embed::parts::QUARANTINE_FILE;
 use crate::embed::table::{self, Rows};
 use crate::embed::{Manifest, schema};
 use crate::error::{CacheError, Result};
@@ -59,7 +60,19 @@ impl Features {
     /// rows than the cache states, a row whose embedding is null, of another length or not finite, a label that does not
     /// fit.
     pub fn open(path: &Path, columns: &FeatureColumns) -> Result<Features> {
-        let manifest = if path.is_dir() { Manifest::read(path)? } else { None };
+        let mut manifest = manifest_of(path)?;
+        loop {
+            let read = Features::read(path, columns, manifest.clone());
+            // A run may have replaced the cache meanwhile.
+            let now = if read.is_err() { manifest_of(path)? } else { None };
+            if now.is_none() || now == manifest {
+                return read;
+            }
+            manifest = now;
+        }
+    }
+
+    fn read(path: &Path, columns: &FeatureColumns, manifest: Option<Manifest>) -> Result<Features> {
         let files = files(path, manifest.as_ref())?;
         let Some(first) = files.first() else {
             return Err(CacheError::NotACache { path: path.to_path_buf(), problem: "it has no rows" }.into());
@@ -102,6 +115,11 @@ impl Features {
     }
 }
 
+/// The manifest of a cache directory; `None` for anything else.
+fn manifest_of(path: &Path) -> Result<Option<Manifest>> {
+    if path.is_dir() { Manifest::read(path) } else { Ok(None) }
+}
+
 /// The Parquet files to read, in order.
 fn files(path: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>> {
     if let Some(manifest) = manifest {
@@ -113,7 +131,7 @@ fn files(path: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>> {
     }
     let visible = |file: &PathBuf| {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        name.ends_with(".parquet") && !name.starts_with(['.', '_']) && name != "quarantine.parquet"
+        name.ends_with(".parquet") && !name.starts_with(['.', '_']) && name != QUARANTINE_FILE
     };
     let files: Vec<PathBuf> = fs::list(path)?.into_iter().filter(visible).collect();
     if files.is_empty() {

@@ -52,7 +52,8 @@ pub(crate) fn scan(path: &Path, columns: &[&str], mut visit: impl FnMut(&Rows) -
     Ok(first)
 }
 
-fn damaged(path: &Path, error: &dyn std::fmt::Display) -> CacheError {
+/// A complaint about a whole file.
+pub(crate) fn damaged(path: &Path, error: &dyn std::fmt::Display) -> CacheError {
     CacheError::Damaged { path: path.to_path_buf(), problem: error.to_string() }
 }
 

@@ -60,6 +60,63 @@ pub enum CacheError {
         /// What is wrong.
         problem: String,
     },
+    /// A cache was made by another model, preprocessing or precision.
+    #[error("`{path}` was made differently: {}", differences.join("; "))]
+    Mixed {
+        /// The cache.
+        path: PathBuf,
+        /// What differs, with both values.
+        differences: Vec<String>,
+    },
+    /// Another process writes the cache.
+    #[error("`{path}` is being written by another process")]
+    Locked {
+        /// The cache.
+        path: PathBuf,
+    },
+    /// The directory for a new cache holds other things.
+    #[error("`{path}` is no embedding cache and not empty")]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file of a cache could not be made.
+    #[error("cannot write `{path}`: {reason}")]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// What should be an image file is a directory, a pipe or a device.
+    #[error("`{path}` is no regular file")]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The network gives something else than a vector per image.
+    #[error("output `{name}` is {dtype} {found:?}, expected floats {expected:?}")]
+    Output {
+        /// The output.
+        name: String,
+        /// `[N, D]`.
+        expected: Vec<usize>,
+        /// Element type found.
+        dtype: String,
+        /// Shape found.
+        found: Vec<usize>,
+    },
+    /// The result for an image depends on the other images of its batch, and the network takes no smaller batch.
+    #[error(
+        "the network's results depend on the other images of a batch, and it takes {batch} images at once, no other number"
+    )]
+    DependentRows {
+        /// Images of a batch.
+        batch: usize,
+    },
+    /// Images keep different sizes, so that they make no batch.
+    #[error("preprocessing leaves images of different sizes")]
+    NoFixedSize,
 }
 
 impl CacheError {
@@ -69,7 +126,14 @@ impl CacheError {
             | CacheError::NoColumn { .. }
             | CacheError::AmbiguousColumn { .. }
             | CacheError::Damaged { .. }
-            | CacheError::Row { .. } => Kind::Input,
+            | CacheError::Row { .. }
+            | CacheError::Mixed { .. }
+            | CacheError::NotEmpty { .. }
+            | CacheError::NotAFile { .. }
+            | CacheError::Output { .. }
+            | CacheError::DependentRows { .. }
+            | CacheError::NoFixedSize => Kind::Input,
+            CacheError::Locked { .. } | CacheError::Write { .. } => Kind::Environment,
         }
     }
 
@@ -84,7 +148,20 @@ impl CacheError {
             CacheError::NoColumn { flag, .. } | CacheError::AmbiguousColumn { flag, .. } => {
                 Some(format!("name the column with `{flag}`"))
             }
-            CacheError::Row { .. } => None,
+            CacheError::Mixed { path, .. } => Some(format!(
+                "choose another `--out`, or delete `{}` if its embeddings are no longer needed",
+                path.display()
+            )),
+            CacheError::Locked { .. } => Some("leave out `--no-wait` to wait until it is done".into()),
+            CacheError::NotEmpty { .. } => Some("choose a new or empty directory with `--out`".into()),
+            CacheError::DependentRows { .. } => Some("export the network with an open batch axis".into()),
+            CacheError::NoFixedSize => {
+                Some("add a crop or an exact resize to the preprocessing, so that all images get one size".into())
+            }
+            CacheError::Row { .. }
+            | CacheError::Write { .. }
+            | CacheError::NotAFile { .. }
+            | CacheError::Output { .. } => None,
         }
     }
 }

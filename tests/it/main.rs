@@ -4,6 +4,7 @@
 
 mod backbones;
 mod data;
+mod embed;
 mod external;
 mod graph;
 mod graph_commands;

@@ -1,0 +1,194 @@
+//! The part of a run that computes: sessions are opened, the pipeline runs, what it finds goes to the journal.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::embed::Producer;
+use crate::embed::content::{ContentHash, KnownFile};
+use crate::embed::journal::Journal;
+use crate::embed::network::{Findings, Lane};
+use crate::embed::pipeline::{self, Event, Plan, Task};
+use crate::embed::run::{Computing, Run, State};
+use crate::error::{CacheError, Result};
+use crate::runtime::{Device, Runtime, SessionOptions};
+
+/// How often the journal is flushed to disk.
+const SYNC_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes that the weights of several sessions may take together.
+const LANES_BYTES: usize = 256 << 20;
+
+impl<'a> Run<'a> {
+    /// Computes what is missing of the samples `todo` into the journal.
+    pub(super) fn compute(&mut self, todo: &[usize], runtime: &dyn Fn() -> Result<Runtime>) -> Result<Computing> {
+        let job = self.job;
+        let samples = &job.dataset.samples;
+        let tasks: Vec<Task<'_>> = todo
+            .iter()
+            .map(|&sample| Task { sample, file: &samples[sample].path, path: self.paths[sample].clone() })
+            .collect();
+        let [channels, height, width] = self.preprocess.output_shape().ok_or(CacheError::NoFixedSize)?;
+        let runtime = runtime()?;
+        let findings = Findings::default();
+        let mut lanes = self.open_lanes(&runtime, &findings)?;
+        let device = lanes[0].session().device();
+        let batch = match (job.network.fixed_batch, self.options.batch) {
+            (Some(fixed), _) => fixed,
+            (None, 0) if matches!(device, Device::Cuda(_)) => 32,
+            (None, 0) if lanes.len() > 1 => 4,
+            (None, 0) => 8,
+            (None, batch) => batch,
+        };
+        let shape = [batch, channels, height, width];
+        lanes[0].check_independence(&shape, self.progress)?;
+        let producer = Producer {
+            defrost: env!("CARGO_PKG_VERSION").into(),
+            runtime: runtime.version().into(),
+            device: device.to_string(),
+        };
+        let path = self.workplace.journal();
+        let mut journal = Journal::open(&path, &self.contents, job.recipe)?;
+        journal.producer(&producer);
+
+        let start = Instant::now();
+        self.progress.begin("embedding", samples.len() as u64, (samples.len() - todo.len()) as u64);
+        let settled = |hash: &ContentHash| self.is_settled(hash);
+        let plan = Plan {
+            tasks: &tasks,
+            settled: &settled,
+            preprocess: &self.preprocess,
+            shape,
+            limits: self.options.limits,
+            threads: self.threads(),
+        };
+        let mut ledger = Ledger::new(journal, job.recipe.row_bytes());
+        let outcome = pipeline::run(&plan, lanes, |event| {
+            self.progress.advance(ledger.take(event)?);
+            Ok(())
+        });
+        self.progress.end();
+        outcome?;
+        let seconds = start.elapsed().as_secs_f64();
+        if !ledger.rows.is_empty() {
+            self.producers.insert(producer);
+        }
+        self.store.add_journal(&path, &ledger.rows)?;
+        self.failures.extend(ledger.failures);
+        ledger.files.iter().for_each(|file| self.known.insert(file));
+        for (sample, state) in ledger.states {
+            self.states[sample] = state;
+        }
+        Ok(Computing { images: ledger.rows.len(), seconds, device: device.to_string() })
+    }
+
+    fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.options.threads > 0 { self.options.threads } else { cores }
+    }
+
+    /// Opens the sessions: on the CPU up to one per thread while the network is small, which wastes nothing on threads
+    /// that wait for each other; otherwise one with all threads.
+    fn open_lanes<'b>(&self, runtime: &Runtime, findings: &'b Findings) -> Result<Vec<Lane<'b>>>
+    where
+        'a: 'b,
+    {
+        let threads = self.threads();
+        let network = self.job.network;
+        let on_cpu = match self.options.device {
+            Device::Cpu => true,
+            Device::Cuda(_) => false,
+            Device::Auto => !runtime.providers().iter().any(|name| name.contains("CUDA")),
+        };
+        // ONNX Runtime keeps the weights about twice: as they are and as its kernels want them.
+        let fitting = LANES_BYTES / (2 * network.model.len()).max(1);
+        let count = if on_cpu { fitting.clamp(1, threads) } else { 1 };
+        let options = SessionOptions {
+            device: self.options.device,
+            threads: threads.div_ceil(count),
+            spinning: false,
+            ..SessionOptions::default()
+        };
+        let first = Lane::open(runtime, (network, self.job.recipe), &options, findings)?;
+        let device = first.session().device();
+        self.progress.note(&format!("computing on {device}: {}", first.session().device_reason()));
+        let mut lanes = vec![first];
+        for _ in 1..count {
+            let options = SessionOptions { device, ..options.clone() };
+            lanes.push(Lane::open(runtime, (network, self.job.recipe), &options, findings)?);
+        }
+        Ok(lanes)
+    }
+}
+
+/// What the pipeline found out so far; the only writer of the journal.
+struct Ledger {
+    journal: Journal,
+    synced: Instant,
+    row_bytes: usize,
+    rows: HashMap<ContentHash, u64>,
+    failures: HashMap<ContentHash, String>,
+    states: Vec<(usize, State)>,
+    files: Vec<KnownFile>,
+}
+
+impl Ledger {
+    fn new(journal: Journal, row_bytes: usize) -> Self {
+        Ledger {
+            journal,
+            synced: Instant::now(),
+            row_bytes,
+            rows: HashMap::new(),
+            failures: HashMap::new(),
+            states: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Writes down an event and returns the number of samples it settles.
+    fn take(&mut self, event: Event) -> Result<u64> {
+        let before = self.states.len();
+        match event {
+            Event::Seen { sample, file, hash } => self.settle(sample, file, hash),
+            Event::Failed { sample, known: Some((file, hash)), reason } => {
+                self.fail(hash, reason);
+                self.settle(sample, file, hash);
+            }
+            Event::Failed { sample, known: None, reason } => self.states.push((sample, State::Unreadable(reason))),
+            Event::Embedded { tasks, rows } => {
+                let mut flaws: HashMap<usize, String> = HashMap::new();
+                for (row, reason) in rows.flaws {
+                    flaws.entry(row).or_insert(reason);
+                }
+                for (row, (task, bytes)) in tasks.into_iter().zip(rows.bytes.chunks_exact(self.row_bytes)).enumerate() {
+                    match flaws.remove(&row) {
+                        Some(reason) => self.fail(task.hash, reason),
+                        None => {
+                            let offset = self.journal.row(&task.hash, bytes);
+                            self.rows.insert(task.hash, offset);
+                        }
+                    }
+                    self.settle(task.sample, task.file, task.hash);
+                }
+            }
+            Event::Fatal(error) => return Err(error),
+        }
+        self.journal.commit()?;
+        if self.synced.elapsed() > SYNC_INTERVAL {
+            self.journal.sync()?;
+            self.synced = Instant::now();
+        }
+        Ok((self.states.len() - before) as u64)
+    }
+
+    fn fail(&mut self, hash: ContentHash, reason: String) {
+        self.journal.failure(&hash, &reason);
+        self.failures.insert(hash, reason);
+    }
+
+    fn settle(&mut self, sample: usize, file: Option<KnownFile>, hash: ContentHash) {
+        if let Some(file) = file {
+            self.journal.file(&file);
+            self.files.push(file);
+        }
+        self.states.push((sample, State::Content(hash)));
+    }
+}

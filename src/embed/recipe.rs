@@ -1,0 +1,131 @@
+//! What decides the values of a cache's rows besides the image: rows of different recipes never share a cache.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::embed::{EmbeddingColumn, Manifest, ModelRecord, Precision};
+use crate::error::{CacheError, Result};
+use crate::preprocess::Preprocess;
+
+/// The key of a cache: a row is keyed by this and the content of its image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The network.
+    pub model: ModelRecord,
+    /// What happens between decoded pixels and the network's input.
+    pub preprocess: Preprocess,
+    /// Element type of the stored embeddings.
+    pub dtype: Precision,
+    /// The columns of embeddings, `embedding` first.
+    pub columns: Vec<EmbeddingColumn>,
+}
+
+impl Recipe {
+    /// The recipe of an existing cache.
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        Recipe {
+            model: manifest.model.clone(),
+            preprocess: manifest.preprocess.clone(),
+            dtype: manifest.dtype,
+            columns: manifest.columns.clone(),
+        }
+    }
+
+    /// Bytes of one row: all columns, one after the other.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.dimension).sum::<usize>() * self.dtype.size()
+    }
+
+    /// Refuses to continue a cache of another recipe. The model's name is no part of the comparison, its digests are.
+    ///
+    /// # Errors
+    /// [`CacheError::Mixed`] with everything that differs.
+    pub(crate) fn check_same(&self, cached: &Recipe, cache: &Path) -> Result<()> {
+        let mut differences = Vec::new();
+        let mut compare = |what: &str, cached: String, asked: String| {
+            if cached != asked {
+                differences.push(format!("{what}: cached {cached}, now {asked}"));
+            }
+        };
+        let model = |digest: &str, model: &ModelRecord| format!("{} of `{}`", abbreviated(digest), model.name);
+        compare_digest(&mut compare, "weights", [&cached.model.weights, &self.model.weights], |digest, own| {
+            model(digest, if own { &self.model } else { &cached.model })
+        });
+        compare_digest(&mut compare, "graph", [&cached.model.graph, &self.model.graph], |digest, own| {
+            model(digest, if own { &self.model } else { &cached.model })
+        });
+        let (before, after) = (fields(&cached.preprocess), fields(&self.preprocess));
+        for (name, value) in &before {
+            if let Some((_, other)) = after.iter().find(|(other, _)| other == name) {
+                compare(&format!("preprocess `{name}`"), value.clone(), other.clone());
+            }
+        }
+        compare("dtype", cached.dtype.name().into(), self.dtype.name().into());
+        compare("columns", listed(&cached.columns), listed(&self.columns));
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(CacheError::Mixed { path: cache.to_path_buf(), differences }.into())
+    }
+}
+
+/// Compares digests and shows them with `describe`, which is told whether a digest is the one asked for.
+fn compare_digest(
+    compare: &mut impl FnMut(&str, String, String),
+    what: &str,
+    [cached, asked]: [&str; 2],
+    describe: impl Fn(&str, bool) -> String,
+) {
+    if cached != asked {
+        compare(what, describe(cached, false), describe(asked, true));
+    }
+}
+
+/// The fields of a specification as JSON text.
+fn fields(preprocess: &Preprocess) -> Vec<(String, String)> {
+    match serde_json::to_value(preprocess) {
+        Ok(serde_json::Value::Object(fields)) => {
+            fields.into_iter().map(|(name, value)| (name, value.to_string())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn abbreviated(digest: &str) -> String {
+    format!("{}…", digest.chars().take(12).collect::<String>())
+}
+
+fn listed(columns: &[EmbeddingColumn]) -> String {
+    columns.iter().map(|column| format!("`{}` [{}]", column.name, column.dimension)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe() -> Recipe {
+        Recipe {
+            model: ModelRecord { name: "a".into(), weights: "11".into(), graph: "22".into() },
+            preprocess: Preprocess::imagenet(256, 224),
+            dtype: Precision::F32,
+            columns: vec![EmbeddingColumn { name: "embedding".into(), dimension: 8 }],
+        }
+    }
+
+    #[test]
+    fn every_difference_is_told_and_a_new_name_is_none() {
+        let renamed = Recipe { model: ModelRecord { name: "b".into(), ..recipe().model }, ..recipe() };
+        renamed.check_same(&recipe(), Path::new("cache")).unwrap();
+        let mut other = recipe();
+        other.model.weights = "33".into();
+        other.preprocess = Preprocess::imagenet(232, 224);
+        other.dtype = Precision::F16;
+        let error = other.check_same(&recipe(), Path::new("cache")).unwrap_err().to_string();
+        for expected in ["weights: cached 11… of `a`, now 33…", "preprocess `resize`", "dtype: cached f32, now f16"]
+        {
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(!error.contains("columns"), "{error}");
+    }
+}
