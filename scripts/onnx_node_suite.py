@@ -8,7 +8,8 @@
 The models come from the pinned wheel `onnx` 1.16.1 (folders node, simple, pytorch-operator, pytorch-converted, light), which
 pip fetches into a temporary directory unless --wheel names one. Each goes through `defrost graph copy`; original and copy run
 on the test's inputs, and their outputs must be the same bit for bit. Original and
-copy must also say the same, message by message, whether ONNX Runtime runs them or not.
+copy must also say the same, message by message, whether ONNX Runtime runs them or not. Last, the types of the outputs are taken
+out of the file, and what `defrost graph show` infers in their place must not contradict the outputs that ONNX Runtime computed.
 
 Exit code 0 if every model is copied and none differs. The packages above are those of the Python that runs this script.
 """
@@ -137,6 +138,39 @@ def fields(message):
     return found
 
 
+NAMES = {"float16": "f16", "float32": "f32", "float64": "f64", "bool": "bool", "object": "string"}
+NAMES |= {f"{kind}{bits}": f"{kind[0]}{bits}" for kind in ["int", "uint"] for bits in [8, 16, 32, 64]}
+
+
+def inferred(binary, model, results, scratch):
+    """How many outputs have a completely, partly, not inferred type; and what contradicts the outputs themselves."""
+    untyped = onnx.ModelProto()
+    untyped.CopyFrom(model)
+    del untyped.graph.value_info[:]
+    for output in untyped.graph.output:
+        output.ClearField("type")
+    onnx.save(untyped, scratch)
+    shown = subprocess.run([binary, "graph", "show", "--json", scratch], capture_output=True, text=True, check=True)
+    record = json.loads(shown.stdout)
+    known, contradictions = collections.Counter(), record["problems"]
+    for output, result in zip(record["outputs"], results):
+        if output["type"] is None:
+            known["types not inferred"] += 1
+            continue
+        element, _, shape = output["type"].partition("[")
+        sizes = [size for size in shape[:-1].split(", ") if size]
+        is_complete = all(size.isdigit() for size in sizes)
+        known["types inferred" if is_complete else "types inferred in part"] += 1
+        same_element = element.startswith("f8") or element == NAMES.get(str(result.dtype))
+        sizes = result.shape if sizes == ["..."] else sizes
+        same_shape = len(sizes) == result.ndim and all(
+            not str(size).isdigit() or int(size) == actual for size, actual in zip(sizes, result.shape)
+        )
+        if not (same_element and same_shape):
+            contradictions.append(f"{output['type']} inferred, {result.dtype}{list(result.shape)} computed")
+    return known, contradictions
+
+
 def reason(error):
     text = str(error)
     classes = [
@@ -161,7 +195,8 @@ def main():
     parser.add_argument("--json", help="write every model's outcome to this file")
     arguments = parser.parse_args()
 
-    counts, reasons, failures, records = collections.Counter(), collections.Counter(), [], []
+    counts, reasons, types = collections.Counter(), collections.Counter(), collections.Counter()
+    failures, records = [], []
     with tempfile.TemporaryDirectory() as directory:
         wheel = arguments.wheel or fetch_wheel(directory)
         check_wheel(wheel)
@@ -172,7 +207,8 @@ def main():
         for folder, path in models(os.path.join(directory, prefix)):
             name = os.path.relpath(path, os.path.join(directory, prefix))
             counts[folder, "models"] += 1
-            outcome = examine(arguments.binary, path, copy)
+            outcome, known = examine(arguments.binary, path, copy)
+            types.update(known)
             kind = outcome.split(":")[0]
             counts[folder, kind] += 1
             if kind == "failed":
@@ -189,6 +225,7 @@ def main():
         print(f"{folder:20}" + "".join(f"{value:>14}" for value in row))
     for text, count in reasons.most_common():
         print(f"not runnable, original as copy: {count:4}  {text}")
+    print(", ".join(f"{count} {text}" for text, count in types.most_common()))
     for failure in failures:
         print(failure)
     if arguments.json:
@@ -198,12 +235,13 @@ def main():
 
 
 def examine(binary, path, copy):
+    """The outcome for one model, and how far the types of its outputs are inferred."""
     process = subprocess.run([binary, "graph", "copy", path, copy], capture_output=True, text=True)
     if process.returncode != 0:
-        return "failed: copy: " + " | ".join(process.stderr.strip().splitlines())
+        return "failed: copy: " + " | ".join(process.stderr.strip().splitlines()), {}
     model = onnx.load(path)
     if repr(content(model)) != repr(content(onnx.load(copy))):
-        return "failed: the copy does not say the same as the original"
+        return "failed: the copy does not say the same as the original", {}
     try:
         inputs = test_inputs(path, model)
         expected = run(path, inputs)
@@ -213,15 +251,16 @@ def examine(binary, path, copy):
             run(copy, inputs)
         except Exception as of_copy:
             mine, others = reason(of_copy), reason(error)
-            return f"not runnable: {others}" if mine == others else f"failed: original `{others}`, copy `{mine}`"
-        return f"failed: the original does not run ({reason(error)}), the copy does"
+            return f"not runnable: {others}" if mine == others else f"failed: original `{others}`, copy `{mine}`", {}
+        return f"failed: the original does not run ({reason(error)}), the copy does", {}
     try:
         found = run(copy, inputs)
     except Exception as error:
-        return f"failed: the copy does not run: {error}"
-    if same(expected, found):
-        return "equal"
-    return "failed: the outputs differ"
+        return f"failed: the copy does not run: {error}", {}
+    if not same(expected, found):
+        return "failed: the outputs differ", {}
+    known, contradictions = inferred(binary, model, expected[0], copy)
+    return ("failed: " + "; ".join(contradictions) if contradictions else "equal"), known
 
 
 if __name__ == "__main__":
