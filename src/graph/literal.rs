@@ -109,9 +109,9 @@ impl Tensor {
 /// A tensor of which only the elements that are not zero are stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SparseTensor {
-    /// The stored elements, shape [N]; its name is the value's.
+    /// The stored elements, shape `[N]`; its name is the value's.
     pub values: Tensor,
-    /// Where they lie: shape [N] (flat) or [N, rank], i64.
+    /// Where they lie: shape `[N]` (flat) or `[N, rank]`, i64.
     pub indices: Option<Tensor>,
     /// Size of each axis of the whole tensor.
     pub shape: Vec<usize>,

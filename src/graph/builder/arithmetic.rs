@@ -126,7 +126,7 @@ impl Builder {
         })
     }
 
-    /// `x` [N, I] by `weight` [O, I] as PyTorch stores it, plus `bias` [O]: [N, O].
+    /// `x` `[N, I]` by `weight` `[O, I]` as PyTorch stores it, plus `bias` `[O]`: `[N, O]`.
     pub fn linear(&mut self, x: &Value, weight: &Value, bias: Option<&Value>) -> Value {
         let mut inputs = vec![x.name(), weight.name()];
         inputs.extend(bias.map(Value::name));

@@ -58,12 +58,12 @@ fn conv_node(operator: &str, inputs: [&Value; 2], bias: Option<&Value>, options:
 }
 
 impl Builder {
-    /// Convolution of `x` [N, C, H, W] with `weight` [O, C / groups, h, w] and `bias` [O].
+    /// Convolution of `x` [N, C, H, W] with `weight` [O, C / groups, h, w] and `bias` `[O]`.
     pub fn conv(&mut self, x: &Value, weight: &Value, bias: Option<&Value>, options: ConvOptions) -> Value {
         self.node(conv_node("Conv", [x, weight], bias, options))
     }
 
-    /// Transposed convolution of `x` [N, C, H, W] with `weight` [C, O / groups, h, w] and `bias` [O].
+    /// Transposed convolution of `x` [N, C, H, W] with `weight` [C, O / groups, h, w] and `bias` `[O]`.
     pub fn conv_transpose(&mut self, x: &Value, weight: &Value, bias: Option<&Value>, options: ConvOptions) -> Value {
         self.node(conv_node("ConvTranspose", [x, weight], bias, options))
     }

@@ -4,7 +4,7 @@ use crate::graph::Builder;
 use crate::graph::Node;
 use crate::graph::Value;
 
-/// What a batch normalisation in inference applies, each [C].
+/// What a batch normalisation in inference applies, each `[C]`.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNormParameters<'a> {
     /// Factor.

@@ -17,7 +17,8 @@ use crate::graph::rewrite::value_info;
 ///
 /// # Errors
 /// [`GraphError::UnknownValue`] with the nearest names; [`GraphError::Cut`] when `to` does not need one of `from` or also
-/// needs an input that is not in `from`; [`GraphError::UntypedInput`] when the type of a new input is not known.
+/// needs an input that is not in `from`, or when one of `from` is a constant; [`GraphError::UntypedInput`] when the type of a
+/// new input is not known.
 pub fn cut(model: &Model, from: &[String], to: &[String]) -> Result<Patch> {
     let graph = &model.graph;
     known_values(graph, from)?;
@@ -30,6 +31,10 @@ pub fn cut(model: &Model, from: &[String], to: &[String]) -> Result<Patch> {
 
     if let Some(idle) = from.iter().find(|name| !read.contains(*name)) {
         return Err(GraphError::Cut { value: idle.clone(), to: to.to_vec(), problem: "is not needed for" }.into());
+    }
+    if let Some(constant) = graph.constant_names().find(|name| given.contains(name)) {
+        let problem = "is a constant, which cannot become an input for";
+        return Err(GraphError::Cut { value: constant.to_owned(), to: to.to_vec(), problem }.into());
     }
     let mut names: Vec<String> = from.to_vec();
     for input in graph.required_inputs().filter(|input| read.contains(&input.name)) {
@@ -50,7 +55,7 @@ pub fn cut(model: &Model, from: &[String], to: &[String]) -> Result<Patch> {
     // Inputs for which an initializer gives the value stay; old files list all initializers so.
     let constants: HashSet<&str> = graph.constant_names().collect();
     let defaults = graph.inputs.iter().filter(|input| constants.contains(input.name.as_str()));
-    inputs.extend(defaults.filter(|input| !given.contains(input.name.as_str())).cloned());
+    inputs.extend(defaults.cloned());
     // A node that is needed for another of its outputs produces the given one under a name that nothing reads.
     let taken: HashSet<&str> = graph.value_names().into_iter().collect();
     let produced = kept().flat_map(|node| &node.outputs).filter(|output| given.contains(output.as_str()));

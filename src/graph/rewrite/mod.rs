@@ -116,6 +116,10 @@ mod tests {
     fn a_cut_that_is_not_closed_is_refused() {
         let message = |from: &[&str], to: &[&str]| cut(&model(), &names(from), &names(to)).unwrap_err().to_string();
         assert_eq!(message(&["relu"], &["y", "side"]), "`x` is also an input needed for `y`, `side`");
+        assert_eq!(
+            message(&["second.weight"], &["y"]),
+            "`second.weight` is a constant, which cannot become an input for `y`"
+        );
         assert_eq!(message(&["y"], &["side"]), "`y` is not needed for `side`");
         let unknown = tap(&model(), &names(&["first.matmull"])).unwrap_err();
         assert_eq!(unknown.to_string(), "the graph has no value `first.matmull`");
