@@ -15,7 +15,7 @@ use crate::preprocess::Preprocess;
 use crate::support::names;
 
 /// The catalog's files, by name.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("models/blip.toml", include_str!("../../models/blip.toml")),
     ("models/clip.toml", include_str!("../../models/clip.toml")),
     ("models/deit.toml", include_str!("../../models/deit.toml")),
@@ -24,6 +24,7 @@ const FILES: [(&str, &str); 8] = [
     ("models/efficientnet-lite.toml", include_str!("../../models/efficientnet-lite.toml")),
     ("models/openclip.toml", include_str!("../../models/openclip.toml")),
     ("models/resnet.toml", include_str!("../../models/resnet.toml")),
+    ("models/sam.toml", include_str!("../../models/sam.toml")),
 ];
 
 /// A file of a repository on the Hugging Face hub.

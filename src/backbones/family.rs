@@ -7,6 +7,7 @@ use crate::backbones::efficientnet_lite;
 use crate::backbones::layers::Network;
 use crate::backbones::layers::Outline;
 use crate::backbones::resnet;
+use crate::backbones::sam;
 use crate::backbones::vit;
 use crate::error::Result;
 
@@ -31,6 +32,20 @@ pub(super) struct Naming {
     pub(super) left_out: Box<dyn Fn(&str) -> bool>,
 }
 
+/// Beginnings of names: ours and a library's.
+pub(super) type Pairs = &'static [(&'static str, &'static str)];
+
+/// `name` with its beginning replaced by the first pair that matches.
+pub(super) fn replaced(name: &str, pairs: Pairs) -> String {
+    let found = pairs.iter().find_map(|(ours, theirs)| Some(format!("{theirs}{}", name.strip_prefix(ours)?)));
+    found.unwrap_or_else(|| name.to_owned())
+}
+
+/// The index and the rest of a name within a block, `blocks.INDEX.REST`.
+pub(super) fn within_block(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix("blocks.")?.split_once('.')
+}
+
 /// A family as the catalog knows it.
 pub(super) struct FamilyEntry {
     /// The name in `models/*.toml`.
@@ -43,5 +58,6 @@ pub(super) struct FamilyEntry {
 pub(super) const FAMILIES: &[FamilyEntry] = &[
     FamilyEntry { name: "efficientnet-lite", read: efficientnet_lite::read },
     FamilyEntry { name: "resnet", read: resnet::read },
+    FamilyEntry { name: "sam", read: sam::read },
     FamilyEntry { name: "vit", read: vit::read },
 ];

@@ -138,6 +138,14 @@ impl<'w> Network<'w> {
         Ok(Map { value, ..x.clone() })
     }
 
+    /// Layer norm over the channels of every place of a map, with `NAME.weight` and `NAME.bias`, each [C].
+    pub(super) fn channel_norm(&mut self, name: &str, x: &Map, epsilon: f32) -> Result<Map> {
+        let last = self.builder.scope(name, |b| b.transpose(&x.value, &[0, 2, 3, 1]));
+        let normed = self.layer_norm(name, &last, x.channels, epsilon)?;
+        let value = self.builder.scope(name, |b| b.transpose(&normed, &[0, 3, 1, 2]));
+        Ok(Map { value, ..x.clone() })
+    }
+
     /// An element-wise function, applied behind the layer of that name.
     pub(super) fn activation(&mut self, name: &str, x: &Map, activation: Activation) -> Map {
         let value = self.builder.scope(name, |b| match activation {

@@ -17,6 +17,7 @@ mod parameters;
 mod position;
 mod processor;
 mod resnet;
+mod sam;
 mod sidecar;
 mod source;
 mod vit;

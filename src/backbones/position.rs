@@ -1,10 +1,12 @@
 //! Position embeddings for another image size: each reference library resamples the learned grid in its own way.
 //!
 //! Every way is linear and separable, so it is a matrix per axis: a grid `[height, width, D]` becomes
-//! `rows @ grid @ columns^T`. As matrix products in the graph they cost nothing (a runtime folds them once) and gradients flow through them to the stored parameter.
+//! `rows @ grid @ columns^T`, a table of relative positions `[L, D]` becomes `matrix @ table`. As matrix products in the graph they cost nothing (a runtime folds them once) and gradients flow through them to the stored parameter.
 
 use serde::Deserialize;
 
+use crate::graph::Builder;
+use crate::graph::Value;
 use crate::tensor::HostTensor;
 
 /// How a library resamples the grid of learned position embeddings.
@@ -33,6 +35,32 @@ impl GridResampling {
             GridResampling::ClampedWithOffset => clamped_taps(index, from, from as f64 / (to as f64 + 0.1)),
         })
     }
+
+    /// A grid of positions `[h * w, width]` at another size, as two matrix products; unchanged where the size is the same.
+    pub(super) fn resample(self, b: &mut Builder, grid: &Value, [from, to]: [[usize; 2]; 2], width: usize) -> Value {
+        if from == to {
+            return grid.clone();
+        }
+        let (rows, columns) = (self.matrix(from[0], to[0]), self.matrix(from[1], to[1]));
+        let (rows, columns) = (b.constant(&rows), b.constant(&columns));
+        let lines = b.reshape(grid, &[from[0] as i64, (from[1] * width) as i64]);
+        let down = b.matmul(&rows, &lines);
+        let cells = b.reshape(&down, &[to[0] as i64, from[1] as i64, width as i64]);
+        let across = b.matmul(&columns, &cells);
+        b.reshape(&across, &[-1, width as i64])
+    }
+}
+
+/// The matrix `[to, from] f32` that interpolates a relative-position table linearly, with half-pixel centres and clamped at
+/// the border, as SAM does for image sizes it was not trained on.
+pub(super) fn linear_matrix(from: usize, to: usize) -> HostTensor {
+    let step = from as f64 / to as f64;
+    dense(from, to, |index| {
+        let center = ((index as f64 + 0.5) * step - 0.5).max(0.0);
+        let low = center.floor();
+        let first = low as usize;
+        vec![(first, 1.0 - (center - low)), ((first + 1).min(from - 1), center - low)]
+    })
 }
 
 /// The weights of one output position: input index and weight; an index may occur more than once.

@@ -159,7 +159,7 @@ impl Configuration {
                 }
                 false => (class, positions),
             };
-            let grid = resampled(b, &grid, [[side; 2], layout.grid], (how, width));
+            let grid = how.resample(b, &grid, [[side; 2], layout.grid], width);
             let parts: Vec<&Value> = [Some(&class), registers.as_ref(), Some(&grid)].into_iter().flatten().collect();
             b.concat(&parts, 0)
         }))
@@ -235,23 +235,4 @@ impl Configuration {
         }
         Ok(Outline { embedding, width, tokens, token_width: width })
     }
-}
-
-/// A grid of positions `[h * w, D]` at another size, as two matrix products; unchanged where the size is the same.
-fn resampled(
-    b: &mut crate::graph::Builder,
-    grid: &Value,
-    [from, to]: [[usize; 2]; 2],
-    (how, width): (GridResampling, usize),
-) -> Value {
-    if from == to {
-        return grid.clone();
-    }
-    let rows = b.constant(&how.matrix(from[0], to[0]));
-    let columns = b.constant(&how.matrix(from[1], to[1]));
-    let lines = b.reshape(grid, &[from[0] as i64, (from[1] * width) as i64]);
-    let down = b.matmul(&rows, &lines);
-    let cells = b.reshape(&down, &[to[0] as i64, from[1] as i64, width as i64]);
-    let across = b.matmul(&columns, &cells);
-    b.reshape(&across, &[-1, width as i64])
 }

@@ -4,6 +4,9 @@
 //! beginning of a name; a name that no pair matches is the same in both.
 
 use crate::backbones::family::Naming;
+use crate::backbones::family::Pairs;
+use crate::backbones::family::replaced;
+use crate::backbones::family::within_block;
 use crate::backbones::position::GridResampling;
 use crate::backbones::position::GridResampling::{Antialiased, Clamped, ClampedWithOffset};
 
@@ -17,9 +20,6 @@ pub(super) enum Projection {
     /// A matrix [D, P] multiplied from the right.
     FromTheRight,
 }
-
-/// Beginnings of names: timm's and the library's.
-type Pairs = &'static [(&'static str, &'static str)];
 
 /// One library's names and habits.
 #[derive(Clone, Copy)]
@@ -216,18 +216,10 @@ impl VitNames {
 
     /// The library's name of a parameter.
     fn stored(&self, name: &str, swiglu: bool) -> String {
-        let Some((index, rest)) = name.strip_prefix("blocks.").and_then(|inner| inner.split_once('.')) else {
-            return replaced(name, self.outside);
-        };
+        let Some((index, rest)) = within_block(name) else { return replaced(name, self.outside) };
         let rest = if swiglu { replaced(rest, self.swiglu) } else { rest.to_owned() };
         format!("{}{index}.{}", self.blocks, replaced(&rest, self.inside))
     }
-}
-
-/// `name` with its beginning replaced by the first pair that matches.
-fn replaced(name: &str, pairs: Pairs) -> String {
-    let found = pairs.iter().find_map(|(ours, theirs)| Some(format!("{theirs}{}", name.strip_prefix(ours)?)));
-    found.unwrap_or_else(|| name.to_owned())
 }
 
 #[cfg(test)]
