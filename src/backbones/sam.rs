@@ -156,9 +156,9 @@ impl Configuration {
         } else {
             let window = [self.window; 2];
             let whole = grid.map(|length| length.next_multiple_of(self.window));
-            let windows = network.builder.scope(&name, |b| self.into_windows(b, &normed, [grid, whole]));
+            let windows = network.builder.scope(&name, |b| self.cut_windows(b, &normed, [grid, whole]));
             let mixed = self.attend(network, &format!("{name}.attn"), &windows, (window, self.window))?;
-            network.builder.scope(&name, |b| self.out_of_windows(b, &mixed, [grid, whole]))
+            network.builder.scope(&name, |b| self.join_windows(b, &mixed, [grid, whole]))
         };
         let x = network.builder.scope(&name, |b| b.add(&x, &branch));
         let normed = network.layer_norm(&format!("{name}.norm2"), &x, self.width, self.epsilon)?;
@@ -168,7 +168,7 @@ impl Configuration {
     }
 
     /// A map padded to whole windows, `[N * h * w, D]` to `[N * windows * window * window, D]`.
-    fn into_windows(&self, b: &mut Builder, x: &Value, [grid, whole]: [[usize; 2]; 2]) -> Value {
+    fn cut_windows(&self, b: &mut Builder, x: &Value, [grid, whole]: [[usize; 2]; 2]) -> Value {
         let [width, window] = [self.width, self.window].map(|size| size as i64);
         let [height, length] = whole.map(|size| size as i64);
         let map = b.reshape(x, &[-1, grid[0] as i64, grid[1] as i64, width]);
@@ -184,8 +184,8 @@ impl Configuration {
         b.reshape(&windows, &[-1, width])
     }
 
-    /// The reverse of [`Configuration::into_windows`]; padded places are dropped.
-    fn out_of_windows(&self, b: &mut Builder, x: &Value, [grid, whole]: [[usize; 2]; 2]) -> Value {
+    /// The reverse of [`Configuration::cut_windows`]; padded places are dropped.
+    fn join_windows(&self, b: &mut Builder, x: &Value, [grid, whole]: [[usize; 2]; 2]) -> Value {
         let [width, window] = [self.width, self.window].map(|size| size as i64);
         let [height, length] = whole.map(|size| size as i64);
         let cut = b.reshape(x, &[-1, height / window, length / window, window, window, width]);

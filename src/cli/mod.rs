@@ -12,6 +12,7 @@ mod model_flags;
 mod models;
 mod printer;
 mod probe;
+mod quickstart;
 mod report;
 mod runtime;
 
@@ -22,6 +23,7 @@ use clap::Parser;
 
 use crate::error::Result;
 use crate::runtime::Runtime;
+use crate::support::env;
 
 pub use printer::Printer;
 
@@ -62,26 +64,36 @@ enum Command {
     Graph(graph::Arguments),
     Models(models::Arguments),
     Probe(Box<probe::Arguments>),
+    Quickstart(quickstart::Arguments),
     Report(report::Arguments),
     Runtime(runtime::Arguments),
+}
+
+impl Command {
+    fn run(&self, printer: &Printer) -> Result<Outcome> {
+        match self {
+            Command::Data(arguments) => arguments.run(printer),
+            Command::Doctor(arguments) => arguments.run(printer),
+            Command::Graph(arguments) => arguments.run(printer),
+            Command::Models(arguments) => arguments.run(printer),
+            Command::Probe(arguments) => arguments.run(printer),
+            Command::Quickstart(arguments) => arguments.run(printer),
+            Command::Report(arguments) => arguments.run(printer),
+            Command::Runtime(arguments) => arguments.run(printer),
+        }
+    }
 }
 
 /// Reads the arguments, runs the verb, prints what it has to say, and gives the exit code.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    let filter = env::text(env::LOG).unwrap_or_else(|| "off".to_owned());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let printer = Printer::new(cli.json, cli.quiet);
     if let Some(library) = &cli.runtime_library {
         Runtime::name_library(library);
     }
-    let outcome: Result<Outcome> = match cli.command {
-        Command::Data(arguments) => arguments.run(&printer),
-        Command::Doctor(arguments) => arguments.run(&printer),
-        Command::Graph(arguments) => arguments.run(&printer),
-        Command::Models(arguments) => arguments.run(&printer),
-        Command::Probe(arguments) => arguments.run(&printer),
-        Command::Report(arguments) => arguments.run(&printer),
-        Command::Runtime(arguments) => arguments.run(&printer),
-    };
+    let outcome = cli.command.run(&printer);
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(1),

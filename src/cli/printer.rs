@@ -16,13 +16,20 @@ use crate::support::progress::Progress;
 pub struct Printer {
     json: bool,
     quiet: bool,
+    /// Whether results are kept back: those of a step, where the whole prints one JSON object at its end.
+    mute: bool,
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Printer {
     /// A printer; `json` chooses machine-readable results, `quiet` hides notes and progress.
     pub fn new(json: bool, quiet: bool) -> Self {
-        Printer { json, quiet, bar: Mutex::new(None) }
+        Printer { json, quiet, mute: false, bar: Mutex::new(None) }
+    }
+
+    /// The printer of one step of a larger piece of work: with `--json` only the whole prints its result.
+    pub(crate) fn of_a_step(&self) -> Self {
+        Printer { mute: self.json, ..Printer::new(self.json, self.quiet) }
     }
 
     /// Whether results are to be JSON.
@@ -32,6 +39,9 @@ impl Printer {
 
     /// Prints a result: `record` as one JSON object with `--json`, otherwise the text that `text` makes.
     pub fn result<T: Serialize>(&self, record: &T, text: impl FnOnce(&T) -> String) {
+        if self.mute {
+            return;
+        }
         let out = if self.json {
             serde_json::to_string_pretty(record).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
         } else {

@@ -15,7 +15,6 @@ use crate::data;
 use crate::data::Dataset;
 use crate::data::Label;
 use crate::data::OpenOptions;
-use crate::error::DataError;
 use crate::error::FileError;
 use crate::error::Result;
 use crate::metrics::Estimate;
@@ -38,8 +37,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FOLDER", default_value = "defrost-quickstart")]
     out: PathBuf,
     /// Number of images, the same share of every class; all 2,000 unless given.
-    #[arg(long, value_name = "N")]
-    images: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    images: Option<u32>,
 }
 
 /// What the quickstart found.
@@ -97,12 +96,11 @@ impl Arguments {
     fn source(&self, folder: &Path, dataset: &Dataset) -> Result<(Vec<String>, usize)> {
         let root = folder.display().to_string();
         let total = dataset.samples.len();
-        let Some(wanted) = self.images.filter(|&wanted| wanted < total) else { return Ok((vec![root], total)) };
+        let Some(wanted) = self.images.map(|wanted| wanted as usize).filter(|&wanted| wanted < total) else {
+            return Ok((vec![root], total));
+        };
         let table = self.out.join("images.csv");
         let (rows, count) = part(dataset, wanted);
-        if count == 0 {
-            return Err(DataError::NoImages { path: table }.into());
-        }
         fs::replace(&table, rows.as_bytes())?;
         Ok((vec![table.display().to_string(), "--root".to_owned(), root], count))
     }
@@ -128,7 +126,10 @@ fn part(dataset: &Dataset, wanted: usize) -> (String, usize) {
 
 /// Shows a command and runs it; with `--json` its result is left to the end.
 fn run_step(arguments: &[&str], printer: &Printer) -> Result<Outcome> {
-    printer.say(&format!("\n$ defrost {}", arguments.iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ")));
+    printer.say(&format!(
+        "\n$ defrost {}",
+        arguments.iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ")
+    ));
     let words = ["defrost"].iter().chain(arguments);
     match Cli::try_parse_from(words) {
         Ok(cli) => cli.command.run(&printer.of_a_step()),
