@@ -15,6 +15,9 @@ use crate::data::SkipReason;
 use crate::data::Task;
 use crate::error::Result;
 
+/// Heading of the arguments that say how to read.
+const READING: &str = "Reading the dataset";
+
 /// A dataset and how to read it; flattened into the arguments of a verb.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DatasetArguments {
@@ -27,52 +30,51 @@ pub(crate) struct DatasetArguments {
 
 /// How to read a dataset where the defaults do not fit.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Reading the dataset")]
 struct ReadingArguments {
     /// Folder that the paths of a table are relative to [default: the folder of the table].
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, help_heading = READING, value_name = "FOLDER")]
     root: Option<PathBuf>,
     /// What first-level folders are [default: splits if all are called train, validation or test; else classes].
-    #[arg(long, value_name = "WHAT", value_parser = ["classes", "splits"])]
+    #[arg(long, help_heading = READING, value_name = "WHAT", value_parser = ["classes", "splits"])]
     folders: Option<String>,
     /// Class names in their order [default: the names found, sorted].
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, help_heading = READING, value_name = "NAMES", value_delimiter = ',')]
     classes: Vec<String>,
     /// The classes have an order (grades, stages).
-    #[arg(long)]
+    #[arg(long, help_heading = READING)]
     ordinal: bool,
     /// Column of the image path [default: path].
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, help_heading = READING, value_name = "COLUMN")]
     path_column: Option<String>,
     /// Column of unique names [default: id, otherwise the path].
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, help_heading = READING, value_name = "COLUMN")]
     id_column: Option<String>,
     /// Column of the class [default: label].
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, help_heading = READING, value_name = "COLUMN")]
     label_column: Option<String>,
     /// Column of several classes, separated by `;` or `|` or as a list [default: labels].
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, help_heading = READING, value_name = "COLUMN")]
     labels_column: Option<String>,
     /// One column per class, with 1 (present), 0 (absent), -1 (uncertain) or blank.
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    #[arg(long, help_heading = READING, value_name = "COLUMNS", value_delimiter = ',')]
     class_columns: Vec<String>,
     /// How -1 is read in class columns [default: masked].
-    #[arg(long, value_name = "HOW", value_parser = ["masked", "absent", "present"])]
+    #[arg(long, help_heading = READING, value_name = "HOW", value_parser = ["masked", "absent", "present"])]
     uncertain: Option<String>,
     /// How blank cells are read in class columns [default: masked].
-    #[arg(long, value_name = "HOW", value_parser = ["masked", "absent", "present"])]
+    #[arg(long, help_heading = READING, value_name = "HOW", value_parser = ["masked", "absent", "present"])]
     blank: Option<String>,
     /// Column of the split [default: split].
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, help_heading = READING, value_name = "COLUMN")]
     split_column: Option<String>,
     /// Column of the patient, lesion or other unit that must not be divided between splits [default: group].
-    #[arg(long, visible_alias = "group", value_name = "COLUMN")]
+    #[arg(long, help_heading = READING, visible_alias = "group", value_name = "COLUMN")]
     group_column: Option<String>,
     /// Column of the sample's weight [default: weight].
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, help_heading = READING, value_name = "COLUMN")]
     weight_column: Option<String>,
     /// Keep rows of a table whose image does not exist; they fail one by one.
-    #[arg(long)]
+    #[arg(long, help_heading = READING)]
     keep_missing: bool,
 }
 

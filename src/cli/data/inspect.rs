@@ -114,7 +114,10 @@ fn duplicates(inspection: &Inspection, most: usize) -> String {
     };
     kind("in more than one split", inspection.leaks().collect());
     kind("with different labels", inspection.contradictions().collect());
-    kind("harmless but counted twice", all.iter().filter(|d| !d.across_splits && !d.labels_differ).collect());
+    let split = inspection.census.total.without_split < inspection.census.total.all;
+    let rest =
+        if split { "with the same label, in one split" } else { "with the same label; a division may separate them" };
+    kind(rest, all.iter().filter(|d| !d.across_splits && !d.labels_differ).collect());
     lines.join("\n")
 }
 
