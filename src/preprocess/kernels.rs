@@ -10,6 +10,8 @@ use super::resample::{PRECISION, Weights};
 const HALF: i32 = 1 << (PRECISION - 1);
 /// Samples of a row that one step of the vertical pass keeps in registers.
 const LANES: usize = 64;
+/// Pixels that one step of the horizontal pass clips together.
+const BLOCK: usize = 16;
 
 /// A sample that resampling passes work on: `u8` in fixed point, `f32` in floating point.
 pub(super) trait Sample: Copy + Default {
@@ -78,26 +80,36 @@ fn vertical_fixed(samples: &[u8], stride: usize, weights: &[i32], row: &mut [u8]
 /// `samples` starts at the input column `origin`; it may reach beyond the row, which is read but not used.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2", "aarch64+neon"))]
 fn horizontal_rgb(samples: &[u8], origin: usize, weights: &Weights, row: &mut [u8]) {
-    for (output, pixel) in row.chunks_exact_mut(3).enumerate() {
-        let (first, taps) = weights.fixed(output);
-        let start = 3 * (first - origin);
-        // Four lanes, of which the last is the next pixel's red: one load and one multiplication per input pixel.
-        let mut sums = [HALF; 4];
-        let end = start + 3 * taps.len();
-        if end < samples.len() {
-            for (quad, &weight) in samples[start..=end].windows(4).step_by(3).zip(taps) {
-                for (sum, &sample) in sums.iter_mut().zip(quad) {
-                    *sum = sum.wrapping_add(weight * i32::from(sample));
+    for (block, pixels) in row.chunks_mut(3 * BLOCK).enumerate() {
+        // Four lanes per pixel, the last of which is the next pixel's red: one multiplication per input pixel.
+        let mut sums = [0; 4 * BLOCK];
+        for (index, lanes) in sums.chunks_exact_mut(4).take(pixels.len() / 3).enumerate() {
+            let (first, taps) = weights.fixed(block * BLOCK + index);
+            let start = 3 * (first - origin);
+            let end = start + 3 * taps.len();
+            let mut sum = [HALF; 4];
+            if end < samples.len() {
+                for (quad, &weight) in samples[start..=end].windows(4).step_by(3).zip(taps) {
+                    for (sum, &sample) in sum.iter_mut().zip(quad) {
+                        *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(sample)));
+                    }
+                }
+            } else {
+                for (triple, &weight) in samples[start..end].chunks_exact(3).zip(taps) {
+                    for (sum, &sample) in sum.iter_mut().zip(triple) {
+                        *sum += weight * i32::from(sample);
+                    }
                 }
             }
-        } else {
-            for (triple, &weight) in samples[start..end].chunks_exact(3).zip(taps) {
-                for (sum, &sample) in sums.iter_mut().zip(triple) {
-                    *sum += weight * i32::from(sample);
-                }
-            }
+            lanes.copy_from_slice(&sum);
         }
-        pixel.copy_from_slice(&[clip(sums[0]), clip(sums[1]), clip(sums[2])]);
+        let mut clipped = [0; 4 * BLOCK];
+        for (out, &sum) in clipped.iter_mut().zip(&sums) {
+            *out = clip(sum);
+        }
+        for (pixel, quad) in pixels.chunks_exact_mut(3).zip(clipped.chunks_exact(4)) {
+            pixel.copy_from_slice(&quad[..3]);
+        }
     }
 }
 

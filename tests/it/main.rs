@@ -12,6 +12,7 @@ mod house;
 mod inspect;
 mod layering;
 mod metrics;
+mod pixels;
 mod preprocess;
 mod probe;
 mod probe_experiment;

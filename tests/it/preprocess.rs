@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use defrost::data::{DecodeLimits, decode_file};
-use defrost::preprocess::{Channels, Crop, Filter, Image, Preprocess, Resize, Samples};
+use defrost::preprocess::{Channels, Crop, Filter, Image, Preprocess, Resize, Samples, Scratch};
+use proptest::prelude::*;
 use safetensors::SafeTensors;
 use serde_json::Value;
+
+/// What PyTorch's resize of tensors differs by from one with filter weights in double precision.
+const SINGLE_PRECISION_WEIGHTS: f32 = 1e-5;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/preprocess")
@@ -149,4 +153,117 @@ fn decoders_equal_pillow_to_the_bit() {
         compared += 1;
     }
     assert_eq!(compared, 7);
+}
+
+#[test]
+fn deep_images_equal_the_resize_of_float_tensors() {
+    let reference = Reference::read();
+    let mut compared = 0;
+    for case in reference.cases["cases"].as_array().unwrap() {
+        let Some(name) = case["float_tensor"].as_str() else { continue };
+        let mut image = reference.source(case["source"].as_str().unwrap());
+        if let Samples::U8(samples) = &image.samples {
+            image.samples = Samples::U16(samples.iter().map(|&sample| u16::from(sample) * 257).collect());
+        }
+        for (value, expected) in apply(specification(case), &image).iter().zip(reference.floats(name)) {
+            let difference = (value - expected.clamp(0.0, 1.0)).abs();
+            assert!(difference < SINGLE_PRECISION_WEIGHTS, "`{name}`: {value} instead of {expected}");
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 2);
+}
+
+#[test]
+fn grey_images_are_repeated_and_padded_with_zeros() {
+    let image = Image::new(2, 1, 1, Samples::U8(vec![255, 51])).unwrap();
+    let preprocess = Preprocess {
+        resize: None,
+        crop: Some(Crop { height: 2, width: 3 }),
+        mean: vec![0.0, 0.5, 1.0],
+        std: vec![1.0, 0.5, 1.0],
+        ..Preprocess::imagenet(8, 8)
+    };
+    let expected =
+        [[1.0, 0.2, 0.0, 0.0, 0.0, 0.0], [1.0, -0.6, -1.0, -1.0, -1.0, -1.0], [0.0, -0.8, -1.0, -1.0, -1.0, -1.0]];
+    for (value, expected) in apply(preprocess, &image).iter().zip(expected.as_flattened()) {
+        assert!((value - expected).abs() < 1e-6, "{value} instead of {expected}");
+    }
+}
+
+#[test]
+fn outputs_that_do_not_fit_are_refused() {
+    let image = Image::new(3, 3, 1, Samples::U8(vec![0; 9])).unwrap();
+    let preprocess = Preprocess::imagenet(8, 4).check().unwrap();
+    assert_eq!(preprocess.output_shape(), Some([3, 4, 4]));
+    let error = preprocess.apply_into(&image, &mut Scratch::default(), &mut [0.0; 47]).unwrap_err();
+    assert_eq!(error.to_string(), "preprocessing gives 48 values, expected 47");
+    let strip = Image::new(60_000, 1, 1, Samples::U8(vec![0; 60_000])).unwrap();
+    let uncropped = Preprocess { crop: None, ..Preprocess::imagenet(256, 4) }.check().unwrap();
+    assert_eq!(uncropped.output_shape(), None);
+    assert_eq!(uncropped.output_shape_of(&strip), [3, 256, 256 * 60_000]);
+    assert!(uncropped.apply(&strip).is_err());
+    assert!(preprocess.apply(&strip).is_ok());
+}
+
+/// Images of 8 or 16 bits with 1 or 3 channels, 1 to 40 pixels a side.
+fn images() -> impl Strategy<Value = Image> {
+    (1u32..40, 1u32..40, prop::bool::ANY, prop::bool::ANY).prop_flat_map(|(width, height, is_grey, is_deep)| {
+        let channels = if is_grey { 1 } else { 3 };
+        prop::collection::vec(any::<u16>(), width as usize * height as usize * channels).prop_map(move |samples| {
+            let samples = match is_deep {
+                true => Samples::U16(samples),
+                false => Samples::U8(samples.iter().map(|&sample| (sample >> 8) as u8).collect()),
+            };
+            Image { width, height, channels, samples }
+        })
+    })
+}
+
+fn unnormalised(resize: Option<Resize>, filter: Filter, crop: Option<Crop>) -> Preprocess {
+    Preprocess { channels: Channels::Rgb, resize, filter, crop, mean: vec![0.0; 3], std: vec![1.0; 3] }
+}
+
+fn filters() -> impl Strategy<Value = Filter> {
+    prop::sample::select(vec![Filter::Bilinear, Filter::Bicubic, Filter::Lanczos])
+}
+
+proptest! {
+    #[test]
+    fn a_resize_to_the_same_size_changes_nothing(image in images(), filter in filters()) {
+        let same = Resize::Exact { height: image.height, width: image.width };
+        let plain = apply(unnormalised(None, filter, None), &image);
+        prop_assert_eq!(apply(unnormalised(Some(same), filter, None), &image), plain);
+    }
+
+    #[test]
+    fn results_stay_in_range(image in images(), filter in filters(), height in 1u32..60, width in 1u32..60) {
+        let values = apply(unnormalised(Some(Resize::Exact { height, width }), filter, None), &image);
+        prop_assert!(values.iter().all(|value| (0.0..=1.0).contains(value)));
+    }
+
+    #[test]
+    fn constant_images_stay_constant(sample in any::<u8>(), filter in filters(), height in 1u32..60, width in 1u32..60) {
+        let image = Image::new(23, 17, 3, Samples::U8(vec![sample; 23 * 17 * 3])).unwrap();
+        let values = apply(unnormalised(Some(Resize::Exact { height, width }), filter, None), &image);
+        prop_assert!(values.iter().all(|&value| value == f32::from(sample) / 255.0));
+    }
+
+    #[test]
+    fn a_crop_is_a_part_of_the_whole(image in images(), filter in filters(), side in 1u32..30, crop in 1u32..30) {
+        let resize = Some(Resize::Exact { height: side + 7, width: side + 30 });
+        let whole = apply(unnormalised(resize, filter, None), &image);
+        let part = apply(unnormalised(resize, filter, Some(Crop { height: crop.min(side), width: crop })), &image);
+        let (height, width) = (side as usize + 7, side as usize + 30);
+        let (part_height, part_width) = (crop.min(side) as usize, crop as usize);
+        // Python's rounding of the half.
+        let start = |extra: usize| extra / 2 + (extra % 2) * (extra / 2 % 2);
+        let (top, left) = (start(height - part_height), start(width - part_width));
+        for channel in 0..3 {
+            for y in 0..part_height {
+                let expected = &whole[(channel * height + top + y) * width + left..][..part_width];
+                prop_assert_eq!(&part[(channel * part_height + y) * part_width..][..part_width], expected);
+            }
+        }
+    }
 }

@@ -1,0 +1,210 @@
+//! Decoding: every kind of file against what Pillow reads, and files that must be refused with their reason.
+//!
+//! `scripts/reference/pixels.py` wrote the fixtures.
+
+use std::path::{Path, PathBuf};
+
+use defrost::data::{DecodeLimits, decode, decode_file};
+use defrost::error::{Error, PixelError};
+use defrost::preprocess::{Channels, Filter, Image, Preprocess, Resize, Samples};
+use safetensors::SafeTensors;
+
+fn fixtures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(fixtures().join("pixels").join(name)).unwrap()
+}
+
+fn decoded(bytes: &[u8]) -> Result<Image, Error> {
+    decode(bytes, &DecodeLimits::default())
+}
+
+/// The error's message for bytes that must be refused.
+fn refused(bytes: &[u8]) -> String {
+    decoded(bytes).unwrap_err().to_string()
+}
+
+/// Samples as little-endian bytes.
+fn bytes_of(samples: &Samples) -> Vec<u8> {
+    match samples {
+        Samples::U8(samples) => samples.clone(),
+        Samples::U16(samples) => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
+    }
+}
+
+#[test]
+fn every_kind_of_file_equals_pillow_to_the_bit() {
+    let stored = fixture("expected.safetensors");
+    let stored = SafeTensors::deserialize(&stored).unwrap();
+    let mut compared = 0;
+    for name in stored.names().into_iter().filter(|name| name.contains('.')) {
+        let expected = stored.tensor(name).unwrap();
+        let image = decoded(&fixture(name)).unwrap();
+        let shape = [image.height as usize, image.width as usize, image.channels];
+        assert_eq!(expected.shape(), shape, "`{name}`");
+        assert!(bytes_of(&image.samples) == expected.data(), "`{name}` differs");
+        compared += 1;
+    }
+    assert_eq!(compared, 41);
+}
+
+#[test]
+fn deep_images_are_resampled_as_pillows_mode_f() {
+    let stored = fixture("expected.safetensors");
+    let stored = SafeTensors::deserialize(&stored).unwrap();
+    let grey = decode_file(&fixtures().join("preprocess/gray16.png"), &DecodeLimits::default()).unwrap();
+    let colour = decoded(&fixture("rgb_16bit.png")).unwrap();
+    let cases = [
+        ("resize_down", &grey, 31, 40, Filter::Bicubic),
+        ("resize_up", &grey, 120, 150, Filter::Lanczos),
+        ("resize_wide", &grey, 31, 120, Filter::Bilinear),
+        ("resize_rgb", &colour, 11, 20, Filter::Lanczos),
+    ];
+    for (name, image, height, width, filter) in cases {
+        let tensor = stored.tensor(name).unwrap();
+        let expected = tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+        let values = resized(image, Resize::Exact { height, width }, filter);
+        assert_eq!(values.len() / 3 * image.channels, expected.len(), "`{name}`");
+        for (value, expected) in values.iter().zip(expected) {
+            assert_eq!(*value, expected.clamp(0.0, 65_535.0) / 65_535.0, "`{name}`");
+        }
+    }
+}
+
+#[test]
+fn lanczos_and_grey_equal_pillow_to_the_bit() {
+    let stored = fixture("expected.safetensors");
+    let stored = SafeTensors::deserialize(&stored).unwrap();
+    let colour = decoded(&fixture("rgb.bmp")).unwrap();
+    for (name, height, width) in [("lanczos_down", 9, 16), ("lanczos_up", 70, 50)] {
+        let values = resized(&colour, Resize::Exact { height, width }, Filter::Lanczos);
+        let plane = values.len() / 3;
+        let expected = stored.tensor(name).unwrap().data();
+        for (at, &sample) in expected.iter().enumerate() {
+            assert_eq!(values[at % 3 * plane + at / 3], f32::from(sample) / 255.0, "`{name}`");
+        }
+    }
+    // Colour becomes luma first, as PIL's `convert("L")`.
+    let preprocess = Preprocess {
+        channels: Channels::Grey,
+        resize: Some(Resize::Exact { height: 30, width: 16 }),
+        filter: Filter::Bicubic,
+        crop: None,
+        mean: vec![0.0],
+        std: vec![1.0],
+    };
+    let tensor = preprocess.check().unwrap().apply(&colour).unwrap();
+    assert_eq!(tensor.shape(), [1, 30, 16]);
+    let expected: Vec<f32> =
+        stored.tensor("grey_bicubic").unwrap().data().iter().map(|&sample| f32::from(sample) / 255.0).collect();
+    assert_eq!(tensor.values::<f32>().unwrap().as_ref(), expected);
+}
+
+fn resized(image: &Image, resize: Resize, filter: Filter) -> Vec<f32> {
+    let preprocess = Preprocess {
+        channels: Channels::Rgb,
+        resize: Some(resize),
+        filter,
+        crop: None,
+        mean: vec![0.0; 3],
+        std: vec![1.0; 3],
+    };
+    preprocess.check().unwrap().apply(image).unwrap().values::<f32>().unwrap().into_owned()
+}
+
+#[test]
+fn truncated_files_are_refused_at_every_length() {
+    for name in ["420_sequential.jpg", "420_progressive.jpg", "restart.jpg", "cmyk.jpg", "rgb_16bit.png", "palette.png"]
+    {
+        let whole = fixture(name);
+        // The check sum of a PNG's last chunk carries nothing.
+        let needed = if name.ends_with("png") { whole.len() - 12 } else { whole.len() };
+        for length in (8..needed).step_by(7).chain([needed - 1]) {
+            let message = refused(&whole[..length]);
+            assert!(message.starts_with("truncated"), "`{name}` cut to {length} bytes: {message}");
+        }
+    }
+    for name in ["rgb.tif", "rgb_lzw.tif", "rgb.bmp", "lossless.webp", "lossy.webp"] {
+        let whole = fixture(name);
+        for length in [12, whole.len() / 3, whole.len() / 2] {
+            assert!(decoded(&whole[..length]).is_err(), "`{name}` cut to {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn files_that_are_no_images_say_what_they_are() {
+    assert_eq!(refused(b""), "the file is empty");
+    assert_eq!(refused(b"id,label\n1,cat\n"), r"not an image: the content starts with `id,label\n1,cat\n`");
+    assert_eq!(refused(b"GIF89a\x01\0"), "`GIF` images are not supported");
+    let dicom = [&[0; 128][..], b"DICM\x02\0\0\0"].concat();
+    assert_eq!(refused(&dicom), "`DICOM` images are not supported");
+}
+
+#[test]
+fn errors_of_files_name_the_path_and_keep_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.jpg");
+    std::fs::write(&path, "not a photo").unwrap();
+    let error = decode_file(&path, &DecodeLimits::default()).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot decode `{}`", path.display()));
+    let reason = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(reason, "not an image: the content starts with `not a photo`");
+    assert!(error.hint().unwrap().contains("JPEG, PNG"));
+    let missing = decode_file(Path::new("no/such.png"), &DecodeLimits::default()).unwrap_err();
+    assert!(matches!(missing, Error::File(_)));
+}
+
+#[test]
+fn bombs_are_refused_by_their_header() {
+    // Width and height of the PNG's header, with its check sum; of the JPEG's frame header.
+    let mut png = fixture("rgb_16bit.png");
+    png[16..24].copy_from_slice(&[0, 0, 0x9C, 0x40, 0, 0, 0x9C, 0x40]);
+    png[29..33].copy_from_slice(&0x8EFE_4511u32.to_be_bytes());
+    let mut jpeg = fixture("grey.jpg");
+    let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF]);
+    for (bytes, message) in [
+        (&png, "40000 x 40000 pixels are more than the 178956970 allowed"),
+        (&jpeg, "65535 x 65535 pixels are more than the 178956970 allowed"),
+    ] {
+        assert_eq!(refused(bytes), message);
+    }
+    let small = DecodeLimits { most_pixels: 35 * 23 - 1, most_bytes: 1 << 20 };
+    for name in ["rgb.tif", "rgb.bmp", "lossless.webp", "palette.png", "cmyk.jpg"] {
+        let error = decode(&fixture(name), &small).unwrap_err();
+        assert!(matches!(error, Error::Pixels(PixelError::TooManyPixels { width: 35, height: 23, .. })), "{name}");
+    }
+    let short = DecodeLimits { most_bytes: 100, ..DecodeLimits::default() };
+    let error = decode(&fixture("rgb.bmp"), &short).unwrap_err();
+    assert!(matches!(error, Error::Pixels(PixelError::TooManyBytes { most: 100, .. })));
+}
+
+#[test]
+fn damaged_jpegs_end_in_an_image_or_a_reason() {
+    use rand::Rng as _;
+    let mut random = defrost::support::seed::Seed::new(0).named("damaged JPEGs").random();
+    let (mut images, mut reasons) = (0, 0);
+    for name in ["420_sequential.jpg", "420_progressive.jpg", "restart.jpg", "cmyk.jpg", "411.jpg"] {
+        let whole = fixture(name);
+        for _ in 0..400 {
+            let mut bytes = whole.clone();
+            for _ in 0..random.gen_range(1..4) {
+                let at = random.gen_range(2..bytes.len());
+                bytes[at] = random.r#gen();
+            }
+            let limits = DecodeLimits { most_pixels: 1 << 20, ..DecodeLimits::default() };
+            match decode(&bytes, &limits) {
+                Ok(image) => {
+                    image.check().unwrap();
+                    images += 1;
+                }
+                Err(Error::Pixels(_)) => reasons += 1,
+                Err(other) => unreachable!("{other}"),
+            }
+        }
+    }
+    assert!(images > 100 && reasons > 100, "{images} images, {reasons} reasons");
+}
