@@ -1,11 +1,14 @@
 //! `defrost report`: an embedding cache and its probes to one HTML file.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::cli::Outcome;
 use crate::cli::Printer;
+use crate::embed::Summary;
+use crate::error::FileError;
 use crate::error::Result;
 use crate::report;
 use crate::report::Gathering;
@@ -27,6 +30,9 @@ pub(crate) struct Arguments {
     /// The headline; the name of the dataset's folder unless given.
     #[arg(long)]
     title: Option<String>,
+    /// What `defrost embed --json` printed, for the speed of the run that computed the embeddings.
+    #[arg(long, value_name = "FILE")]
+    run: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -39,7 +45,8 @@ struct Written {
 impl Arguments {
     /// Gathers, renders and writes.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
-        let gathering = Gathering { title: self.title.clone(), out: self.out.clone() };
+        let run = self.run.as_deref().map(read_run).transpose()?;
+        let gathering = Gathering { title: self.title.clone(), out: self.out.clone(), run };
         let record = report::gather(&self.cache, &gathering)?;
         if record.probes.is_empty() {
             printer.say(
@@ -53,4 +60,14 @@ impl Arguments {
         printer.result(&written, |written| format!("{}", written.report.display()));
         Ok(Outcome::Done)
     }
+}
+
+fn read_run(path: &Path) -> Result<Summary> {
+    let text = fs::read_text(path)?;
+    let parsed = serde_json::from_str(&text);
+    Ok(parsed.map_err(|error| FileError::Parse {
+        path: path.into(),
+        format: "summary of `defrost embed`",
+        source: error.into(),
+    })?)
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, DecodeLimits};
 use crate::embed::content::{ContentHash, KnownFiles, Stamp};
@@ -70,7 +70,7 @@ pub struct Job<'a> {
 }
 
 /// How a run went.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Rows of the cache.
     pub rows: usize,

@@ -148,7 +148,8 @@ fn cache(folder: &Path) {
 fn a_cache_with_its_probes_becomes_a_record() {
     let folder = tempfile::tempdir().unwrap();
     cache(folder.path());
-    let record = gather(folder.path(), &Gathering { title: None, out: Some("my report.html".into()) }).unwrap();
+    let record =
+        gather(folder.path(), &Gathering { out: Some("my report.html".into()), ..Gathering::default() }).unwrap();
     let titles: Vec<&str> = record.probes.iter().map(|probe| probe.title.as_str()).collect();
     assert_eq!(titles, ["Linear", "k-NN"]);
     assert_eq!(record.probes[0].chosen, "C = 0.1, L2-normalised features");

@@ -3,18 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
-
 use crate::data::{Label, Split, Task};
-use crate::embed::{Features, Manifest, quarantine};
-use crate::error::{FileError, Result};
+use crate::embed::{Features, Manifest, Summary, quarantine};
+use crate::error::Result;
 use crate::preprocess::{Preprocess, Resize};
 use crate::probe;
 use crate::report::record::{DatasetFacts, EmbeddingFacts, Fact, Picture, SplitFacts};
-use crate::support::fs;
 
-/// Summary of the last run of `embed` that computed something, as `embed --json` prints it.
-const EMBED_SUMMARY: &str = "embed.json";
 /// Pictures of one class at most, and of all classes together.
 const MOST_PICTURES: usize = 8;
 const MOST_PICTURES_IN_ALL: usize = 96;
@@ -86,35 +81,19 @@ fn gallery(features: &Features) -> (Vec<Vec<Picture>>, bool) {
     (if missing { Vec::new() } else { gallery }, missing)
 }
 
-/// The part of an embed summary that reports show.
-#[derive(Deserialize)]
-struct EmbedSummary {
-    seconds: f64,
-    images_per_second: Option<f64>,
-    peak_rss_mib: Option<f64>,
-}
-
 /// How the embeddings were made; `None` for tables made elsewhere.
-pub(super) fn embedding(cache: &Path, features: &Features) -> Result<Option<EmbeddingFacts>> {
+pub(super) fn embedding(cache: &Path, features: &Features, run: Option<&Summary>) -> Result<Option<EmbeddingFacts>> {
     let Some(manifest) = &features.manifest else { return Ok(None) };
-    let path = cache.join(EMBED_SUMMARY);
-    let summary: Option<EmbedSummary> = if path.exists() {
-        let text = fs::read_text(&path)?;
-        let parsed = serde_json::from_str(&text);
-        Some(parsed.map_err(|error| FileError::Parse { path, format: "embed summary", source: error.into() })?)
-    } else {
-        None
-    };
     let failures = quarantine(cache)?;
     let mut facts = facts(manifest, features);
-    if let Some(summary) = &summary {
-        facts.push(Fact::new("Time", format!("{:.1} s", summary.seconds)));
-        facts.extend(summary.peak_rss_mib.map(|peak| Fact::new("Peak memory", format!("{peak:.0} MiB"))));
+    if let Some(run) = run.filter(|run| run.computed > 0) {
+        facts.push(Fact::new("Time", format!("{:.1} s for {} images", run.seconds, run.computed)));
+        facts.extend(run.peak_rss_mib.map(|peak| Fact::new("Peak memory", format!("{peak:.0} MiB"))));
     }
     Ok(Some(EmbeddingFacts {
         model: manifest.model.name.clone(),
         dimension: features.x.ncols(),
-        images_per_second: summary.and_then(|summary| summary.images_per_second),
+        images_per_second: run.and_then(|run| run.images_per_second),
         facts,
         failed: failures.len(),
         failures: failures

@@ -1,7 +1,6 @@
 //! A cache directory and its probes to a [`Record`]: everything a report shows, read from disk.
 //!
-//! Read are `cache.json`, the parts, `quarantine.parquet`, `embed.json` (the summary of the run that computed the embeddings, where it
-//! was kept), `probes/*.json` with their predictions, and the image files themselves for the small pictures. What is missing is left
+//! Read are `cache.json`, the parts, `quarantine.parquet`, `probes/*.json` with their predictions, and the image files themselves for the small pictures. What is missing is left
 //! out of the report; what is damaged is an error.
 
 mod data;
@@ -16,7 +15,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use crate::data::Label;
-use crate::embed::{FeatureColumns, Features};
+use crate::embed::{FeatureColumns, Features, Summary};
 use crate::error::Result;
 use crate::probe::{self, Projection};
 use crate::report::record::{Picture, Plane, PlanePoint, Record};
@@ -34,6 +33,8 @@ pub struct Gathering {
     pub title: Option<String>,
     /// The report's file, for the command line that makes it again.
     pub out: Option<PathBuf>,
+    /// How the run went that computed the embeddings: a cache does not keep it, since equal caches are equal files.
+    pub run: Option<Summary>,
 }
 
 /// Reads everything that a report about a cache shows.
@@ -50,7 +51,7 @@ pub fn gather(cache: &Path, gathering: &Gathering) -> Result<Record> {
         title: gathering.title.clone().unwrap_or_else(|| title(cache, &features)),
         classes: features.classes.clone(),
         dataset: data::dataset(&features, records.first().map(|(_, record)| record)),
-        embedding: data::embedding(cache, &features)?,
+        embedding: data::embedding(cache, &features, gathering.run.as_ref())?,
         probes,
         difference,
         projection: plane(&features),

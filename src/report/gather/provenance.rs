@@ -27,7 +27,8 @@ pub(super) fn commands(
     }
     let out =
         gathering.out.as_ref().map(|out| format!(" --out {}", quoted(&out.to_string_lossy()))).unwrap_or_default();
-    commands.push(format!("defrost report {cache}{out}"));
+    let title = gathering.title.as_ref().map(|title| format!(" --title {}", quoted(title))).unwrap_or_default();
+    commands.push(format!("defrost report {cache}{out}{title}"));
     commands
 }
 
