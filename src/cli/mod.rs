@@ -4,9 +4,11 @@
 //! not hold; 2 bad flags or input; 3 environment (ONNX Runtime, device, disk).
 
 mod alignment;
+mod cache;
 mod data;
 mod dataset;
 mod doctor;
+mod embed;
 mod graph;
 mod model_flags;
 mod models;
@@ -59,8 +61,10 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 finished, but some items failed 
 /// One verb per variant; each lives in its own file as `Arguments` with `fn run(&self, printer: &Printer) -> Result<Outcome>`.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Cache(cache::Arguments),
     Data(Box<data::Arguments>),
     Doctor(doctor::Arguments),
+    Embed(Box<embed::Arguments>),
     Graph(graph::Arguments),
     Models(models::Arguments),
     Probe(Box<probe::Arguments>),
@@ -72,8 +76,10 @@ enum Command {
 impl Command {
     fn run(&self, printer: &Printer) -> Result<Outcome> {
         match self {
+            Command::Cache(arguments) => arguments.run(printer),
             Command::Data(arguments) => arguments.run(printer),
             Command::Doctor(arguments) => arguments.run(printer),
+            Command::Embed(arguments) => arguments.run(printer),
             Command::Graph(arguments) => arguments.run(printer),
             Command::Models(arguments) => arguments.run(printer),
             Command::Probe(arguments) => arguments.run(printer),

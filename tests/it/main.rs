@@ -10,6 +10,7 @@ mod graph;
 mod graph_commands;
 mod house;
 mod inspect;
+mod interrupt;
 mod layering;
 mod metrics;
 mod pixels;

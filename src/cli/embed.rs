@@ -1,0 +1,102 @@
+//! `defrost embed`: images and a network in, an embedding cache out.
+
+use std::path::PathBuf;
+
+use crate::cli::Outcome;
+use crate::cli::Printer;
+use crate::cli::dataset::DatasetArguments;
+use crate::cli::model_flags::ModelFlags;
+use crate::embed::EmbedOptions;
+use crate::embed::Job;
+use crate::embed::Network;
+use crate::embed::Precision;
+use crate::embed::Summary;
+use crate::embed::embed;
+use crate::error::Result;
+use crate::runtime::Device;
+use crate::runtime::Runtime;
+
+/// Embed images into a cache that can be interrupted, continued and extended at any time.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    defrost embed photos/ --model efficientnet-lite0 --out cache/photos\n  \
+    defrost embed table.csv --model efficientnet-lite0 --out cache/table --dtype f16\n  \
+    defrost embed photos/ --model mine.onnx --preprocess mine.toml --out cache/mine --device cuda:0\n\n\
+    Run the same command again after an interruption, or after images were added, renamed or removed: only what is \
+    missing is computed. Files that cannot be embedded are listed in CACHE/quarantine.parquet and make the exit code 1.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    dataset: DatasetArguments,
+    /// Model of the catalog (`defrost models list`), or an ONNX file.
+    #[arg(long, short, value_name = "MODEL")]
+    model: String,
+    /// Directory of the cache.
+    #[arg(long, value_name = "CACHE")]
+    out: PathBuf,
+    /// Element type of the stored embeddings.
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = ["f32", "f16"])]
+    dtype: String,
+    /// Images that the network embeds at once [default: chosen for the device]. It does not change the embeddings.
+    #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch: Option<u16>,
+    /// Threads that compute, and as many that decode [default: one per core].
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Where to compute: `auto`, `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: Device,
+    /// Fail instead of waiting when another process writes the cache.
+    #[arg(long)]
+    no_wait: bool,
+    /// Try files again that could not be embedded before, although they have not changed.
+    #[arg(long)]
+    retry: bool,
+    /// Largest image that is decoded, in millions of pixels.
+    #[arg(long, default_value_t = 100, value_name = "MEGAPIXELS")]
+    most_megapixels: u32,
+    #[command(flatten)]
+    flags: ModelFlags,
+}
+
+impl Arguments {
+    /// Embeds and prints the counts.
+    pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
+        let dataset = self.dataset.open(printer)?;
+        let backbone = self.flags.open(&self.model, printer)?;
+        let dtype = if self.dtype == "f16" { Precision::F16 } else { Precision::F32 };
+        let (network, recipe) = Network::of(&backbone, dtype)?;
+        drop(backbone);
+        let mut options = EmbedOptions {
+            device: self.device,
+            batch: self.batch.map_or(0, usize::from),
+            threads: self.threads.map_or(0, usize::from),
+            wait: !self.no_wait,
+            retry: self.retry,
+            ..EmbedOptions::default()
+        };
+        options.limits.most_pixels = u64::from(self.most_megapixels) * 1_000_000;
+        let job = Job { dataset: &dataset, network: &network, recipe: &recipe, cache: &self.out };
+        let summary = embed(&job, &options, &|| Runtime::ensure(None, printer), printer)?;
+        printer.result(&summary, |summary| self.describe(summary));
+        Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Incomplete })
+    }
+
+    fn describe(&self, summary: &Summary) -> String {
+        let Summary { rows, computed, reused, failed, seconds, .. } = summary;
+        let out = self.out.display();
+        let mut text = match computed {
+            0 => format!("{out}: {rows} rows, everything reused, {seconds:.1} s"),
+            _ => format!("{out}: {rows} rows, {computed} computed, {reused} reused, {seconds:.1} s"),
+        };
+        if let Some(rate) = summary.images_per_second {
+            text.push_str(&format!(", {rate:.1} images/s"));
+        }
+        if let Some(peak) = summary.peak_rss_mib {
+            text.push_str(&format!(", {peak:.0} MiB"));
+        }
+        if *failed > 0 {
+            text.push_str(&format!("\n{failed} files failed, see {}", self.out.join("quarantine.parquet").display()));
+        }
+        text
+    }
+}
