@@ -122,7 +122,9 @@ impl<'a> View<'a> {
             embedding: record.embedding.as_ref().map(|facts| {
                 let mut all =
                     vec![Fact::new("Model", &facts.model), Fact::new("Dimensions", thousands(facts.dimension))];
-                all.extend(facts.images_per_second.map(|speed| Fact::new("Speed", format!("{speed:.0} images/s"))));
+                all.extend(
+                    facts.images_per_second.map(|speed| Fact::new("Speed", format!("{} images/s", rate(speed)))),
+                );
                 all.extend(facts.facts.iter().cloned());
                 EmbeddingView { model: &facts.model, facts: all, failed: facts.failed, failures: &facts.failures }
             }),
@@ -172,6 +174,11 @@ fn summary(record: &Record) -> Vec<String> {
     parts
 }
 
+/// Images per second; a slow run keeps a decimal.
+fn rate(speed: f64) -> String {
+    if speed < 10.0 { format!("{speed:.1}") } else { format!("{speed:.0}") }
+}
+
 /// The metric that stands for a probe at the head of the page.
 fn headline(metrics: &BTreeMap<Metric, Estimate>) -> Option<(Metric, &Estimate, f64)> {
     let order = [Metric::RocAuc, Metric::RocAucMacro, Metric::RocAucMacroPresent, Metric::Accuracy];
@@ -197,7 +204,7 @@ fn tiles(record: &Record) -> Vec<Tile> {
     if let Some(embedding) = &record.embedding {
         if let Some(speed) = embedding.images_per_second {
             let note = format!("{} images embedded", thousands(record.dataset.samples));
-            tiles.push(Tile { value: format!("{speed:.0}"), caption: "images per second".into(), note });
+            tiles.push(Tile { value: rate(speed), caption: "images per second".into(), note });
         }
         if embedding.failed > 0 {
             let caption = if embedding.failed == 1 { "file in quarantine" } else { "files in quarantine" };

@@ -8,6 +8,7 @@ use crate::embed::{Features, Manifest, Summary, quarantine};
 use crate::error::Result;
 use crate::preprocess::{Preprocess, Resize};
 use crate::probe;
+use crate::report::charts::shortest;
 use crate::report::record::{DatasetFacts, EmbeddingFacts, Fact, Picture, SplitFacts};
 
 /// Pictures of one class at most, and of all classes together.
@@ -121,7 +122,8 @@ fn facts(manifest: &Manifest, features: &Features) -> Vec<Fact> {
     ]
 }
 
-/// `resize 256 bicubic, crop 224, mean .485 .456 .406, std .229 .224 .225`.
+/// `shorter side to 256 (bicubic), center crop 224 × 224, mean 0.485 0.456 0.406, std 0.229 0.224 0.225`; one number where all
+/// channels share it.
 fn in_words(preprocess: &Preprocess) -> String {
     let mut parts = Vec::new();
     let filter = format!("{:?}", preprocess.filter).to_lowercase();
@@ -131,7 +133,15 @@ fn in_words(preprocess: &Preprocess) -> String {
         None => {}
     }
     parts.extend(preprocess.crop.map(|crop| format!("center crop {} × {}", crop.width, crop.height)));
-    let numbers = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(" ");
+    let numbers = |values: &[f32]| {
+        let mut texts: Vec<String> = values.iter().map(|&value| shortest(f64::from(value))).collect();
+        texts.dedup();
+        if texts.len() == 1 {
+            texts.concat()
+        } else {
+            values.iter().map(|&v| shortest(f64::from(v))).collect::<Vec<_>>().join(" ")
+        }
+    };
     parts.push(format!("mean {}", numbers(&preprocess.mean)));
     parts.push(format!("std {}", numbers(&preprocess.std)));
     parts.join(", ")
