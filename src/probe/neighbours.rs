@@ -12,13 +12,13 @@ use rayon::prelude::*;
 use crate::probe::product::multiply;
 
 /// Queries of one block, at most.
-const QUERIES: usize = 256;
+const QUERIES: usize = 512;
 /// Blocks that few queries are divided into, so that all cores have some.
 const LEAST_BLOCKS: usize = 8;
-/// Bank rows of one block: with the queries of a block they fit the second-level cache.
+/// Bank rows of one block: the product of a block (2 MiB with as many queries as there may be) stays in the cache until it is read.
 const BANK: usize = 1024;
 /// Similarities that are compared with the threshold at once.
-const LANES: usize = 32;
+const LANES: usize = 16;
 
 /// The nearest bank rows of each query.
 #[derive(Clone, Debug, PartialEq)]
