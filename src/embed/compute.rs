@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::embed::Producer;
-use crate::embed::content::{ContentHash, KnownFile};
+use crate::embed::content::{ContentHash, KnownFile, KnownFiles};
 use crate::embed::journal::Journal;
 use crate::embed::network::{Findings, Lane};
 use crate::embed::pipeline::{self, Event, Plan, Task};
@@ -24,7 +24,7 @@ impl<'a> Run<'a> {
         let samples = &job.dataset.samples;
         let tasks: Vec<Task<'_>> = todo
             .iter()
-            .map(|&sample| Task { sample, file: &samples[sample].path, path: self.paths[sample].clone() })
+            .map(|&sample| Task { sample, file: &samples[sample].path, path: &self.paths[sample] })
             .collect();
         let [channels, height, width] = self.preprocess.output_shape().ok_or(CacheError::NoFixedSize)?;
         let runtime = runtime()?;
@@ -34,7 +34,7 @@ impl<'a> Run<'a> {
         let batch = match (job.network.fixed_batch, self.options.batch) {
             (Some(fixed), _) => fixed,
             (None, 0) if matches!(device, Device::Cuda(_)) => 32,
-            (None, 0) if lanes.len() > 1 => 4,
+            (None, 0) if lanes.len() > 1 => 1,
             (None, 0) => 8,
             (None, batch) => batch,
         };
@@ -50,6 +50,7 @@ impl<'a> Run<'a> {
         journal.producer(&producer);
 
         let start = Instant::now();
+        let known = std::mem::take(&mut self.known);
         self.progress.begin("embedding", samples.len() as u64, (samples.len() - todo.len()) as u64);
         let settled = |hash: &ContentHash| self.is_settled(hash);
         let plan = Plan {
@@ -60,12 +61,13 @@ impl<'a> Run<'a> {
             limits: self.options.limits,
             threads: self.threads(),
         };
-        let mut ledger = Ledger::new(journal, job.recipe.row_bytes());
+        let mut ledger = Ledger::new(journal, job.recipe.row_bytes(), known);
         let outcome = pipeline::run(&plan, lanes, |event| {
             self.progress.advance(ledger.take(event)?);
             Ok(())
         });
         self.progress.end();
+        self.known = ledger.known;
         outcome?;
         let seconds = start.elapsed().as_secs_f64();
         if !ledger.rows.is_empty() {
@@ -73,7 +75,6 @@ impl<'a> Run<'a> {
         }
         self.store.add_journal(&path, &ledger.rows)?;
         self.failures.extend(ledger.failures);
-        ledger.files.iter().for_each(|file| self.known.insert(file));
         for (sample, state) in ledger.states {
             self.states[sample] = state;
         }
@@ -127,11 +128,11 @@ struct Ledger {
     rows: HashMap<ContentHash, u64>,
     failures: HashMap<ContentHash, String>,
     states: Vec<(usize, State)>,
-    files: Vec<KnownFile>,
+    known: KnownFiles,
 }
 
 impl Ledger {
-    fn new(journal: Journal, row_bytes: usize) -> Self {
+    fn new(journal: Journal, row_bytes: usize, known: KnownFiles) -> Self {
         Ledger {
             journal,
             synced: Instant::now(),
@@ -139,7 +140,7 @@ impl Ledger {
             rows: HashMap::new(),
             failures: HashMap::new(),
             states: Vec::new(),
-            files: Vec::new(),
+            known,
         }
     }
 
@@ -187,7 +188,7 @@ impl Ledger {
     fn settle(&mut self, sample: usize, file: Option<KnownFile>, hash: ContentHash) {
         if let Some(file) = file {
             self.journal.file(&file);
-            self.files.push(file);
+            self.known.insert(file);
         }
         self.states.push((sample, State::Content(hash)));
     }

@@ -15,7 +15,8 @@ use crate::error::Result;
 use crate::support::fs;
 
 /// sha256 of a file's content.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub(crate) struct ContentHash([u8; 32]);
 
 impl ContentHash {
@@ -49,6 +50,20 @@ impl ContentHash {
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&fs::hexadecimal(&self.0))
+    }
+}
+
+impl From<ContentHash> for String {
+    fn from(hash: ContentHash) -> String {
+        hash.to_string()
+    }
+}
+
+impl TryFrom<String> for ContentHash {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        ContentHash::parse(&text).ok_or("expected 64 hexadecimal digits")
     }
 }
 
@@ -88,8 +103,8 @@ pub(crate) struct KnownFile {
     pub(crate) path: String,
     /// What it looked like when it was read.
     pub(crate) stamp: Stamp,
-    /// sha256 of its content, hexadecimal.
-    pub(crate) hash: String,
+    /// sha256 of its content.
+    pub(crate) hash: ContentHash,
 }
 
 /// Files whose content hash is known, by path.
@@ -101,15 +116,13 @@ impl KnownFiles {
     pub(crate) fn read(path: &Path) -> Self {
         let mut known = KnownFiles::default();
         let text = fs::read_text(path).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).for_each(|file| known.insert(&file));
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).for_each(|file| known.insert(file));
         known
     }
 
     /// Remembers a file.
-    pub(crate) fn insert(&mut self, file: &KnownFile) {
-        if let Some(hash) = ContentHash::parse(&file.hash) {
-            self.0.insert(file.path.clone(), (file.stamp, hash));
-        }
+    pub(crate) fn insert(&mut self, file: KnownFile) {
+        self.0.insert(file.path, (file.stamp, file.hash));
     }
 
     /// The content hash of a file that has not changed.
@@ -122,7 +135,7 @@ impl KnownFiles {
         let mut text = String::new();
         for path in paths {
             if let Some((stamp, hash)) = self.0.get(path) {
-                let file = KnownFile { path: path.to_owned(), stamp: *stamp, hash: hash.to_string() };
+                let file = KnownFile { path: path.to_owned(), stamp: *stamp, hash: *hash };
                 text.push_str(&serde_json::to_string(&file).unwrap_or_default());
                 text.push('\n');
             }
@@ -154,7 +167,7 @@ mod tests {
         let before = stamp(b"one");
         let hash = ContentHash::of(b"one");
         let mut known = KnownFiles::default();
-        known.insert(&KnownFile { path: "a".into(), stamp: before, hash: hash.to_string() });
+        known.insert(KnownFile { path: "a".into(), stamp: before, hash });
         let memory = folder.path().join("memory");
         known.write(&memory, ["a", "b"].into_iter()).unwrap();
         let known = KnownFiles::read(&memory);

@@ -29,6 +29,8 @@ use crate::support::fs;
 const GROUP_BYTES: usize = 8 << 20;
 /// Row groups in a part.
 const GROUPS: usize = 32;
+/// Rows that are encoded at a time: the encoder holds 32 bytes for every 16-bit float of them.
+const SLICE_ROWS: usize = 128;
 /// Bytes of a page of embeddings, about: the least that is read for one row.
 const PAGE_BYTES: usize = 128 << 10;
 /// Name of the table of files that could not be embedded.
@@ -224,7 +226,11 @@ impl Table {
 
     /// Writes one row group.
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).and_then(|()| self.writer.flush()).map_err(|error| failed(&self.path, error))?;
+        for start in (0..batch.num_rows()).step_by(SLICE_ROWS) {
+            let slice = batch.slice(start, SLICE_ROWS.min(batch.num_rows() - start));
+            self.writer.write(&slice).map_err(|error| failed(&self.path, error))?;
+        }
+        self.writer.flush().map_err(|error| failed(&self.path, error))?;
         self.rows += batch.num_rows() as u64;
         self.groups += 1;
         Ok(())

@@ -33,7 +33,7 @@ pub(crate) struct Task<'a> {
     /// The file.
     pub(crate) file: &'a Path,
     /// The file as the cache states it.
-    pub(crate) path: String,
+    pub(crate) path: &'a str,
 }
 
 /// What was found out about a task.
@@ -215,7 +215,7 @@ impl Worker<'_> {
             Err(error) => return Some(Event::Failed { sample, known: None, reason: reason(&error) }),
         };
         let hash = ContentHash::of(&bytes);
-        let file = stamp.map(|stamp| KnownFile { path: task.path.clone(), stamp, hash: hash.to_string() });
+        let file = stamp.map(|stamp| KnownFile { path: task.path.to_owned(), stamp, hash });
         if (plan.settled)(&hash) || !self.claim(hash) {
             return Some(Event::Seen { sample, file, hash });
         }

@@ -175,12 +175,12 @@ impl<'a> Run<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self> {
         let manifest = Manifest::read(job.cache)?;
-        let contents = Journal::read(&workplace.journal())?;
+        let mut contents = Journal::read(&workplace.journal())?;
         for cached in manifest.as_ref().map(Recipe::of).iter().chain(&contents.recipe) {
             job.recipe.check_same(cached, job.cache)?;
         }
         let mut known = KnownFiles::read(&workplace.files());
-        contents.files.iter().for_each(|file| known.insert(file));
+        std::mem::take(&mut contents.files).into_iter().for_each(|file| known.insert(file));
         let mut failures = HashMap::new();
         if !options.retry {
             failures = reasons_by_content(job.cache);
