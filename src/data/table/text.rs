@@ -93,8 +93,9 @@ fn delimiter(text: &str) -> u8 {
         };
         line.as_bytes().iter().copied().filter(outside).count()
     };
-    // The last maximum wins, so the comma comes last.
-    [b'\t', b';', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
+    // The last maximum wins: a tab, which names never contain, before a semicolon before a comma.
+    let most_frequent = [b',', b';', b'\t'].into_iter().max_by_key(|&delimiter| count(delimiter));
+    most_frequent.filter(|&delimiter| count(delimiter) > 0).unwrap_or(b',')
 }
 
 #[cfg(test)]
