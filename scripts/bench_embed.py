@@ -153,15 +153,15 @@ def measure_rates(options, files):
             found["session"].setdefault(f"session, batch {batch}", []).append(run)
         for workers in (0, 1, 2):
             run = apart(torch_rate, some, workers)
-            found["torch"].setdefault(f"torch, {workers} workers", []).append(run)
+            found["torch"].setdefault(f"torch, {workers} worker(s)", []).append(run)
         print(f"round {number} of {options.rounds} done", file=sys.stderr, flush=True)
-    print(f"{'images/s':18} {'median':>8} {'least':>8} {'most':>8}   CPU ms/image")
+    print(f"{'images/s':20} {'median':>8} {'least':>8} {'most':>8}   CPU ms/image")
     best = {}
     for kind, variants in found.items():
         for name, runs in variants.items():
             rates = [run["rate"] for run in runs]
             cpu = statistics.median(run["cpu_ms"] for run in runs)
-            print(f"{name:18} {statistics.median(rates):8.1f} {min(rates):8.1f} {max(rates):8.1f} {cpu:14.1f}", flush=True)
+            print(f"{name:20} {statistics.median(rates):8.1f} {min(rates):8.1f} {max(rates):8.1f} {cpu:14.1f}", flush=True)
             best[kind] = max(best.get(kind, 0), statistics.median(rates))
     return best["embed"] / best["torch"], best["embed"] / best["session"]
 

@@ -107,7 +107,7 @@ pub(super) enum State {
 /// run goes on.
 ///
 /// # Errors
-/// [`CacheError::Mixed`] for a cache of another recipe, [`CacheError::Locked`], [`CacheError::NoFixedSize`],
+/// `CacheError::Mixed` for a cache of another recipe, `CacheError::Locked`, `CacheError::NoFixedSize`,
 /// `RuntimeError` where the network does not run, `FileError` where the cache cannot be written.
 pub fn embed(
     job: &Job<'_>,
