@@ -273,3 +273,27 @@ fn too_many_neighbours_are_lowered_and_duplicates_across_splits_are_told() {
     assert!(record.warnings.iter().any(|warning| warning.contains("42 samples")), "{:?}", record.warnings);
     assert!(record.warnings.iter().any(|warning| warning.contains("byte for byte")), "{:?}", record.warnings);
 }
+
+/// `C * sum of losses + 1/2 ||W||^2`, scikit-learn's objective, for coefficients `[classes, D]`.
+fn objective(c: f64, features: &Array2<f32>, labels: &Array1<usize>, (w, b): (&Array2<f64>, &Array1<f64>)) -> f64 {
+    let scores = features.mapv(f64::from).dot(&w.t()) + b;
+    let losses = scores.rows().into_iter().zip(labels).map(|(row, &class)| {
+        let most = row.fold(f64::NEG_INFINITY, |most, &score| most.max(score));
+        most + row.mapv(|score| (score - most).exp()).sum().ln() - row[class]
+    });
+    c * losses.sum::<f64>() + 0.5 * w.mapv(|value| value * value).sum()
+}
+
+#[test]
+fn the_own_solver_goes_lower_than_linfa_logistic() {
+    let (features, labels) = clusters(300, 3);
+    let c = 1.0;
+    let params = LinearParams::new().scale(Scale::None).c(c).tolerance(1e-8);
+    let own = params.fit(&DatasetBase::new(features.clone(), labels.clone())).unwrap();
+    let own = objective(c, &features, &labels, (&own.coefficients().to_owned(), own.intercepts()));
+    let theirs = linfa_logistic::MultiLogisticRegression::default().alpha(1.0 / c).max_iterations(1000);
+    let theirs = theirs.fit(&DatasetBase::new(features.mapv(f64::from), labels.clone())).unwrap();
+    let theirs = objective(c, &features, &labels, (&theirs.params().t().to_owned(), theirs.intercept()));
+    assert!(own <= theirs * (1.0 + 1e-9), "own {own}, linfa-logistic {theirs}");
+    assert!(theirs < own * 1.1, "the two are not about the same problem: own {own}, linfa-logistic {theirs}");
+}
