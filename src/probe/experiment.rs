@@ -1,9 +1,10 @@
 //! A whole probe experiment: divide, choose the hyper-parameter on validation data, fit again, evaluate once on test data; several
 //! times with other splits where asked.
 //!
-//! The hyper-parameter is the first candidate with the best value of the deciding metric on the validation split, each candidate
-//! fitted on train alone. The final probe is fitted on train and validation together with what was chosen (as DINOv2 does), its
-//! features scaled by the statistics of those samples, unless that is switched off. The test split is read once, at the end.
+//! The hyper-parameter is the candidate with the best value of the deciding metric on the validation split (of several, that
+//! of the lowest log loss there, then the first), each candidate fitted on train alone. The final probe is fitted on train and
+//! validation together with what was chosen (as DINOv2 does), its features scaled by the statistics of those samples, unless
+//! that is switched off. The test split is read once, at the end.
 
 use std::time::Instant;
 
@@ -281,8 +282,8 @@ impl Experiment {
             for &c in grid {
                 let model = path.fit(c);
                 let probabilities = model.probabilities(features.view())?;
-                let score = self.validate(samples, &rows.validation, probabilities)?;
-                contest.enter(Candidate { value: c, score, fit: Some(model.report()) }, model);
+                let (score, log_loss) = self.validate(samples, &rows.validation, probabilities)?;
+                contest.enter(Candidate { value: c, score, log_loss, fit: Some(model.report()) }, model);
                 progress.advance(1);
             }
         }
@@ -298,7 +299,7 @@ impl Experiment {
         seconds.fit += start.elapsed().as_secs_f64();
         let mut candidates = contest.candidates;
         if candidates.is_empty() {
-            candidates.push(Candidate { value: c, score: None, fit: Some(model.report()) });
+            candidates.push(Candidate { value: c, score: None, log_loss: None, fit: Some(model.report()) });
             progress.advance(1);
         }
         let stuck = candidates.iter().filter(|candidate| candidate.fit.is_some_and(|fit| !fit.converged)).count();
@@ -335,8 +336,8 @@ impl Experiment {
             let features = samples.features_of(&rows.validation);
             let tables = model.probabilities(features.view(), &k)?;
             for (&k, table) in k.iter().zip(tables) {
-                let score = self.validate(samples, &rows.validation, table)?;
-                contest.enter(Candidate { value: k as f64, score, fit: None }, ());
+                let (score, log_loss) = self.validate(samples, &rows.validation, table)?;
+                contest.enter(Candidate { value: k as f64, score, log_loss, fit: None }, ());
                 progress.advance(1);
             }
         }
@@ -348,7 +349,7 @@ impl Experiment {
         seconds.fit += start.elapsed().as_secs_f64();
         let mut candidates = contest.candidates;
         if candidates.is_empty() {
-            candidates.push(Candidate { value: best as f64, score: None, fit: None });
+            candidates.push(Candidate { value: best as f64, score: None, log_loss: None, fit: None });
             progress.advance(1);
         }
         let chosen = Chosen::Knn { k: best, temperature };
@@ -365,10 +366,16 @@ impl Experiment {
         all
     }
 
-    fn validate(&self, samples: &Samples, rows: &[usize], probabilities: Array2<f64>) -> Result<Option<f64>> {
+    /// The deciding metric and the log loss on validation samples, where they are defined.
+    fn validate(
+        &self,
+        samples: &Samples,
+        rows: &[usize],
+        probabilities: Array2<f64>,
+    ) -> Result<(Option<f64>, Option<f64>)> {
         let predictions = samples.predictions(rows, probabilities)?;
         let evaluation = evaluate(&predictions, &Bootstrap { resamples: 0, ..self.bootstrap });
-        Ok(score(&evaluation, self.deciding(samples.task)))
+        Ok((score(&evaluation, self.deciding(samples.task)), score(&evaluation, Metric::LogLoss)))
     }
 }
 
@@ -387,11 +394,12 @@ fn bank(samples: &Samples, rows: &[usize], params: KnnParams) -> Result<KnnModel
     })
 }
 
-/// Keeps the candidates' scores and the first of the best ones.
+/// Keeps the candidates' scores and the best one: of equal scores that of the lowest log loss, then the first.
 struct Contest<T> {
     metric: Metric,
     candidates: Vec<Candidate>,
-    best: Option<(f64, f64, T)>,
+    /// Merit of the score, log loss, value, model.
+    best: Option<([f64; 2], f64, T)>,
 }
 
 impl<T> Contest<T> {
@@ -402,8 +410,9 @@ impl<T> Contest<T> {
     fn enter(&mut self, candidate: Candidate, model: T) {
         if let Some(score) = candidate.score {
             let merit = if self.metric.larger_is_better() { score } else { -score };
-            if self.best.as_ref().is_none_or(|(most, _, _)| merit > *most) {
-                self.best = Some((merit, candidate.value, model));
+            let rank = [merit, -candidate.log_loss.unwrap_or(f64::INFINITY)];
+            if self.best.as_ref().is_none_or(|(most, _, _)| rank > *most) {
+                self.best = Some((rank, candidate.value, model));
             }
         }
         self.candidates.push(candidate);
@@ -428,12 +437,17 @@ mod tests {
 
     #[test]
     fn the_first_of_the_best_candidates_wins_and_small_losses_are_good() {
-        let candidate = |value, score| Candidate { value, score, fit: None };
+        let candidate = |value, score| Candidate { value, score, log_loss: None, fit: None };
         let mut contest = Contest::new(Metric::LogLoss);
         for (value, score) in [(1.0, None), (2.0, Some(0.5)), (3.0, Some(0.4)), (4.0, Some(0.4))] {
             contest.enter(candidate(value, score), ());
         }
         assert_eq!(contest.winner().unwrap().0, 3.0);
+        let mut tied = Contest::new(Metric::Accuracy);
+        for (value, log_loss) in [(1.0, 0.7), (2.0, 0.3), (3.0, 0.5)] {
+            tied.enter(Candidate { value, score: Some(0.9), log_loss: Some(log_loss), fit: None }, ());
+        }
+        assert_eq!(tied.winner().unwrap().0, 2.0);
         let mut undefined = Contest::new(Metric::RocAuc);
         undefined.enter(candidate(1.0, None), ());
         assert!(matches!(undefined.winner(), Err(ProbeError::NothingToChoose { metric: "roc_auc" })));

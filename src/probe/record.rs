@@ -115,6 +115,9 @@ pub struct Candidate {
     pub value: f64,
     /// The deciding metric on the validation split; `None` where undefined or not computed.
     pub score: Option<f64>,
+    /// The log loss on the validation split, which decides between candidates of one score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_loss: Option<f64>,
     /// How the fit went; none for k-NN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fit: Option<FitReport>,
