@@ -19,14 +19,16 @@ use crate::graph::text;
 use crate::graph::validate;
 use crate::support::fs;
 
-/// Look into an ONNX file, tap inner values, cut a part out, or copy it.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+const EXAMPLES: &str = "Examples:
   defrost graph show model.onnx
   defrost graph show model.onnx --text | grep Conv
   defrost graph tap model.onnx --value blocks.5.add_1 --out tapped.onnx
   defrost graph cut model.onnx --to embedding --out backbone.onnx
-  defrost graph copy model.onnx checked.onnx")]
+  defrost graph copy model.onnx checked.onnx";
+
+/// Look into an ONNX file, tap inner values, cut a part out, or copy it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -35,6 +37,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Show inputs, outputs, operators, parameters, operator sets and size.
+    #[command(after_help = EXAMPLES)]
     Show {
         /// The ONNX file.
         file: PathBuf,
@@ -43,6 +46,7 @@ enum Verb {
         text: bool,
     },
     /// Make inner values further outputs.
+    #[command(after_help = EXAMPLES)]
     Tap {
         /// The ONNX file.
         file: PathBuf,
@@ -54,6 +58,7 @@ enum Verb {
         out: PathBuf,
     },
     /// Keep only what computes some values from others.
+    #[command(after_help = EXAMPLES)]
     Cut {
         /// The ONNX file.
         file: PathBuf,
@@ -68,6 +73,7 @@ enum Verb {
         out: PathBuf,
     },
     /// Load, validate and save.
+    #[command(after_help = EXAMPLES)]
     Copy {
         /// The ONNX file.
         file: PathBuf,
