@@ -1,0 +1,44 @@
+//! `defrost models`: what there is, one model in detail, a model built into an ONNX file. One file per verb.
+
+mod build;
+mod list;
+mod show;
+
+use crate::cli::Outcome;
+use crate::cli::Printer;
+use crate::error::Result;
+
+/// List the models known by name, show one, or build one into an ONNX file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    List(list::Arguments),
+    Show(show::Arguments),
+    Build(Box<build::Arguments>),
+}
+
+impl Arguments {
+    /// Runs the verb below `models`.
+    pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
+        match &self.verb {
+            Verb::List(arguments) => arguments.run(printer),
+            Verb::Show(arguments) => arguments.run(printer),
+            Verb::Build(arguments) => arguments.run(printer),
+        }
+    }
+}
+
+/// Columns as wide as their widest cell, two spaces apart.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,44 @@
+//! `defrost models show`: what the catalog knows about one model.
+
+use crate::backbones;
+use crate::cli::Outcome;
+use crate::cli::Printer;
+use crate::cli::models::table;
+use crate::error::Result;
+
+/// Show what the catalog knows about one model.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  defrost models show efficientnet-lite0\n  defrost models show resnet50 --json")]
+pub(super) struct Arguments {
+    /// Name of the model.
+    name: String,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, printer: &Printer) -> Result<Outcome> {
+        let entry = backbones::find(&self.name)?;
+        printer.result(&entry, |entry| {
+            let variant = &entry.variant;
+            let mut lines = vec![
+                ["name".to_owned(), variant.name.clone()],
+                ["family".to_owned(), entry.title.clone()],
+                ["paper".to_owned(), entry.paper.clone()],
+                ["parameters".to_owned(), variant.parameters.to_string()],
+                ["embedding".to_owned(), format!("{} values: {}", variant.embedding, variant.feature)],
+                ["preprocess".to_owned(), variant.preprocess.to_string()],
+                ["trained on".to_owned(), format!("{} ({} images)", variant.training_data, variant.training_images)],
+                ["licence".to_owned(), variant.licence.clone()],
+            ];
+            if let Some(wheel) = &variant.wheel {
+                let text =
+                    format!("{} {}, `{}`, sha256 {}", wheel.package, wheel.version, wheel.file, wheel.file_sha256);
+                lines.push(["package".to_owned(), text]);
+            }
+            if let Some(hub) = &variant.hub {
+                lines.push(["hub".to_owned(), format!("{}, `{}`", hub.repository, hub.file)]);
+            }
+            table(&lines)
+        });
+        Ok(Outcome::Done)
+    }
+}
