@@ -27,6 +27,8 @@ pub mod preprocess;
 pub mod backbones;
 pub mod data;
 
+pub mod records;
+
 pub mod embed;
 pub mod probe;
 

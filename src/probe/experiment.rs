@@ -40,7 +40,9 @@ use crate::probe::Selection;
 use crate::probe::Settings;
 use crate::probe::Source;
 use crate::probe::Summary;
+use crate::probe::deciding_metric;
 use crate::probe::samples::Subset;
+use crate::probe::score;
 use crate::support::progress::Progress;
 
 /// Which probe, with its candidates.
@@ -101,29 +103,6 @@ pub fn default_grid() -> Vec<f64> {
     (0..45).map(|step| 10f64.powf(-6.0 + 11.0 * f64::from(step) / 44.0)).collect()
 }
 
-/// The metric that decides unless another is named: accuracy, quadratic kappa for ordered classes, the mean ROC-AUC over labels
-/// for multi-label tasks (over the labels that have both values, where some lack one).
-pub fn deciding_metric(task: Task) -> Metric {
-    match task {
-        Task::Ordinal => Metric::QuadraticKappa,
-        Task::MultiLabel => Metric::RocAucMacro,
-        Task::Unlabelled | Task::Multiclass => Metric::Accuracy,
-    }
-}
-
-/// The value of a metric; where absent classes leave the mean over all classes undefined, that over those present.
-fn score(evaluation: &Evaluation, metric: Metric) -> Option<f64> {
-    let present = match metric {
-        Metric::RocAucMacro => Some(Metric::RocAucMacroPresent),
-        Metric::RocAucOneVsRest => Some(Metric::RocAucOneVsRestPresent),
-        Metric::RocAucOneVsOne => Some(Metric::RocAucOneVsOnePresent),
-        Metric::AveragePrecision => Some(Metric::AveragePrecisionPresent),
-        _ => None,
-    };
-    let value = |metric: Metric| evaluation.metrics.get(&metric).and_then(|estimate| estimate.value);
-    value(metric).or_else(|| present.and_then(value))
-}
-
 /// One repeat.
 struct Trial {
     chosen: Chosen,
@@ -161,7 +140,7 @@ impl Experiment {
             }
             let trial = self.attempt(samples, &partition, (&mut seconds, progress))?;
             let start = Instant::now();
-            let predictions = samples.predictions(&partition.test, trial.probabilities.clone())?;
+            let predictions = samples.labelled().predictions(&partition.test, trial.probabilities.clone())?;
             let evaluation = evaluate(&predictions, &self.intervals(first.is_none()));
             seconds.evaluate += start.elapsed().as_secs_f64();
             let metrics = evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
@@ -223,7 +202,7 @@ impl Experiment {
             reliability: evaluation.reliability,
             task: samples.task,
             classes: samples.classes.clone(),
-            splits: splits.into_iter().map(|(split, rows)| (split, samples.counts(rows))).collect(),
+            splits: splits.into_iter().map(|(split, rows)| (split, samples.labelled().counts(rows))).collect(),
             source: Source { dimension: samples.features.ncols(), ..source },
             settings: Settings {
                 splits: partition.origin.into(),
@@ -373,7 +352,7 @@ impl Experiment {
         rows: &[usize],
         probabilities: Array2<f64>,
     ) -> Result<(Option<f64>, Option<f64>)> {
-        let predictions = samples.predictions(rows, probabilities)?;
+        let predictions = samples.labelled().predictions(rows, probabilities)?;
         let evaluation = evaluate(&predictions, &Bootstrap { resamples: 0, ..self.bootstrap });
         Ok((score(&evaluation, self.deciding(samples.task)), score(&evaluation, Metric::LogLoss)))
     }

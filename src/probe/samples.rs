@@ -1,11 +1,6 @@
-//! What a probe is given: features with ids, labels, groups and splits, and how they are divided into train, validation and test.
+//! What a probe is given: features with ids, labels, groups and splits.
 //!
-//! Refused: values that are not finite (the row is named), labels that do not fit the task, no labels at all, empty splits, one
-//! class only in train, a group in two splits (unless allowed). Warned of: samples without label, classes missing from a split,
-//! images with the same content in two splits.
-
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+//! Refused: values that are not finite (the row is named), labels that do not fit the task, no labels at all.
 
 use linfa::DatasetBase;
 use ndarray::Array1;
@@ -15,16 +10,11 @@ use ndarray::Axis;
 use crate::data::Label;
 use crate::data::Split;
 use crate::data::Task;
-use crate::data::split::Fractions;
-use crate::data::split::Member;
-use crate::data::split::Plan;
-use crate::data::split::Policy;
-use crate::data::split::assign;
 use crate::error::ProbeError;
 use crate::error::Result;
-use crate::metrics::Predictions;
-use crate::probe::Counts;
-use crate::support::seed::Seed;
+use crate::records::Division;
+use crate::records::Labelled;
+use crate::records::Partition;
 
 /// Features of labelled samples; every vector has one entry per row.
 #[derive(Clone, Debug)]
@@ -47,34 +37,6 @@ pub struct Samples {
     pub task: Task,
     /// Class (or label) names.
     pub classes: Vec<String>,
-}
-
-/// How samples are divided.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Division {
-    /// Draw new splits although some are given.
-    pub redraw: bool,
-    /// Proportions of drawn splits.
-    pub fractions: Fractions,
-    /// Accept a group in two given splits, with a warning.
-    pub allow_leak: bool,
-}
-
-/// Rows of each split, ascending.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Partition {
-    /// Fits parameters.
-    pub train: Vec<usize>,
-    /// Chooses hyper-parameters; may be empty.
-    pub validation: Vec<usize>,
-    /// Read once.
-    pub test: Vec<usize>,
-    /// How they came about.
-    pub origin: &'static str,
-    /// Whether another seed gives another partition.
-    pub drawn: bool,
-    /// What the reader should know.
-    pub warnings: Vec<String>,
 }
 
 /// Samples of some rows as linfa wants them.
@@ -104,26 +66,7 @@ impl Samples {
         if let Some(((row, feature), &value)) = self.features.indexed_iter().find(|(_, value)| !value.is_finite()) {
             return Err(ProbeError::NotFinite { row, id: self.ids[row].clone(), feature, value }.into());
         }
-        let multi_label = self.task == Task::MultiLabel;
-        let known = |label: &Label| match label {
-            Label::Unknown => Some(false),
-            Label::Class(class) => (!multi_label && *class < self.classes.len()).then_some(true),
-            Label::Classes(labels) => {
-                let fits = multi_label && labels.len() == self.classes.len();
-                fits.then(|| labels.iter().any(Option::is_some))
-            }
-        };
-        let mut rows = Vec::new();
-        for (row, label) in self.labels.iter().enumerate() {
-            match known(label) {
-                Some(true) => rows.push(row),
-                Some(false) => {}
-                None => {
-                    let task = if multi_label { "multi-label" } else { "single-label" };
-                    return Err(ProbeError::Label { id: self.ids[row].clone(), task }.into());
-                }
-            }
-        }
+        let rows = self.labelled().known_rows()?;
         if rows.is_empty() || self.task == Task::Unlabelled {
             return Err(ProbeError::Unlabelled.into());
         }
@@ -160,119 +103,25 @@ impl Samples {
         self.ids.is_empty()
     }
 
-    /// Divides the samples: as given, or at random from `seed`, stratified by class, groups whole where there are groups.
-    /// Without `choose` no validation split is drawn.
+    /// What is known of the samples besides their features.
+    pub fn labelled(&self) -> Labelled<'_> {
+        Labelled {
+            ids: &self.ids,
+            labels: &self.labels,
+            splits: &self.splits,
+            groups: &self.groups,
+            content_hashes: &self.content_hashes,
+            task: self.task,
+            classes: &self.classes,
+        }
+    }
+
+    /// Divides the samples, see [`Labelled::divide`].
     ///
     /// # Errors
-    /// `DataError` where the samples cannot be divided; [`ProbeError::EmptySplit`], [`ProbeError::OneClass`] and
-    /// [`ProbeError::Leak`].
+    /// As [`Labelled::divide`].
     pub fn divide(&self, division: &Division, seed: u64, choose: bool) -> Result<Partition> {
-        let given = !division.redraw && self.splits.iter().any(Option::is_some);
-        let mut fractions = division.fractions;
-        if !choose {
-            fractions = Fractions::new(fractions.train + fractions.validation, 0.0, fractions.test)?;
-        }
-        let members: Vec<Member<'_>> = (0..self.len())
-            .map(|row| Member {
-                id: &self.ids[row],
-                label: &self.labels[row],
-                group: self.groups[row].as_deref(),
-                given: if given { self.splits[row] } else { None },
-            })
-            .collect();
-        let stated = members.iter().any(|member| member.given == Some(Split::Validation));
-        let policy = if given { Policy::Given } else { Policy::Auto };
-        let assignment = assign(&members, &Plan { policy, fractions, seed: Seed::new(seed) })?;
-        let rows = |split: Split| (0..self.len()).filter(|&row| assignment.splits[row] == split).collect();
-        let drawn = !given || (choose && !stated);
-        let mut partition = Partition {
-            train: rows(Split::Train),
-            validation: rows(Split::Validation),
-            test: rows(Split::Test),
-            origin: match assignment.policy {
-                Policy::Given if drawn => "given, validation drawn from train",
-                Policy::Given => "given",
-                Policy::Grouped => "grouped random",
-                Policy::Auto | Policy::Stratified => "stratified random",
-            },
-            drawn,
-            warnings: Vec::new(),
-        };
-        for (class, split) in assignment.absent {
-            partition.warnings.push(format!("no sample of `{}` is in the {split} split", self.classes[class]));
-        }
-        self.check(&mut partition, &assignment.splits, (division, &assignment.divided_groups, choose))?;
-        Ok(partition)
-    }
-
-    fn check(
-        &self,
-        partition: &mut Partition,
-        splits: &[Split],
-        (division, divided, choose): (&Division, &[String], bool),
-    ) -> Result<(), ProbeError> {
-        let needed = [(Split::Train, &partition.train, true), (Split::Validation, &partition.validation, choose)];
-        for (split, rows, needed) in needed.into_iter().chain([(Split::Test, &partition.test, true)]) {
-            if needed && rows.is_empty() {
-                return Err(ProbeError::EmptySplit { split: split.name() });
-            }
-        }
-        if let Some(group) = divided.first() {
-            let of_group: BTreeSet<Split> = (0..self.len())
-                .filter(|&row| self.groups[row].as_ref() == Some(group))
-                .map(|row| splits[row])
-                .collect();
-            let mut names = of_group.into_iter().map(Split::name);
-            let (first, second) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
-            if !division.allow_leak {
-                return Err(ProbeError::Leak { group: group.clone(), first, second, count: divided.len() });
-            }
-            partition.warnings.push(format!("{} groups have samples in two splits, as allowed", divided.len()));
-        }
-        let mut seen: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
-        for (row, hash) in self.content_hashes.iter().enumerate() {
-            if let Some(hash) = hash {
-                seen.entry(hash).or_default().insert(splits[row]);
-            }
-        }
-        let repeated = seen.values().filter(|splits| splits.len() > 1).count();
-        if repeated > 0 {
-            partition.warnings.push(format!("{repeated} images are, byte for byte, in more than one split"));
-        }
-        if self.task != Task::MultiLabel {
-            let classes: BTreeSet<usize> = partition.train.iter().filter_map(|&row| self.class(row)).collect();
-            if let (1, Some(&class)) = (classes.len(), classes.first()) {
-                let class = self.classes[class].clone();
-                return Err(ProbeError::OneClass { samples: partition.train.len(), class });
-            }
-        }
-        Ok(())
-    }
-
-    fn class(&self, row: usize) -> Option<usize> {
-        match &self.labels[row] {
-            Label::Class(class) => Some(*class),
-            Label::Unknown | Label::Classes(_) => None,
-        }
-    }
-
-    fn known(&self, row: usize) -> Vec<Option<bool>> {
-        match &self.labels[row] {
-            Label::Classes(labels) => labels.clone(),
-            Label::Unknown | Label::Class(_) => vec![None; self.classes.len()],
-        }
-    }
-
-    fn label_table(&self, rows: &[usize]) -> Array2<Option<bool>> {
-        let mut table = Array2::from_elem((rows.len(), self.classes.len()), None);
-        for (mut line, &row) in table.rows_mut().into_iter().zip(rows) {
-            line.iter_mut().zip(self.known(row)).for_each(|(entry, label)| *entry = label);
-        }
-        table
-    }
-
-    fn class_list(&self, rows: &[usize]) -> Vec<usize> {
-        rows.iter().filter_map(|&row| self.class(row)).collect()
+        self.labelled().divide(division, seed, choose)
     }
 
     /// Features of some rows.
@@ -289,52 +138,10 @@ impl Samples {
         };
         let features = self.features_of(rows);
         if self.task == Task::MultiLabel {
-            Subset::Labels(DatasetBase::new(features, self.label_table(rows)).with_weights(weights))
+            Subset::Labels(DatasetBase::new(features, self.labelled().label_table(rows)).with_weights(weights))
         } else {
-            let classes = Array1::from(self.class_list(rows));
+            let classes = Array1::from(self.labelled().class_list(rows));
             Subset::Classes(DatasetBase::new(features, classes).with_weights(weights))
         }
-    }
-
-    /// Probabilities of some rows together with their truth, names and groups.
-    pub(super) fn predictions(&self, rows: &[usize], probabilities: Array2<f64>) -> Result<Predictions> {
-        let predictions = if self.task == Task::MultiLabel {
-            Predictions::of_labels(self.label_table(rows), probabilities)?
-        } else {
-            Predictions::of_classes(self.class_list(rows), probabilities)?
-        };
-        let predictions = predictions.with_names(&self.classes)?;
-        if rows.iter().all(|&row| self.groups[row].is_none()) {
-            return Ok(predictions);
-        }
-        // A sample without group is one of its own.
-        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut groups = Vec::with_capacity(rows.len());
-        for &row in rows {
-            groups.push(match self.groups[row].as_deref() {
-                Some(group) => {
-                    let fresh = numbers.len();
-                    *numbers.entry(group).or_insert(fresh)
-                }
-                None => self.len() + row,
-            });
-        }
-        predictions.with_groups(&groups)
-    }
-
-    /// What some rows consist of.
-    pub(super) fn counts(&self, rows: &[usize]) -> Counts {
-        let mut per_class = vec![0; self.classes.len()];
-        for &row in rows {
-            match &self.labels[row] {
-                Label::Class(class) => per_class[*class] += 1,
-                Label::Classes(labels) => {
-                    per_class.iter_mut().zip(labels).for_each(|(n, label)| *n += usize::from(*label == Some(true)));
-                }
-                Label::Unknown => {}
-            }
-        }
-        let groups: BTreeSet<&str> = rows.iter().filter_map(|&row| self.groups[row].as_deref()).collect();
-        Counts { samples: rows.len(), per_class, groups: (!groups.is_empty()).then_some(groups.len()) }
     }
 }

@@ -14,24 +14,9 @@ use ndarray::Axis;
 use ndarray::Data;
 use ndarray::Ix2;
 use rayon::prelude::*;
-use serde::Deserialize;
-use serde::Serialize;
 
 use crate::error::ProbeError;
-
-/// What is done to features before a linear probe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Scale {
-    /// Subtract each feature's mean and divide by its standard deviation (divisor N), both of the fitted samples.
-    /// A constant feature is only centred.
-    #[default]
-    Standard,
-    /// Divide each sample by its Euclidean norm (at least 1e-12).
-    L2,
-    /// Features as they are.
-    None,
-}
+use crate::records::Scale;
 
 /// A scaling with its statistics.
 #[derive(Clone, Debug, PartialEq)]

@@ -35,6 +35,7 @@ fn chosen(record: &Record) -> String {
     let what = match record.chosen {
         Chosen::Linear { c, .. } => format!("C = {}", short(c)),
         Chosen::Knn { k, temperature } => format!("k = {k}, temperature {temperature}"),
+        Chosen::Finetune { learning_rate, epoch } => format!("learning rate {}, epoch {epoch}", short(learning_rate)),
     };
     let selection = &record.selection;
     if selection.candidates.len() < 2 {
@@ -43,6 +44,7 @@ fn chosen(record: &Record) -> String {
     let value = match record.chosen {
         Chosen::Linear { c, .. } => c,
         Chosen::Knn { k, .. } => k as f64,
+        Chosen::Finetune { learning_rate, .. } => learning_rate,
     };
     let score = selection.candidates.iter().find(|candidate| candidate.value == value).and_then(|best| best.score);
     let validation = record.splits.get(&Split::Validation).map_or(0, |counts| counts.samples);

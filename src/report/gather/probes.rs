@@ -56,12 +56,16 @@ fn result(record: &probe::Record, mistakes: Vec<Mistake>) -> ProbeResult {
             ("Linear", format!("C = {}, {} features", shortest(*c), scale_in_words(*scale)), *c)
         }
         Chosen::Knn { k, temperature } => ("k-NN", format!("k = {k}, temperature {temperature}"), *k as f64),
+        Chosen::Finetune { learning_rate, epoch } => {
+            ("Fine-tuned", format!("learning rate {}, epoch {epoch}", shortest(*learning_rate)), *learning_rate)
+        }
     };
     let mut points: Vec<(f64, Option<f64>)> =
         record.selection.candidates.iter().map(|candidate| (candidate.value, candidate.score)).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     let parameter = match record.selection.parameter.as_str() {
         "c" => "C".to_owned(),
+        "learning_rate" => "learning rate".to_owned(),
         other => other.to_owned(),
     };
     let score = format!("{}, validation", record.selection.metric.title());

@@ -63,6 +63,8 @@ fn options(record: &probe::Record) -> String {
         Chosen::Knn { temperature, .. } => {
             flags.push(format!("--k {} --temperature {temperature}", candidates.join(",")));
         }
+        // A run is made again from its own configuration.
+        Chosen::Finetune { .. } => return "--config config.toml".into(),
     }
     flags.push(format!("--metric {} --seed {}", selection.metric, settings.split_seed));
     if !settings.splits.starts_with("given") {

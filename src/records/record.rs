@@ -1,6 +1,7 @@
-//! What a probe leaves behind: hyper-parameters, metrics with intervals, curves, counts, and what is needed to do it again.
+//! What a probe or a fine-tuning run leaves behind: hyper-parameters, metrics with intervals, curves, counts, and what is
+//! needed to do it again.
 //!
-//! A record is the JSON file `probes/<name>.json` of a cache and what `--json` prints. It belongs to the *first* repeat: its
+//! A record is the JSON file `probes/<name>.json` of a cache or `record.json` of a run, and what `--json` prints. It belongs to the *first* repeat: its
 //! predictions and weights lie beside it (see [`Record::predictions`] and [`Record::weights`]); the other repeats are
 //! summarised by mean and standard deviation.
 
@@ -17,13 +18,12 @@ use crate::metrics::ClassScores;
 use crate::metrics::Estimate;
 use crate::metrics::Metric;
 use crate::metrics::ReliabilityBin;
-use crate::probe::Scale;
 use crate::support::fs;
 
-/// One probe of one cache.
+/// One probe of one cache, or one fine-tuned network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The hyper-parameters of the first repeat; the tag `probe` is `linear` or `knn`.
+    /// The hyper-parameters of the first repeat; the tag `probe` is `linear`, `knn` or `finetune`.
     pub chosen: Chosen,
     /// Metrics on the test split, first repeat.
     pub metrics: BTreeMap<Metric, Estimate>,
@@ -55,16 +55,29 @@ pub struct Record {
     /// What the reader should know before trusting the figures.
     pub warnings: Vec<String>,
     /// File name, beside the record, of the predictions on the test split, first repeat: see
-    /// [`PredictionTable`](crate::probe::PredictionTable).
+    /// [`PredictionTable`](crate::records::PredictionTable).
     pub predictions: Option<String>,
-    /// File name, beside the record, of the fitted probe, first repeat: see
-    /// [`LinearModel::to_safetensors`](crate::probe::LinearModel::to_safetensors). None for k-NN, whose model is the cache.
+    /// File name, beside the record, of the fitted classifier's weights, first repeat. None for k-NN, whose model is the cache.
     pub weights: Option<String>,
     /// Version of this crate.
     pub version: String,
 }
 
-/// The hyper-parameters of a fitted probe.
+/// What is done to features before a linear probe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Subtract each feature's mean and divide by its standard deviation (divisor N), both of the fitted samples.
+    /// A constant feature is only centred.
+    #[default]
+    Standard,
+    /// Divide each sample by its Euclidean norm (at least 1e-12).
+    L2,
+    /// Features as they are.
+    None,
+}
+
+/// The hyper-parameters of a fitted classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "probe", rename_all = "snake_case")]
 pub enum Chosen {
@@ -82,14 +95,22 @@ pub enum Chosen {
         /// Votes are weighted by `exp(similarity / temperature)`.
         temperature: f64,
     },
+    /// A network trained further.
+    Finetune {
+        /// The largest learning rate of the schedule.
+        learning_rate: f64,
+        /// The epoch, from 1, whose weights did best on validation data.
+        epoch: usize,
+    },
 }
 
 impl Chosen {
-    /// The name of the probe and of its files: `linear` or `knn`.
+    /// The name of the classifier and of its files: `linear`, `knn` or `finetune`.
     pub const fn name(&self) -> &'static str {
         match self {
             Chosen::Linear { .. } => "linear",
             Chosen::Knn { .. } => "knn",
+            Chosen::Finetune { .. } => "finetune",
         }
     }
 }
@@ -97,7 +118,7 @@ impl Chosen {
 /// How a hyper-parameter was chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Selection {
-    /// What varies: `c` or `k`.
+    /// What varies: `c`, `k` or `learning_rate`.
     pub parameter: String,
     /// The metric that decides; at equal values the first candidate wins.
     pub metric: Metric,
@@ -111,14 +132,14 @@ pub struct Selection {
 /// One candidate of a hyper-parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// The value of `c` or `k`.
+    /// The value of the hyper-parameter.
     pub value: f64,
     /// The deciding metric on the validation split; `None` where undefined or not computed.
     pub score: Option<f64>,
     /// The log loss on the validation split, which decides between candidates of one score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_loss: Option<f64>,
-    /// How the fit went; none for k-NN.
+    /// How the fit went, for linear probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fit: Option<FitReport>,
 }
@@ -186,19 +207,19 @@ pub struct Counts {
     pub groups: Option<usize>,
 }
 
-/// Where features come from.
+/// Where features come from, or images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Source {
-    /// The cache directory or Parquet file as given.
+    /// The cache directory, Parquet file or dataset as given.
     pub path: String,
-    /// The column of the features.
+    /// The column of the features; `pixels` for a network that was trained on the images themselves.
     pub column: String,
-    /// Length of a feature vector.
+    /// Length of a feature vector, or of the embedding of the network.
     pub dimension: usize,
-    /// The model that made the features, where the cache tells.
+    /// The model that made the features, or was trained further; where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Fingerprint of the cache, where it has one.
+    /// Fingerprint of the dataset, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
@@ -218,7 +239,7 @@ pub struct Settings {
     pub bootstrap: usize,
     /// Confidence level of the intervals.
     pub level: f64,
-    /// Largest entry of the gradient at which a logistic regression counts as fitted; none for k-NN.
+    /// Largest entry of the gradient at which a logistic regression counts as fitted; only for linear probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
 }
@@ -228,9 +249,11 @@ pub struct Settings {
 pub struct Seconds {
     /// Reading the features.
     pub read: f64,
-    /// Linear: fitting every candidate. k-NN: finding the neighbours of the validation split.
+    /// Linear: fitting every candidate. k-NN: finding the neighbours of the validation split. Finetune: the search for the
+    /// learning rate.
     pub select: f64,
-    /// Linear: fitting the final probe and predicting. k-NN: finding the neighbours of the test split and voting.
+    /// Linear: fitting the final probe and predicting. k-NN: finding the neighbours of the test split and voting. Finetune:
+    /// training, validation included.
     pub fit: f64,
     /// Metrics and their intervals.
     pub evaluate: f64,

@@ -1,4 +1,4 @@
-//! Predictions of a probe on its test split, as a Parquet table of one row per sample.
+//! Predictions of a classifier on its test split, as a Parquet table of one row per sample.
 //!
 //! Columns: `id` (string), `truth` (int32 class index; multi-label: list of bool, null where unknown), `predicted` (int32; absent
 //! for multi-label) and `probabilities` (fixed-size list of f32, one entry per class). The class names are in the file's
@@ -33,7 +33,7 @@ use crate::error::Result;
 use crate::metrics::predicted_classes;
 use crate::support::fs;
 
-/// The predictions of one probe on one split.
+/// The predictions of one classifier on one split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PredictionTable {
     /// Class (or label) names, in the order of the probabilities' columns.

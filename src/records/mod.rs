@@ -1,0 +1,15 @@
+//! What experiments have in common, whether they probe features or train a network: how labelled samples are divided, what
+//! their predictions and records look like on disk.
+
+mod division;
+mod predictions;
+mod record;
+mod selection;
+
+pub use division::Division;
+pub use division::Labelled;
+pub use division::Partition;
+pub use predictions::PredictionTable;
+pub use record::*;
+pub use selection::deciding_metric;
+pub use selection::score;
