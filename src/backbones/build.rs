@@ -6,23 +6,22 @@ use crate::backbones::Output;
 use crate::backbones::Provenance;
 use crate::backbones::Taps;
 use crate::backbones::layers::Network;
+use crate::backbones::layers::Tap;
 use crate::backbones::parameters::Parameters;
+use crate::backbones::pool::note_taps;
+use crate::backbones::pool::vector_info;
 use crate::error::ModelError;
 use crate::error::Result;
-use crate::graph::Dim;
 use crate::graph::Model;
-use crate::graph::Type;
-use crate::graph::ValueInfo;
 use crate::preprocess::Preprocess;
 use crate::support::names;
 use crate::support::seed::Seed;
-use crate::tensor::DType;
 use crate::tensor::Weights;
 
 /// Name of the input of every graph built here.
 const INPUT: &str = "input";
 /// Name of the output with one vector per image.
-const EMBEDDING: &str = "embedding";
+pub(super) const EMBEDDING: &str = "embedding";
 /// Name of the tap of the last tokens or feature map.
 const TOKENS: &str = "tokens";
 /// Key of the model property that holds the preprocessing, as JSON.
@@ -83,23 +82,29 @@ pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Resu
     };
     let mut network = Network::new(name, parameters, fixed);
     let outline = family.build(&mut network)?;
-    let Network { mut builder, parameters, mut blocks, .. } = network;
+    let Network { mut builder, parameters, taps: mut tappable, .. } = network;
     parameters.finish()?;
-    blocks.push((TOKENS.to_owned(), outline.tokens, outline.token_width));
-    let wanted = wanted(name, taps, &blocks)?;
+    tappable.push(Tap {
+        name: TOKENS.to_owned(),
+        value: outline.tokens,
+        width: outline.token_width,
+        axes: outline.token_axes,
+    });
+    let wanted = wanted(name, taps, &tappable)?;
     builder.output(EMBEDDING, &outline.embedding);
     let mut outputs = Vec::new();
-    for (index, (tap, value, width)) in blocks.iter().enumerate() {
+    for (index, Tap { name: tap, value, width, axes }) in tappable.iter().enumerate() {
         if wanted.contains(&index) {
             builder.output(tap, value);
-            outputs.push(Output { name: tap.clone(), width: *width });
+            outputs.push(Output { name: tap.clone(), tap: tap.clone(), width: *width, axes: *axes, pool: None });
         } else {
             // The value keeps its name in the graph, so that it can be tapped later.
             builder.name(value, tap);
         }
     }
     let mut graph = builder.finish()?;
-    declare_embedding(&mut graph, outline.width);
+    let declared = graph.graph.outputs.iter_mut().filter(|output| output.name == EMBEDDING);
+    declared.for_each(|output| *output = vector_info(EMBEDDING, None, outline.width));
     let (weights, weights_sha256) = match origin {
         Origin::Weights(weights, _) => (file_name(weights), weights.digest().to_owned()),
         Origin::Random(seed) => {
@@ -117,11 +122,14 @@ pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Resu
         random,
     };
     describe(&mut graph, entry, &provenance, naming)?;
+    if !outputs.is_empty() {
+        note_taps(&mut graph, &outputs)?;
+    }
     Ok(Backbone {
         name: name.clone(),
         graph,
         input: INPUT.to_owned(),
-        embedding: Output { name: EMBEDDING.to_owned(), width: outline.width },
+        embedding: Output::embedding(EMBEDDING, outline.width, None),
         taps: outputs,
         fixed_batch: None,
         preprocess: entry.variant.preprocess.clone(),
@@ -135,29 +143,21 @@ fn file_name(weights: &Weights) -> String {
 }
 
 /// Numbers of the blocks that are tapped.
-fn wanted<T>(model: &str, taps: &Taps, blocks: &[(String, T, usize)]) -> Result<Vec<usize>> {
+fn wanted(model: &str, taps: &Taps, tappable: &[Tap]) -> Result<Vec<usize>> {
     let names = match taps {
         Taps::None => return Ok(Vec::new()),
-        Taps::All => return Ok((0..blocks.len()).collect()),
+        Taps::All => return Ok((0..tappable.len()).collect()),
         Taps::Names(names) => names,
     };
     let find = |name: &String| {
-        blocks.iter().position(|(block, ..)| block == name).ok_or_else(|| {
-            let known: Vec<String> = blocks.iter().map(|(block, ..)| block.clone()).collect();
+        tappable.iter().position(|tap| tap.name == *name).ok_or_else(|| {
+            let known: Vec<String> = tappable.iter().map(|tap| tap.name.clone()).collect();
             let nearest =
                 names::nearest(name, known.iter().map(String::as_str)).into_iter().map(str::to_owned).collect();
             ModelError::UnknownTap { model: model.to_owned(), name: name.clone(), nearest, known }.into()
         })
     };
     names.iter().map(find).collect()
-}
-
-/// Gives the embedding its type: `[batch, width] f32`.
-fn declare_embedding(graph: &mut Model, width: usize) {
-    let shape = vec![Dim::symbol("batch"), Dim::Fixed(width as i64)];
-    for output in graph.graph.outputs.iter_mut().filter(|output| output.name == EMBEDDING) {
-        *output = ValueInfo::new(EMBEDDING, Type::tensor(DType::F32, Some(shape.clone())));
-    }
 }
 
 /// Writes into the model what it is, so that the file tells it without the catalog.

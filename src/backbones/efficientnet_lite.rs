@@ -11,6 +11,7 @@
 
 use serde::Deserialize;
 
+use crate::backbones::Axes;
 use crate::backbones::family::Family;
 use crate::backbones::family::Naming;
 use crate::backbones::layers::Activation;
@@ -199,7 +200,13 @@ impl Family for Configuration {
         let layer = Convolution { channels: self.head, kernel: 1, stride: 1, groups: 1, padding: Padding::Same };
         let tokens = network.unit(&map, unit("conv_head", "bn2", layer))?;
         let embedding = network.spatial_mean("global_pool", &tokens);
-        Ok(Outline { embedding, width: self.head, tokens: tokens.value, token_width: self.head })
+        Ok(Outline {
+            embedding,
+            width: self.head,
+            tokens: tokens.value,
+            token_width: self.head,
+            token_axes: Axes::ChannelsFirst,
+        })
     }
 }
 

@@ -2,40 +2,48 @@
 //!
 //! Nothing is guessed: where the file leaves a choice, the error lists the candidates and names the option that decides.
 //! Images go in as f32, [N, C, H, W] or [N, H, W, C] (then a transpose is put in front); one vector per image comes out,
-//! [N, D], from an output of that shape or by pooling tokens [N, T, D] or a feature map [N, C, H, W].
+//! [N, D], from an output of that shape or by pooling tokens [N, T, D] or a feature map [N, C, H, W]. Taps are further outputs,
+//! or inner values, of the same kinds.
 
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::backbones::Axes;
 use crate::backbones::Backbone;
 use crate::backbones::ModelOptions;
 use crate::backbones::Output;
 use crate::backbones::Pool;
 use crate::backbones::Provenance;
 use crate::backbones::Taps;
+use crate::backbones::build::EMBEDDING;
 use crate::backbones::build::PREPROCESS_PROPERTY;
+use crate::backbones::pool::Pooling;
+use crate::backbones::pool::Source;
+use crate::backbones::pool::TAPS_PROPERTY;
+use crate::backbones::pool::note_taps;
+use crate::backbones::pool::vector_info;
 use crate::backbones::processor;
 use crate::backbones::sidecar;
 use crate::backbones::sidecar::Layout;
 use crate::backbones::sidecar::Sidecar;
+use crate::error::FileError;
 use crate::error::ModelError;
 use crate::error::Result;
 use crate::graph::Dim;
 use crate::graph::Model;
 use crate::graph::Node;
-use crate::graph::Tensor;
 use crate::graph::TensorData;
 use crate::graph::Type;
 use crate::graph::TypeKind;
 use crate::graph::ValueInfo;
+use crate::graph::infer;
 use crate::graph::shape_text;
 use crate::graph::validate;
 use crate::preprocess::Preprocess;
 use crate::support::fs;
 use crate::support::names;
 use crate::tensor::DType;
-use crate::tensor::HostTensor;
 
 /// Opens a user's file.
 pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
@@ -43,7 +51,6 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
         (options.weights.is_some(), "--weights"),
         (options.random_weights.is_some(), "--random-weights"),
         (options.size.is_some(), "--size"),
-        (options.taps != Taps::None, "--taps"),
     ] {
         if given {
             let reason = "it applies to models of the catalog, not to an ONNX file".to_owned();
@@ -57,13 +64,16 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
     let file = External { path };
     let weights_sha256 = file.digest(&model)?;
     let (input, fixed_batch) = file.image_input(&mut model, options, &sidecar, &preprocess)?;
-    let embedding = file.embedding_output(&mut model, options, &sidecar)?;
-    validate(&model)?;
+    let (embedding, taps) = file.outputs(&mut model, options, &sidecar)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let random = model.property("defrost.weights").is_some_and(|weights| weights.starts_with("random weights"));
     let licence = sidecar.licence.or_else(|| model.property("defrost.licence").map(str::to_owned));
     let provenance = Provenance { family: "onnx".to_owned(), weights: name.clone(), weights_sha256, licence, random };
-    Ok(Backbone { name, graph: model, input, embedding, taps: Vec::new(), fixed_batch, preprocess, provenance })
+    let mut backbone = Backbone { name, graph: model, input, embedding, taps, fixed_batch, preprocess, provenance };
+    if options.pool.or(sidecar.pool).is_some() {
+        backbone.pool_taps(options.pool.or(sidecar.pool))?;
+    }
+    Ok(backbone)
 }
 
 /// The preprocessing: as the user says, from beside the file, or from the file's own properties.
@@ -75,11 +85,7 @@ fn preprocess(path: &Path, options: &ModelOptions, sidecar: &Sidecar, model: &Mo
     } else if let Some(config) = Some(path.with_file_name(processor::FILE)).filter(|config| config.is_file()) {
         processor::parse(&config, &fs::read_text(&config)?)?
     } else if let Some(text) = model.property(PREPROCESS_PROPERTY) {
-        serde_json::from_str(text).map_err(|source| crate::error::FileError::Parse {
-            path: path.to_path_buf(),
-            format: "backbone: its property `defrost.preprocess` is no preprocessing",
-            source: Box::new(source),
-        })?
+        serde_json::from_str(text).map_err(|source| External { path }.unreadable(PREPROCESS_PROPERTY, source))?
     } else {
         return Err(ModelError::NoPreprocess { path: path.to_path_buf() }.into());
     };
@@ -177,65 +183,139 @@ impl External<'_> {
         Ok((name, fixed_batch))
     }
 
-    /// The output with one vector per image; all others are dropped.
-    fn embedding_output(&self, model: &mut Model, options: &ModelOptions, sidecar: &Sidecar) -> Result<Output> {
-        let wanted = options.output.as_ref().or(sidecar.output.as_ref());
+    /// Embedding and taps as the outputs of the model; all others are dropped.
+    fn outputs(&self, model: &mut Model, options: &ModelOptions, sidecar: &Sidecar) -> Result<(Output, Vec<Output>)> {
+        let mut pooling = Pooling::new(model);
+        let (embedding, [source, info]) = self.embedding_output(model, &mut pooling, (options, sidecar))?;
+        let (taps, infos): (Vec<Output>, Vec<ValueInfo>) =
+            self.taps(model, (&options.taps, &source.name), sidecar)?.into_iter().unzip();
+        pooling.patch.outputs = Some([info].into_iter().chain(infos).collect());
+        pooling.patch.apply(model)?;
+        if !taps.is_empty() {
+            note_taps(model, &taps)?;
+        }
+        Ok((embedding, taps))
+    }
+
+    /// The output with one vector per image, pooled where it has several; with it, the output of the file and the new one.
+    fn embedding_output(
+        &self,
+        model: &Model,
+        pooling: &mut Pooling,
+        (options, sidecar): (&ModelOptions, &Sidecar),
+    ) -> Result<(Output, [ValueInfo; 2])> {
+        // A file written here calls its embedding so, whatever else it gives.
+        let own = Some(EMBEDDING.to_owned()).filter(|_| model.property("defrost.model").is_some());
+        let wanted = options.output.as_ref().or(sidecar.output.as_ref()).or(own.as_ref());
         let output = self.choose("output", &model.graph.outputs, wanted)?;
         let (dtype, shape) = self.tensor(&output)?;
         if dtype != Some(DType::F32) {
             return Err(self.unsuitable(&output, format!("it gives {} and not f32", self.type_text(&output))));
         }
-        let pool = options.pool.or(sidecar.pool);
-        let width = |axis: usize| {
-            fixed(&shape[axis]).ok_or_else(|| {
-                self.unsuitable(&output, format!("it is {}: the number of features is open", shape_text(&shape)))
-            })
-        };
-        let unpooled = |choices: &str| {
-            let reason = format!("it is {}, several vectors per image: choose `--pool {choices}`", shape_text(&shape));
-            self.unsuitable(&output, reason)
-        };
-        let value = output.name.as_str();
-        let (nodes, width) = match (shape.len(), pool) {
-            (2, _) => (Vec::new(), width(1)?),
-            (3, Some(Pool::Cls)) => {
-                let index = constant(model, &HostTensor::scalar(0i64));
-                (vec![Node::new("Gather", &[value, &index], &[]).with("axis", 1)], width(2)?)
-            }
-            (3, Some(Pool::Mean)) => {
-                // The axes are an input since operator set 18.
-                let node = if model.opset("").is_some_and(|version| version >= 18) {
-                    let axes = constant(model, &HostTensor::vector(vec![1i64]));
-                    Node::new("ReduceMean", &[value, &axes], &[])
-                } else {
-                    Node::new("ReduceMean", &[value], &[]).with("axes", vec![1i64])
-                };
-                (vec![node.with("keepdims", 0)], width(2)?)
-            }
-            (3, None) => return Err(unpooled("cls` or `--pool mean")),
-            (4, pool) => {
-                let is_vector = shape[2..].iter().all(|dim| fixed(dim) == Some(1));
-                if !is_vector && pool != Some(Pool::Mean) {
-                    return Err(unpooled("mean"));
-                }
-                let pooled = Node::new("GlobalAveragePool", &[value], &[]);
-                (vec![pooled, Node::new("Flatten", &[], &[]).with("axis", 1)], width(1)?)
-            }
-            _ => return Err(self.unsuitable(&output, format!("it is {}, no vector per image", shape_text(&shape)))),
-        };
-        let mut last = output.name.clone();
-        for mut node in nodes {
-            let name = free_name(model, &format!("{}_{}", output.name, node.operator.to_lowercase()));
-            if node.inputs.is_empty() {
-                node.inputs.push(last);
-            }
-            node.outputs.push(name.clone());
-            model.graph.nodes.push(node);
-            last = name;
+        let axes = self.axes(model, sidecar, (&output, &shape))?;
+        let channel = if axes == Axes::ChannelsFirst || axes == Axes::Vector { 1 } else { shape.len() - 1 };
+        if fixed(&shape[channel]).is_none() {
+            let reason = format!("it is {}: the number of features is open", shape_text(&shape));
+            return Err(self.unsuitable(&output, reason));
         }
-        let shape = vec![shape[0].clone(), Dim::Fixed(width as i64)];
-        model.graph.outputs = vec![ValueInfo::new(&last, Type::tensor(DType::F32, Some(shape)))];
-        Ok(Output { name: last, width })
+        let is_vector = axes == Axes::ChannelsFirst && shape[2..].iter().all(|dim| fixed(dim) == Some(1));
+        let how = match (axes, options.pool.or(sidecar.pool)) {
+            (Axes::Vector, _) => None,
+            (_, None) if is_vector => Some(Pool::Mean),
+            (_, Some(how)) => Some(how),
+            (_, None) => {
+                let choices = match axes {
+                    Axes::ChannelsFirst | Axes::ChannelsLast => "mean",
+                    _ => "cls` or `--pool mean",
+                };
+                let several = format!("it is {}, several vectors per image", shape_text(&shape));
+                return Err(self.unsuitable(&output, format!("{several}: choose `--pool {choices}`")));
+            }
+        };
+        let source = Source { name: &output.name, axes, shape: &shape };
+        let (name, width) = pooling.add(&source, how.unwrap_or(Pool::Mean), None)?;
+        let info = vector_info(&name, shape.first(), width);
+        Ok((Output::embedding(&name, width, how), [output, info]))
+    }
+
+    /// Further outputs, or inner values: those named, or all other outputs of the file.
+    fn taps(
+        &self,
+        model: &Model,
+        (taps, source): (&Taps, &str),
+        sidecar: &Sidecar,
+    ) -> Result<Vec<(Output, ValueInfo)>> {
+        let noted = self.noted_taps(model)?;
+        let names: Vec<&str> = match taps {
+            Taps::None => return Ok(Vec::new()),
+            Taps::All => {
+                let others = model.graph.outputs.iter().filter(|output| output.name != source);
+                others.map(|output| output.name.as_str()).collect()
+            }
+            Taps::Names(names) => names.iter().map(String::as_str).collect(),
+        };
+        let facts = infer(model)?.facts;
+        let mut found = Vec::new();
+        for name in names {
+            if let Some(tap) = noted.iter().find(|tap| tap.tap == name || tap.name == name) {
+                let info = model.graph.outputs.iter().find(|output| output.name == tap.name);
+                found.push((tap.clone(), info.cloned().ok_or_else(|| self.unknown_tap(model, name))?));
+                continue;
+            }
+            let fact = facts.get(name).ok_or_else(|| self.unknown_tap(model, name))?;
+            let info = ValueInfo { r#type: fact.to_type(), ..ValueInfo::untyped(name) };
+            let (dtype, shape) = self.tensor(&info)?;
+            if dtype != Some(DType::F32) {
+                return Err(self.unsuitable(&info, format!("it gives {} and not f32", self.type_text(&info))));
+            }
+            let axes = self.axes(model, sidecar, (&info, &shape))?;
+            let channel = if axes == Axes::ChannelsFirst || axes == Axes::Vector { 1 } else { shape.len() - 1 };
+            let width = fixed(&shape[channel]).ok_or_else(|| {
+                self.unsuitable(&info, format!("it is {}: the number of features is open", shape_text(&shape)))
+            })?;
+            found.push((Output { name: name.to_owned(), tap: name.to_owned(), width, axes, pool: None }, info));
+        }
+        Ok(found)
+    }
+
+    /// What a file written here says about its taps.
+    fn noted_taps(&self, model: &Model) -> Result<Vec<Output>> {
+        let Some(text) = model.property(TAPS_PROPERTY) else { return Ok(Vec::new()) };
+        serde_json::from_str(text).map_err(|source| self.unreadable("defrost.taps", source))
+    }
+
+    /// How the features of a value lie: as the file or its description says, else as the number of axes tells.
+    fn axes(&self, model: &Model, sidecar: &Sidecar, (value, shape): (&ValueInfo, &[Dim])) -> Result<Axes> {
+        if let Some(noted) = self.noted_taps(model)?.into_iter().find(|tap| tap.name == value.name) {
+            return Ok(noted.axes);
+        }
+        match shape.len() {
+            2 => Ok(Axes::Vector),
+            3 | 4 if model.property("defrost.model").is_some() => {
+                let reason = "the file does not tell how its features lie: build it again with `--taps`".to_owned();
+                Err(self.unsuitable(value, reason))
+            }
+            3 => Ok(match sidecar.prefix {
+                Some(prefix) => Axes::Tokens { class: prefix > 0, prefix },
+                None => Axes::Sequence,
+            }),
+            4 => Ok(Axes::ChannelsFirst),
+            _ => Err(self.unsuitable(value, format!("it is {}, no vector per image", shape_text(shape)))),
+        }
+    }
+
+    fn unknown_tap(&self, model: &Model, name: &str) -> crate::error::Error {
+        let known: Vec<String> = model.graph.outputs.iter().map(|output| output.name.clone()).collect();
+        let nearest = names::nearest(name, model.graph.value_names()).into_iter().map(str::to_owned).collect();
+        ModelError::UnknownTap { model: self.path.display().to_string(), name: name.to_owned(), nearest, known }.into()
+    }
+
+    fn unreadable(&self, property: &str, source: serde_json::Error) -> crate::error::Error {
+        let format = match property {
+            TAPS_PROPERTY => "backbone: its property `defrost.taps` lists no taps",
+            _ => "backbone: its property `defrost.preprocess` is no preprocessing",
+        };
+        FileError::Parse { path: self.path.to_path_buf(), format, source: Box::new(source) }.into()
     }
 
     /// The value of that name, or the only one.
@@ -281,13 +361,6 @@ fn fixed(dim: &Dim) -> Option<usize> {
         Dim::Fixed(size) => usize::try_from(*size).ok().filter(|size| *size > 0),
         _ => None,
     }
-}
-
-/// Adds a constant under a free name.
-fn constant(model: &mut Model, tensor: &HostTensor) -> String {
-    let name = free_name(model, "pool_constant");
-    model.graph.initializers.push(Tensor::new(&name, tensor));
-    name
 }
 
 /// `name`, or `name_1` and so on where it is taken.

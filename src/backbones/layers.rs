@@ -2,6 +2,7 @@
 //!
 //! A layer's name is that of its parameters in the family's naming: `blocks.0.0.conv_dw` takes `blocks.0.0.conv_dw.weight`.
 
+use crate::backbones::Axes;
 use crate::backbones::parameters::Parameters;
 use crate::error::Result;
 use crate::graph::BatchNormParameters;
@@ -17,9 +18,19 @@ use crate::tensor::DType;
 pub(super) struct Network<'w> {
     pub(super) builder: Builder,
     pub(super) parameters: Parameters<'w>,
-    /// Blocks met so far: name, value, channels.
-    pub(super) blocks: Vec<(String, Value, usize)>,
+    /// What can be tapped, met so far.
+    pub(super) taps: Vec<Tap>,
     size: Option<[usize; 2]>,
+}
+
+/// A value that can be tapped.
+#[derive(Clone, Debug)]
+pub(super) struct Tap {
+    pub(super) name: String,
+    pub(super) value: Value,
+    /// The number of its features.
+    pub(super) width: usize,
+    pub(super) axes: Axes,
 }
 
 /// A feature map: `value: [N, channels, H, W] f32`; `size` is H and W where they are known while building.
@@ -40,6 +51,8 @@ pub(super) struct Outline {
     pub(super) tokens: Value,
     /// Channels of the tokens.
     pub(super) token_width: usize,
+    /// How the tokens lie.
+    pub(super) token_axes: Axes,
 }
 
 /// How a convolution treats the border.
@@ -85,7 +98,7 @@ pub(super) struct Unit<'a> {
 impl<'w> Network<'w> {
     /// A network without layers; `size` is the input's height and width, open when there is none.
     pub(super) fn new(name: &str, parameters: Parameters<'w>, size: Option<[usize; 2]>) -> Self {
-        Network { builder: Builder::new(name), parameters, blocks: Vec::new(), size }
+        Network { builder: Builder::new(name), parameters, taps: Vec::new(), size }
     }
 
     /// The input: `[batch, channels, H, W] f32`, normalised.
@@ -192,18 +205,18 @@ impl<'w> Network<'w> {
 
     /// Notes the output of a block, so that it can be tapped: `block_00`, `block_01`, ...
     pub(super) fn block(&mut self, x: &Map) {
-        self.token_block(&x.value, x.channels);
+        self.token_block(&x.value, x.channels, Axes::ChannelsFirst);
     }
 
-    /// Notes the output of a block of tokens `[N, T, width]`, see [`Network::block`].
-    pub(super) fn token_block(&mut self, tokens: &Value, width: usize) {
-        let count = self.blocks.iter().filter(|(name, ..)| name.starts_with("block_")).count();
-        self.tap(&format!("block_{count:02}"), tokens, width);
+    /// Notes the output of a block whose features lie as `axes` say, see [`Network::block`].
+    pub(super) fn token_block(&mut self, tokens: &Value, width: usize, axes: Axes) {
+        let count = self.taps.iter().filter(|tap| tap.name.starts_with("block_")).count();
+        self.tap(&format!("block_{count:02}"), tokens, width, axes);
     }
 
     /// Notes a value that can be tapped under `name`; `width` is the number of its features.
-    pub(super) fn tap(&mut self, name: &str, value: &Value, width: usize) {
-        self.blocks.push((name.to_owned(), value.clone(), width));
+    pub(super) fn tap(&mut self, name: &str, value: &Value, width: usize, axes: Axes) {
+        self.taps.push(Tap { name: name.to_owned(), value: value.clone(), width, axes });
     }
 
     /// Fixes the size of an input that was open, for families whose graph stands for one size.

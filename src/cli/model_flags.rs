@@ -30,7 +30,8 @@ pub(crate) struct ModelFlags {
     /// Output of an ONNX file that is the embedding.
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
-    /// How an ONNX file's output with several vectors per image becomes one: `cls` or `mean`.
+    /// How taps (and the embedding of an ONNX file) with several vectors per image become one: `cls`, `mean` (of the image's
+    /// own positions: class token and registers are left out), `cls+mean`, or `none`: all values, flattened.
     #[arg(long, value_name = "HOW")]
     pool: Option<Pool>,
     /// Preprocessing from a TOML file or a `preprocessor_config.json` instead of the model's own.
@@ -39,7 +40,7 @@ pub(crate) struct ModelFlags {
     /// Height and width of a catalog model's input, as `HEIGHTxWIDTH`, or `any`; those of the preprocessing if left out.
     #[arg(long, value_name = "SIZE")]
     size: Option<Size>,
-    /// Further outputs of a catalog model: `all`, or names such as `tokens,block_03`.
+    /// Further outputs: `all`, or names such as `tokens,block_03`; of an ONNX file, any value of its graph.
     #[arg(long, value_name = "LIST", default_value = "none")]
     taps: Taps,
 }

@@ -58,6 +58,7 @@ impl<'a> Run<'a> {
             settled: &settled,
             preprocess: &self.preprocess,
             shape,
+            row_bytes: job.recipe.row_bytes(),
             limits: self.options.limits,
             threads: self.threads(),
         };

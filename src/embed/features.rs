@@ -115,6 +115,20 @@ impl Features {
     }
 }
 
+/// The columns of embeddings of a cache or of Parquet files: those of a cache from the first layer to the last, its
+/// embedding at the end; those of a table in its order.
+///
+/// # Errors
+/// [`CacheError`] and `FileError` where there is nothing to read.
+pub fn embedding_columns(path: &Path) -> Result<Vec<String>> {
+    if let Some(manifest) = manifest_of(path)? {
+        return Ok(manifest.layers().map(|column| column.name.clone()).collect());
+    }
+    let Some(first) = files(path, None)?.into_iter().next() else { return Ok(Vec::new()) };
+    let schema = table::schema_of(&first)?;
+    Ok(schema.fields().iter().filter(|field| table::is_embedding(field)).map(|field| field.name().clone()).collect())
+}
+
 /// The manifest of a cache directory; `None` for anything else.
 fn manifest_of(path: &Path) -> Result<Option<Manifest>> {
     if path.is_dir() { Manifest::read(path) } else { Ok(None) }

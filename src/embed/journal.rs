@@ -189,7 +189,7 @@ mod tests {
             model: ModelRecord { name: "m".into(), weights: "1".into(), graph: "2".into() },
             preprocess: Preprocess::imagenet(8, 8),
             dtype: Precision::F32,
-            columns: vec![EmbeddingColumn { name: "embedding".into(), dimension: 2 }],
+            columns: vec![EmbeddingColumn::new("embedding", 2)],
         }
     }
 

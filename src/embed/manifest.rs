@@ -7,7 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backbones::Pool;
 use crate::data::Task;
+use crate::embed::schema;
 use crate::error::{FileError, Result};
 use crate::preprocess::Preprocess;
 use crate::support::fs;
@@ -64,6 +66,24 @@ pub struct EmbeddingColumn {
     pub name: String,
     /// Values per row.
     pub dimension: usize,
+    /// How several vectors per image became one row: `cls`, `mean`, `cls+mean`, or `none` for all of them flattened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
+}
+
+impl EmbeddingColumn {
+    /// A column of vectors as the network gives them.
+    pub fn new(name: &str, dimension: usize) -> Self {
+        EmbeddingColumn { name: name.to_owned(), dimension, pool: None }
+    }
+}
+
+impl std::fmt::Display for EmbeddingColumn {
+    /// Name, pooling and size: `block_05 mean [768]`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pool = self.pool.map(|pool| format!(" {}", pool.name())).unwrap_or_default();
+        write!(f, "{}{pool} [{}]", self.name, self.dimension)
+    }
 }
 
 /// What software and device computed rows of a cache.
@@ -156,6 +176,13 @@ impl Manifest {
             return Err(malformed(problem.into()).into());
         }
         Ok(Some(serde_json::from_str(&text).map_err(|error| malformed(error.into()))?))
+    }
+
+    /// The columns from the first layer to the last: taps as the network computes them, then the embedding.
+    pub fn layers(&self) -> impl Iterator<Item = &EmbeddingColumn> {
+        let is_embedding = |column: &&EmbeddingColumn| column.name == schema::EMBEDDING;
+        let taps = self.columns.iter().filter(move |column| !is_embedding(column));
+        taps.chain(self.columns.iter().filter(is_embedding))
     }
 
     /// The text of `cache.json`.

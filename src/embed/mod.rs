@@ -26,7 +26,7 @@ mod table;
 mod verify;
 mod workplace;
 
-pub use features::{FeatureColumns, Features};
+pub use features::{FeatureColumns, Features, embedding_columns};
 pub use manifest::{DatasetRecord, EmbeddingColumn, Manifest, ModelRecord, PartRecord, Precision, Producer};
 pub use network::Network;
 pub use quarantine::quarantine;

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 
 use rand::Rng;
 
-use crate::backbones::Backbone;
-use crate::embed::{EmbeddingColumn, ModelRecord, Precision, Recipe, schema};
+use crate::backbones::{Backbone, Output};
+use crate::embed::{EmbeddingColumn, ModelRecord, Precision, Recipe};
 use crate::error::{CacheError, Result};
 use crate::runtime::{Binding, Device, DeviceTensor, ModelSource, Runtime, Session, SessionOptions};
 use crate::support::fs::sha256;
@@ -32,14 +32,15 @@ pub struct Network {
 
 impl Network {
     /// The network of a backbone and the recipe of caches made with it: its embedding in the column `embedding`, its taps in
-    /// columns of their own names.
+    /// columns of their own names. Taps with several vectors per image must have been pooled.
     ///
     /// # Errors
     /// `GraphError` where the graph has no serialised form.
     pub fn of(backbone: &Backbone, dtype: Precision) -> Result<(Network, Recipe)> {
         let model = backbone.graph.to_bytes()?;
-        let embedding = EmbeddingColumn { name: schema::EMBEDDING.into(), dimension: backbone.embedding.width };
-        let taps = backbone.taps.iter().map(|tap| EmbeddingColumn { name: tap.name.clone(), dimension: tap.width });
+        let outputs = || [&backbone.embedding].into_iter().chain(&backbone.taps);
+        let column =
+            |output: &Output| EmbeddingColumn { name: output.tap.clone(), dimension: output.width, pool: output.pool };
         let recipe = Recipe {
             model: ModelRecord {
                 name: backbone.name.clone(),
@@ -48,13 +49,12 @@ impl Network {
             },
             preprocess: backbone.preprocess.clone(),
             dtype,
-            columns: [embedding].into_iter().chain(taps).collect(),
+            columns: outputs().map(column).collect(),
         };
-        let outputs = [&backbone.embedding].into_iter().chain(&backbone.taps).map(|output| output.name.clone());
         let network = Network {
             model,
             input: backbone.input.clone(),
-            outputs: outputs.collect(),
+            outputs: outputs().map(|output| output.name.clone()).collect(),
             fixed_batch: backbone.fixed_batch,
         };
         Ok((network, recipe))

@@ -29,8 +29,10 @@ use crate::support::fs;
 const GROUP_BYTES: usize = 8 << 20;
 /// Row groups in a part.
 const GROUPS: usize = 32;
-/// Rows that are encoded at a time: the encoder holds 32 bytes for every 16-bit float of them.
+/// Rows that are encoded at a time, at most: the encoder holds 32 bytes for every 16-bit float of them.
 const SLICE_ROWS: usize = 128;
+/// Bytes of embeddings that are encoded at a time, about, where a row takes less.
+const SLICE_BYTES: usize = 1 << 20;
 /// Bytes of a page of embeddings, about: the least that is read for one row.
 const PAGE_BYTES: usize = 128 << 10;
 /// Name of the table of files that could not be embedded.
@@ -210,6 +212,7 @@ pub(crate) fn write_quarantine(directory: &Path, rows: &[Quarantined], recipe: &
 struct Table {
     path: PathBuf,
     writer: ArrowWriter<HashingFile>,
+    slice_rows: usize,
     rows: u64,
     groups: usize,
 }
@@ -221,13 +224,14 @@ impl Table {
         let file = HashingFile { file, hasher: Sha256::new(), bytes: 0 };
         let writer =
             ArrowWriter::try_new(file, schema, Some(properties(recipe)?)).map_err(|error| failed(&path, error))?;
-        Ok(Table { path, writer, rows: 0, groups: 0 })
+        let slice_rows = (SLICE_BYTES / recipe.row_bytes().max(1)).clamp(1, SLICE_ROWS);
+        Ok(Table { path, writer, slice_rows, rows: 0, groups: 0 })
     }
 
     /// Writes one row group.
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        for start in (0..batch.num_rows()).step_by(SLICE_ROWS) {
-            let slice = batch.slice(start, SLICE_ROWS.min(batch.num_rows() - start));
+        for start in (0..batch.num_rows()).step_by(self.slice_rows) {
+            let slice = batch.slice(start, self.slice_rows.min(batch.num_rows() - start));
             self.writer.write(&slice).map_err(|error| failed(&self.path, error))?;
         }
         self.writer.flush().map_err(|error| failed(&self.path, error))?;

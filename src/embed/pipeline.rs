@@ -25,6 +25,9 @@ use crate::tensor::{DType, HostTensor};
 /// Pixels from which on images are decoded one at a time, so that several large ones do not fill the memory together.
 const LARGE_PIXELS: u64 = 24_000_000;
 
+/// Bytes of rows that wait to be written, about, where single batches take less.
+const WAITING_BYTES: usize = 64 << 20;
+
 /// One image to look at.
 #[derive(Clone, Debug)]
 pub(crate) struct Task<'a> {
@@ -65,6 +68,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) preprocess: &'a ValidPreprocess,
     /// `[B, C, H, W]` of a batch.
     pub(crate) shape: [usize; 4],
+    /// Bytes of a row.
+    pub(crate) row_bytes: usize,
     /// What a decoder may spend on a file.
     pub(crate) limits: DecodeLimits,
     /// Threads that read, decode and preprocess.
@@ -111,7 +116,8 @@ pub(crate) fn run(plan: &Plan<'_>, lanes: Vec<Lane<'_>>, mut receive: impl FnMut
     std::thread::scope(|scope| {
         let (filled, batches) = sync_channel(lanes.len());
         let batches = std::sync::Arc::new(Mutex::new(batches));
-        let (events, received) = sync_channel(4 * plan.threads + 4 * lanes.len());
+        let waiting = (WAITING_BYTES / (plan.shape[0] * plan.row_bytes).max(1)).max(lanes.len());
+        let (events, received) = sync_channel(waiting.min(4 * plan.threads + 4 * lanes.len()));
         for _ in 0..plan.threads {
             let (shared, filled, events) = (&shared, filled.clone(), events.clone());
             scope.spawn(move || shared.fill(&filled, &events));

@@ -8,6 +8,9 @@ use crate::embed::{EmbeddingColumn, Manifest, ModelRecord, Precision};
 use crate::error::{CacheError, Result};
 use crate::preprocess::Preprocess;
 
+/// Bytes of one row at most: all layers of the largest models pooled, or one layer of them as it is.
+const MOST_ROW_BYTES: usize = 64 << 20;
+
 /// The key of a cache: a row is keyed by this and the content of its image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
@@ -35,6 +38,23 @@ impl Recipe {
     /// Bytes of one row: all columns, one after the other.
     pub(crate) fn row_bytes(&self) -> usize {
         self.columns.iter().map(|column| column.dimension).sum::<usize>() * self.dtype.size()
+    }
+
+    /// Refuses rows that no reader could hold: a list of a column has fewer than 2^31 values, a row at most
+    /// [`MOST_ROW_BYTES`].
+    ///
+    /// # Errors
+    /// [`CacheError::RowTooLarge`].
+    pub(crate) fn check_size(&self) -> Result<()> {
+        let longest = self.columns.iter().map(|column| column.dimension).max().unwrap_or(0);
+        let bytes = self
+            .columns
+            .iter()
+            .fold(0usize, |sum, column| sum.saturating_add(column.dimension.saturating_mul(self.dtype.size())));
+        if bytes <= MOST_ROW_BYTES && i32::try_from(longest).is_ok() {
+            return Ok(());
+        }
+        Err(CacheError::RowTooLarge { bytes, most: MOST_ROW_BYTES, columns: listed(&self.columns) }.into())
     }
 
     /// Refuses to continue a cache of another recipe. The model's name is no part of the comparison, its digests are.
@@ -97,7 +117,7 @@ fn abbreviated(digest: &str) -> String {
 }
 
 fn listed(columns: &[EmbeddingColumn]) -> String {
-    columns.iter().map(|column| format!("`{}` [{}]", column.name, column.dimension)).collect::<Vec<_>>().join(", ")
+    columns.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -109,8 +129,19 @@ mod tests {
             model: ModelRecord { name: "a".into(), weights: "11".into(), graph: "22".into() },
             preprocess: Preprocess::imagenet(256, 224),
             dtype: Precision::F32,
-            columns: vec![EmbeddingColumn { name: "embedding".into(), dimension: 8 }],
+            columns: vec![EmbeddingColumn::new("embedding", 8)],
         }
+    }
+
+    #[test]
+    fn rows_that_nobody_could_read_are_refused() {
+        let mut wide = recipe();
+        wide.columns.push(EmbeddingColumn::new("tokens", 257 * 1536));
+        wide.check_size().unwrap();
+        wide.columns
+            .push(EmbeddingColumn { pool: Some(crate::backbones::Pool::None), ..EmbeddingColumn::new("b", 1 << 25) });
+        let error = wide.check_size().unwrap_err().to_string();
+        assert!(error.contains("`b none [33554432]`"), "{error}");
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub(super) enum State {
 /// run goes on.
 ///
 /// # Errors
-/// `CacheError::Mixed` for a cache of another recipe, `CacheError::Locked`, `CacheError::NoFixedSize`,
+/// `CacheError::Mixed` for a cache of another recipe, `CacheError::RowTooLarge`, `CacheError::Locked`, `CacheError::NoFixedSize`,
 /// `RuntimeError` where the network does not run, `FileError` where the cache cannot be written.
 pub fn embed(
     job: &Job<'_>,
@@ -174,6 +174,7 @@ impl<'a> Run<'a> {
         workplace: Workplace,
         progress: &'a dyn Progress,
     ) -> Result<Self> {
+        job.recipe.check_size()?;
         let manifest = Manifest::read(job.cache)?;
         let mut contents = Journal::read(&workplace.journal())?;
         for cached in manifest.as_ref().map(Recipe::of).iter().chain(&contents.recipe) {

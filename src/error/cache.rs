@@ -106,6 +106,16 @@ pub enum CacheError {
         /// Shape found.
         found: Vec<usize>,
     },
+    /// The columns of a cache hold more values per image than can be read again.
+    #[error("one row would take {bytes} bytes ({columns}), {most} are the most")]
+    RowTooLarge {
+        /// Bytes of a row.
+        bytes: usize,
+        /// The most that a row may take.
+        most: usize,
+        /// The columns with their sizes.
+        columns: String,
+    },
     /// The result for an image depends on the other images of its batch, and the network takes no smaller batch.
     #[error(
         "the network's results depend on the other images of a batch, and it takes {batch} images at once, no other number"
@@ -131,6 +141,7 @@ impl CacheError {
             | CacheError::NotEmpty { .. }
             | CacheError::NotAFile { .. }
             | CacheError::Output { .. }
+            | CacheError::RowTooLarge { .. }
             | CacheError::DependentRows { .. }
             | CacheError::NoFixedSize => Kind::Input,
             CacheError::Locked { .. } | CacheError::Write { .. } => Kind::Environment,
@@ -154,6 +165,9 @@ impl CacheError {
             )),
             CacheError::Locked { .. } => Some("leave out `--no-wait` to wait until it is done".into()),
             CacheError::NotEmpty { .. } => Some("choose a new or empty directory with `--out`".into()),
+            CacheError::RowTooLarge { .. } => {
+                Some("cache fewer taps at once, or pool them: `--pool cls`, `mean` or `cls+mean`".into())
+            }
             CacheError::DependentRows { .. } => Some("export the network with an open batch axis".into()),
             CacheError::NoFixedSize => {
                 Some("add a crop or an exact resize to the preprocessing, so that all images get one size".into())

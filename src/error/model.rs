@@ -72,6 +72,30 @@ pub enum ModelError {
         /// All its taps.
         known: Vec<String>,
     },
+    /// The class token is asked of what has none.
+    #[error("`{tap}` has no class token: it is {shape}")]
+    NoClassToken {
+        /// The tap.
+        tap: String,
+        /// Its shape.
+        shape: String,
+    },
+    /// Nothing says how several vectors per image become one.
+    #[error("`{tap}` is {shape}, several vectors per image")]
+    Unpooled {
+        /// The tap.
+        tap: String,
+        /// Its shape.
+        shape: String,
+    },
+    /// An output's number of features depends on the image.
+    #[error("`{tap}` is {shape}: the number of its values is open")]
+    OpenSize {
+        /// The tap.
+        tap: String,
+        /// Its shape.
+        shape: String,
+    },
     /// An image size is not made of whole patches.
     #[error("{}x{} pixels are not whole patches of {patch}x{patch} pixels", size[0], size[1])]
     PatchSize {
@@ -240,6 +264,9 @@ impl ModelError {
             | ModelError::UnknownFamily { .. }
             | ModelError::UnknownTap { .. }
             | ModelError::PatchSize { .. }
+            | ModelError::NoClassToken { .. }
+            | ModelError::Unpooled { .. }
+            | ModelError::OpenSize { .. }
             | ModelError::Misplaced { .. }
             | ModelError::UnknownValue { .. }
             | ModelError::Ambiguous { .. }
@@ -266,6 +293,9 @@ impl ModelError {
                 let whole = size.map(|length| (length / patch).max(1) * patch);
                 Some(format!("the nearest smaller size is {}x{}", whole[0], whole[1]))
             }
+            ModelError::NoClassToken { .. } => Some("take its mean, `--pool mean`, or all of it, `--pool none`".into()),
+            ModelError::Unpooled { .. } => Some("choose `--pool cls`, `mean`, `cls+mean` or `none`".into()),
+            ModelError::OpenSize { .. } => Some("build it for one size with `--size HEIGHTxWIDTH`".into()),
             ModelError::UnknownModel { .. } => {
                 Some("`defrost models list` shows the catalog; a path to an `.onnx` file works too".into())
             }

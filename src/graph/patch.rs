@@ -9,6 +9,8 @@ use crate::error::GraphError;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::Model;
+use crate::graph::Node;
+use crate::graph::Tensor;
 use crate::graph::ValueInfo;
 use crate::graph::order::read_names;
 use crate::graph::validate::validate;
@@ -20,6 +22,10 @@ pub struct Patch {
     pub name: &'static str,
     /// Nodes that go, by index.
     pub remove_nodes: BTreeSet<usize>,
+    /// Nodes that are added; their order among the others follows from what they need.
+    pub add_nodes: Vec<Node>,
+    /// Initializers that are added.
+    pub add_constants: Vec<Tensor>,
     /// Node outputs that get another name, where they are produced; who reads the old name gets it from elsewhere.
     pub rename_outputs: BTreeMap<String, String>,
     /// The new inputs.
@@ -36,6 +42,8 @@ impl Patch {
         Patch {
             name,
             remove_nodes: BTreeSet::new(),
+            add_nodes: Vec::new(),
+            add_constants: Vec::new(),
             rename_outputs: BTreeMap::new(),
             inputs: None,
             outputs: None,
@@ -70,6 +78,8 @@ impl Patch {
                 output.clone_from(name);
             }
         }
+        graph.nodes.extend(self.add_nodes.iter().cloned());
+        graph.initializers.extend(self.add_constants.iter().cloned());
         if let Some(inputs) = &self.inputs {
             graph.inputs.clone_from(inputs);
         }

@@ -105,6 +105,15 @@ pub enum Chosen {
 }
 
 impl Chosen {
+    /// The hyper-parameter that was chosen among candidates.
+    pub const fn value(&self) -> f64 {
+        match self {
+            Chosen::Linear { c, .. } => *c,
+            Chosen::Knn { k, .. } => *k as f64,
+            Chosen::Finetune { learning_rate, .. } => *learning_rate,
+        }
+    }
+
     /// The name of the classifier and of its files: `linear`, `knn` or `finetune`.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -260,6 +269,12 @@ pub struct Seconds {
 }
 
 impl Record {
+    /// The score of what was chosen, on validation data; `None` where there was nothing to choose.
+    pub fn validation_score(&self) -> Option<f64> {
+        let value = self.chosen.value();
+        self.selection.candidates.iter().find(|candidate| candidate.value == value)?.score
+    }
+
     /// Reads `probes/<name>.json` of a cache, or any other record.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 mod charts;
 mod gather;
+mod layers;
 mod record;
 mod scale;
 mod svg;
@@ -21,8 +22,8 @@ use crate::support::fs;
 
 pub use gather::{Gathering, gather};
 pub use record::{
-    Curve, DatasetFacts, EmbeddingFacts, Fact, Mistake, Picture, Plane, PlanePoint, ProbeResult, Record, SplitFacts,
-    Spread,
+    Curve, DatasetFacts, EmbeddingFacts, Fact, LayerCurve, LayerPoint, Mistake, Picture, Plane, PlanePoint,
+    ProbeResult, Record, SplitFacts, Spread,
 };
 pub use thumbnail::thumbnail;
 
@@ -40,6 +41,7 @@ pub fn render(record: &Record) -> Result<String> {
         ("page.html", include_str!("page.html")),
         ("data.html", include_str!("data.html")),
         ("probes.html", include_str!("probes.html")),
+        ("layers.html", include_str!("layers.html")),
         ("style.css", include_str!("style.css")),
     ] {
         environment.add_template(name, text).map_err(template)?;

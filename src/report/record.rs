@@ -19,6 +19,8 @@ pub struct Record {
     pub embedding: Option<EmbeddingFacts>,
     /// The probes, in the order of their columns.
     pub probes: Vec<ProbeResult>,
+    /// How the probes fare along the layers, where several columns were probed.
+    pub layers: Vec<LayerCurve>,
     /// The last probe compared with the first on the same test samples.
     pub difference: BTreeMap<Metric, Difference>,
     /// The embeddings on a plane.
@@ -148,6 +150,32 @@ pub struct Curve {
     pub points: Vec<(f64, Option<f64>)>,
     /// The chosen candidate.
     pub chosen: f64,
+}
+
+/// A probe along the layers of the network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerCurve {
+    /// Name of the probe in print: `Linear`, `k-NN`.
+    pub title: String,
+    /// The metric in print.
+    pub metric: String,
+    /// The layers, the first one first.
+    pub points: Vec<LayerPoint>,
+}
+
+/// A probe of one layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerPoint {
+    /// The column: `block_05`, `embedding`.
+    pub column: String,
+    /// Place among all layers, from 0.
+    pub place: usize,
+    /// Values per image.
+    pub dimension: usize,
+    /// The score on validation data that chose the hyper-parameter.
+    pub validation: Option<f64>,
+    /// The metric on the test split.
+    pub estimate: Estimate,
 }
 
 /// A wrong prediction.

@@ -54,6 +54,17 @@ impl Axis {
         Axis { low, high, logarithmic: true, ticks }
     }
 
+    /// An axis of named places, half a place of margin on either side; where there are many, not all get their name.
+    pub(super) fn places(names: &[String]) -> Self {
+        let count = names.len().max(1);
+        let every = count.div_ceil(16);
+        // The last place keeps its name; numbers too close before it go without.
+        let has_tick = |at: usize| at + 1 == count || (at.is_multiple_of(every) && at + every.div_ceil(2) < count);
+        let ticks = names.iter().enumerate().filter(|(at, _)| has_tick(*at));
+        let ticks = ticks.map(|(at, name)| (at as f64, name.clone())).collect();
+        Axis { low: -0.5, high: count as f64 - 0.5, logarithmic: false, ticks }
+    }
+
     /// The position of a value in percent of the axis.
     pub(super) fn percent(&self, value: f64) -> f64 {
         let transform = |x: f64| if self.logarithmic { x.max(f64::MIN_POSITIVE).ln() } else { x };
@@ -110,6 +121,15 @@ mod tests {
         let grid: Vec<f64> = (0..45).map(|at| 10f64.powf(-6.0 + 11.0 * f64::from(at) / 44.0)).collect();
         let texts: Vec<String> = Axis::logarithmic(&grid).ticks.into_iter().map(|tick| tick.1).collect();
         assert_eq!(texts, ["10⁻⁶", "10⁻⁴", "10⁻²", "10⁰", "10²", "10⁴"]);
+    }
+
+    #[test]
+    fn places_are_named_while_there_is_room() {
+        let names = |count: usize| (0..count).map(|at| at.to_string()).collect::<Vec<_>>();
+        assert_eq!(Axis::places(&names(13)).ticks.len(), 13);
+        let many: Vec<String> = Axis::places(&names(42)).ticks.into_iter().map(|tick| tick.1).collect();
+        assert!(many.len() <= 16 && many.last().unwrap() == "41", "{many:?}");
+        assert!((Axis::places(&names(4)).percent(0.0) - 12.5).abs() < 1e-9);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::metrics::{Estimate, Metric};
 use crate::report::charts;
+use crate::report::layers::LayersView;
 use crate::report::record::{Fact, Mistake, Picture, ProbeResult, Record};
 use crate::report::tables::{ClassRow, ConfusionTable, MetricGroup, class_rows, metric_groups};
 
@@ -23,6 +24,7 @@ pub(super) struct View<'a> {
     data: DataView<'a>,
     embedding: Option<EmbeddingView<'a>>,
     probes: Vec<ProbeView<'a>>,
+    layers: Option<LayersView>,
     baseline: Option<String>,
     groups: Vec<MetricGroup>,
     compared: bool,
@@ -129,6 +131,7 @@ impl<'a> View<'a> {
                 EmbeddingView { model: &facts.model, facts: all, failed: facts.failed, failures: &facts.failures }
             }),
             probes: record.probes.iter().enumerate().map(|(series, probe)| probe_view(record, probe, series)).collect(),
+            layers: LayersView::new(&record.layers),
             baseline: record.probes.first().and_then(|probe| baseline(record, probe)),
             groups: metric_groups(record, compared),
             compared,

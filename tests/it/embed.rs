@@ -103,7 +103,7 @@ impl Scene {
             model: ModelRecord { name: "small".into(), weights: digest.clone(), graph: digest },
             preprocess: Preprocess::imagenet(SIDE, SIDE),
             dtype: Precision::F32,
-            columns: vec![EmbeddingColumn { name: "embedding".into(), dimension: DIMENSION }],
+            columns: vec![EmbeddingColumn::new("embedding", DIMENSION)],
         };
         let network = Network { model, input: "input".into(), outputs: vec!["embedding".into()], fixed_batch: None };
         let options = EmbedOptions { device: Device::Cpu, ..EmbedOptions::default() };

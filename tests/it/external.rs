@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use defrost::backbones::{self, Backbone, ModelOptions, Pool, Taps};
+use defrost::backbones::{self, Backbone, ModelOptions, Pool, Size, Taps};
 use defrost::graph::{Builder, Dim, Model};
 use defrost::preprocess::{Preprocess, Resize};
 use defrost::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
@@ -153,6 +153,27 @@ fn several_outputs_are_asked_for_and_never_guessed() {
 }
 
 #[test]
+fn taps_of_a_foreign_file_are_its_values_and_pooling_them_is_never_guessed() {
+    let two = model(&dims(&[-1, 3, 2, 2]), &dims(&[-1, 12]), |b, x| {
+        let tokens = b.reshape(x, &[0, 3, 4]);
+        b.name(&tokens, "tokens");
+        let y = b.relu(&tokens);
+        let y = b.flatten(&y, 1);
+        b.output("pooled", &y);
+    });
+    let folder = Folder::new(&two, PREPROCESS);
+    let options = |pool| ModelOptions { taps: "tokens".parse().unwrap(), pool, ..ModelOptions::default() };
+    let mut raw = folder.open(&options(None)).unwrap();
+    let error = raw.pool_taps(None).unwrap_err();
+    assert!(error.to_string().contains("`tokens` is [batch, 3, 4], several vectors per image"), "{error}");
+    let widths = |pool| folder.open(&options(Some(pool))).unwrap().taps.iter().map(|tap| tap.width).collect::<Vec<_>>();
+    assert_eq!([Pool::Cls, Pool::Mean, Pool::ClsMean, Pool::None].map(widths), [[4], [4], [8], [12]]);
+    folder.write("model.toml", &format!("prefix = 0\n{PREPROCESS}"));
+    let error = folder.error(&options(Some(Pool::Cls)));
+    assert!(error.contains("`tokens` has no class token"), "{error}");
+}
+
+#[test]
 fn inputs_that_are_no_images_are_refused_by_name() {
     let flat = model(&dims(&[-1, 12]), &dims(&[-1, 12]), |b, x| {
         let y = b.relu(x);
@@ -174,8 +195,10 @@ fn inputs_that_are_no_images_are_refused_by_name() {
     assert!(folder.error(&ModelOptions::default()).contains("layout = \"nchw\""));
     folder.write("model.toml", &format!("layout = \"nchw\"\n{PREPROCESS}"));
     assert_eq!(folder.open(&ModelOptions::default()).unwrap().embedding.width, 3);
-    let taps = folder.error(&ModelOptions { taps: Taps::All, ..ModelOptions::default() });
-    assert!(taps.contains("`--taps` does not apply"), "{taps}");
+    let size = folder.error(&ModelOptions { size: Some(Size::Any), ..ModelOptions::default() });
+    assert!(size.contains("`--size` does not apply"), "{size}");
+    let taps = ModelOptions { taps: Taps::All, ..ModelOptions::default() };
+    assert!(folder.open(&taps).unwrap().taps.is_empty(), "its only output is the embedding");
 }
 
 #[test]

@@ -22,3 +22,4 @@ mod runtime_commands;
 mod session;
 mod splits;
 mod tables;
+mod taps;

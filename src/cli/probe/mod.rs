@@ -11,6 +11,8 @@ use crate::cli::Printer;
 use crate::data::split::Fractions;
 use crate::embed::FeatureColumns;
 use crate::embed::Features;
+use crate::embed::embedding_columns;
+use crate::embed::schema;
 use crate::error::ProbeError;
 use crate::error::Result;
 use crate::metrics::Bootstrap;
@@ -23,6 +25,7 @@ use crate::probe::Division;
 use crate::probe::Experiment;
 use crate::probe::Findings;
 use crate::probe::Method;
+use crate::probe::Record;
 use crate::probe::Samples;
 use crate::probe::Scale;
 use crate::probe::Source;
@@ -80,6 +83,7 @@ enum Probe {
 const LINEAR_EXAMPLES: &str = "Examples:
   defrost probe linear cache
   defrost probe linear cache --scale l2 --c-grid 0.01,0.1,1,10 --repeats 5 --json
+  defrost probe linear cache --tap all
   defrost probe linear features.parquet --embedding vector --label diagnosis --out results";
 const KNN_EXAMPLES: &str = "Examples:
   defrost probe knn cache
@@ -92,7 +96,8 @@ struct Shared {
     /// An embedding cache, or a Parquet file (or a folder of them) with a column of embeddings and one of labels.
     #[arg(value_name = "CACHE")]
     cache: PathBuf,
-    /// Column of the features: a tap of the cache, or the embedding column of a Parquet file.
+    /// Column of the features: a tap of the cache, or the embedding column of a Parquet file; `all` probes each of them on
+    /// the same splits, for the curve along the layers in the report.
     #[arg(long, visible_alias = "embedding", value_name = "COLUMN")]
     tap: Option<String>,
     /// Column of the labels of a Parquet file.
@@ -128,6 +133,11 @@ struct Shared {
     out: Option<PathBuf>,
 }
 
+/// What `--tap` takes for every column.
+const ALL: &str = "all";
+/// How the files of predictions end.
+const PREDICTIONS: &str = "-predictions.parquet";
+
 fn parse_metric(name: &str) -> Result<Metric, String> {
     serde_json::from_value(serde_json::Value::from(name)).map_err(|error| error.to_string())
 }
@@ -149,41 +159,74 @@ impl Arguments {
                 (shared, Method::Knn { k, temperature: *temperature })
             }
         };
-        let start = Instant::now();
-        let columns = FeatureColumns { features: shared.tap.clone(), label: shared.label.clone() };
-        let features = Features::open(&shared.cache, &columns)?;
-        let source = Source {
-            path: shared.cache.display().to_string(),
-            column: features.column.clone(),
-            dimension: 0,
-            model: features.manifest.as_ref().map(|manifest| manifest.model.name.clone()),
-            fingerprint: features.manifest.as_ref().map(|manifest| manifest.dataset.fingerprint.clone()),
-        };
-        let directory = shared.out.clone().or_else(|| features.manifest.is_some().then(|| shared.cache.join("probes")));
-        let (samples, unlabelled) = samples(features).checked()?;
-        let read = start.elapsed().as_secs_f64();
-        let mut findings = shared.experiment(method)?.run(&samples, source, printer)?;
-        findings.record.seconds.read = read;
-        if unlabelled > 0 {
-            let warning = format!("{unlabelled} samples without label are left out");
-            findings.record.warnings.insert(0, warning);
+        if shared.tap.as_deref() != Some(ALL) {
+            let (record, directory) = shared.probe(&method, shared.tap.clone(), printer)?;
+            printer.result(&record, table::describe);
+            shared.say_saved(&[record], directory.as_deref(), printer);
+            return Ok(Outcome::Done);
         }
-        if let Some(directory) = &directory {
-            save(&mut findings, directory)?;
+        let columns = embedding_columns(&shared.cache)?;
+        let mut records = Vec::with_capacity(columns.len());
+        let mut directory = None;
+        for column in columns {
+            let (record, saved) = shared.probe(&method, Some(column), printer)?;
+            records.push(record);
+            directory = saved;
         }
-        for warning in &findings.record.warnings {
-            printer.note(&format!("warning: {warning}"));
-        }
-        printer.result(&findings.record, table::describe);
-        if let Some(directory) = &directory {
-            let path = directory.join(format!("{}.json", findings.record.chosen.name()));
-            printer.say(&format!("saved `{}`", path.display()));
-        }
+        printer.result(&records, |records| table::describe_layers(records));
+        shared.say_saved(&records, directory.as_deref(), printer);
         Ok(Outcome::Done)
     }
 }
 
 impl Shared {
+    /// Probes one column and saves what it finds; gives the record and the folder it was saved in.
+    fn probe(&self, method: &Method, column: Option<String>, printer: &Printer) -> Result<(Record, Option<PathBuf>)> {
+        let start = Instant::now();
+        let columns = FeatureColumns { features: column, label: self.label.clone() };
+        let features = Features::open(&self.cache, &columns)?;
+        let source = Source {
+            path: self.cache.display().to_string(),
+            column: features.column.clone(),
+            dimension: 0,
+            model: features.manifest.as_ref().map(|manifest| manifest.model.name.clone()),
+            fingerprint: features.manifest.as_ref().map(|manifest| manifest.dataset.fingerprint.clone()),
+        };
+        let is_cache = features.manifest.is_some();
+        let directory = self.out.clone().or_else(|| is_cache.then(|| self.cache.join("probes")));
+        let (samples, unlabelled) = samples(features).checked()?;
+        let read = start.elapsed().as_secs_f64();
+        let mut findings = self.experiment(method.clone())?.run(&samples, source, printer)?;
+        findings.record.seconds.read = read;
+        if unlabelled > 0 {
+            let warning = format!("{unlabelled} samples without label are left out");
+            findings.record.warnings.insert(0, warning);
+        }
+        // The embedding's record goes without the name of its column; so does a table's, which has but one as a rule.
+        let named =
+            findings.record.source.column != schema::EMBEDDING && (is_cache || self.tap.as_deref() == Some(ALL));
+        if let Some(directory) = &directory {
+            save(&mut findings, directory, named)?;
+        }
+        for warning in &findings.record.warnings {
+            let column = if named { format!(" (`{}`)", findings.record.source.column) } else { String::new() };
+            printer.note(&format!("warning{column}: {warning}"));
+        }
+        Ok((findings.record, directory))
+    }
+
+    fn say_saved(&self, records: &[Record], directory: Option<&Path>, printer: &Printer) {
+        let Some(directory) = directory else { return };
+        match records {
+            [record] => {
+                let name = record.predictions.as_deref().and_then(|name| name.strip_suffix(PREDICTIONS));
+                let path = directory.join(format!("{}.json", name.unwrap_or(record.chosen.name())));
+                printer.say(&format!("saved `{}`", path.display()));
+            }
+            records => printer.say(&format!("saved {} records in `{}`", records.len(), directory.display())),
+        }
+    }
+
     fn experiment(&self, method: Method) -> Result<Experiment, ProbeError> {
         let division = Division { redraw: self.resplit, fractions: self.fractions, allow_leak: self.allow_leak };
         Ok(Experiment {
@@ -213,10 +256,15 @@ fn samples(features: Features) -> Samples {
 }
 
 /// Writes predictions and weights, then the record that names them.
-fn save(findings: &mut Findings, directory: &Path) -> Result<()> {
+fn save(findings: &mut Findings, directory: &Path, named: bool) -> Result<()> {
     fs::create_directory(directory)?;
-    let name = findings.record.chosen.name();
-    let predictions = format!("{name}-predictions.parquet");
+    let mut name = findings.record.chosen.name().to_owned();
+    if named {
+        let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+        name.push('-');
+        name.extend(findings.record.source.column.chars().map(safe));
+    }
+    let predictions = format!("{name}{PREDICTIONS}");
     findings.predictions.write(&directory.join(&predictions))?;
     findings.record.predictions = Some(predictions);
     if let Some(model) = &findings.linear {

@@ -31,6 +31,50 @@ pub(super) fn describe(record: &Record) -> String {
     text
 }
 
+/// The same probe of several columns, a line each.
+pub(super) fn describe_layers(records: &[Record]) -> String {
+    let Some(first) = records.first() else { return "no column of embeddings".to_owned() };
+    let metric = first.selection.metric;
+    let mut text = format!("{} probe of {} columns of `{}`", first.chosen.name(), records.len(), first.source.path);
+    if let Some(model) = &first.source.model {
+        let _ = write!(text, ", model {model}");
+    }
+    let counts: Vec<String> =
+        first.splits.iter().map(|(split, counts)| format!("{split} {}", counts.samples)).collect();
+    let _ = writeln!(text, "\nsamples     {} ({})", counts.join(", "), first.settings.splits);
+    let width = records.iter().map(|record| record.source.column.chars().count()).max().unwrap_or_default().max(6);
+    let level = format!("{:.0} % interval", 100.0 * first.settings.level);
+    let _ = write!(text, "\n{:width$}  values  {:16}  validation    test  {level}", "column", "chosen");
+    for record in records {
+        let what = match record.chosen {
+            Chosen::Linear { c, .. } => format!("C = {}", short(c)),
+            Chosen::Knn { k, .. } => format!("k = {k}"),
+            Chosen::Finetune { epoch, .. } => format!("epoch {epoch}"),
+        };
+        let score = record.validation_score().map_or_else(|| "-".to_owned(), |score| format!("{score:.3}"));
+        let test = record.metrics.get(&metric).map_or_else(|| "not computed".to_owned(), figures);
+        let _ = write!(
+            text,
+            "\n{:width$}  {:6}  {what:16}  {score:>10}  {test}",
+            record.source.column, record.source.dimension
+        );
+    }
+    let scored = records.iter().filter_map(|record| Some((record.validation_score()?, record)));
+    let best = scored.reduce(|best, other| {
+        let better = if metric.larger_is_better() { other.0 > best.0 } else { other.0 < best.0 };
+        if better { other } else { best }
+    });
+    if let Some((score, record)) = best {
+        let _ = write!(
+            text,
+            "\n\n`{}` has the best {} on validation data ({score:.3})",
+            record.source.column,
+            metric.title()
+        );
+    }
+    text
+}
+
 fn chosen(record: &Record) -> String {
     let what = match record.chosen {
         Chosen::Linear { c, .. } => format!("C = {}", short(c)),
@@ -41,12 +85,7 @@ fn chosen(record: &Record) -> String {
     if selection.candidates.len() < 2 {
         return format!("{what} (fixed)");
     }
-    let value = match record.chosen {
-        Chosen::Linear { c, .. } => c,
-        Chosen::Knn { k, .. } => k as f64,
-        Chosen::Finetune { learning_rate, .. } => learning_rate,
-    };
-    let score = selection.candidates.iter().find(|candidate| candidate.value == value).and_then(|best| best.score);
+    let score = record.validation_score();
     let validation = record.splits.get(&Split::Validation).map_or(0, |counts| counts.samples);
     format!(
         "{what}, best of {} by {} on {validation} validation samples ({})",

@@ -4,6 +4,7 @@
 //! out of the report; what is damaged is an error.
 
 mod data;
+mod layers;
 mod probes;
 mod provenance;
 
@@ -15,7 +16,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use crate::data::Label;
-use crate::embed::{FeatureColumns, Features, Summary};
+use crate::embed::{FeatureColumns, Features, Summary, schema};
 use crate::error::Result;
 use crate::probe::{self, Projection};
 use crate::report::record::{Picture, Plane, PlanePoint, Record};
@@ -42,9 +43,13 @@ pub struct Gathering {
 /// # Errors
 /// As [`Features::open`] for the cache, [`probe::Record::read`] and [`probe::PredictionTable::read`] for the probes.
 pub fn gather(cache: &Path, gathering: &Gathering) -> Result<Record> {
-    let records = probe_records(cache)?;
-    let column = records.first().map(|(_, record)| record.source.column.clone());
-    let features = Features::open(cache, &FeatureColumns { features: column, label: None })?;
+    let all = probe_records(cache)?;
+    // The report is about the embedding; what was probed besides it makes the curve along the layers.
+    let embedding = all.iter().find(|(_, record)| record.source.column == schema::EMBEDDING);
+    let column = embedding.or(all.first()).map(|(_, record)| record.source.column.clone());
+    let of_column = |record: &probe::Record| Some(&record.source.column) == column.as_ref();
+    let records: Vec<(PathBuf, probe::Record)> = all.iter().filter(|(_, record)| of_column(record)).cloned().collect();
+    let features = Features::open(cache, &FeatureColumns { features: column.clone(), label: None })?;
     let rows: BTreeMap<&str, usize> = features.ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
     let (probes, difference) = probes::results(cache, &records, &features, &rows)?;
     Ok(Record {
@@ -53,9 +58,10 @@ pub fn gather(cache: &Path, gathering: &Gathering) -> Result<Record> {
         dataset: data::dataset(&features, records.first().map(|(_, record)| record)),
         embedding: data::embedding(cache, &features, gathering.run.as_ref())?,
         probes,
+        layers: layers::curves(&features, &all),
         difference,
         projection: plane(&features),
-        commands: provenance::commands(cache, &features, &records, gathering),
+        commands: provenance::commands(cache, &features, &all, gathering),
         provenance: provenance::facts(&features, &records),
     })
 }

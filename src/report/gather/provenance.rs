@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::embed::{Features, Precision, schema};
+use crate::embed::{EmbeddingColumn, Features, Manifest, Precision, schema};
 use crate::probe;
 use crate::probe::{Chosen, Scale};
 use crate::report::gather::Gathering;
@@ -20,16 +20,52 @@ pub(super) fn commands(
     if let Some(manifest) = &features.manifest {
         let (root, model) = (quoted(&manifest.dataset.root), quoted(&manifest.model.name));
         let precision = if manifest.dtype == Precision::F16 { " --dtype f16" } else { "" };
-        commands.push(format!("defrost embed {root} --model {model}{precision} --out {cache}"));
+        let taps = taps(manifest);
+        commands.push(format!("defrost embed {root} --model {model}{taps}{precision} --out {cache}"));
     }
+    // Probes that differ only in their column are one command where they are of all columns.
+    let columns = features.manifest.as_ref().map_or(0, |manifest| manifest.columns.len());
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for (_, record) in records {
-        commands.push(format!("defrost probe {} {cache} {}", record.chosen.name(), options(record)));
+        let command = format!("defrost probe {} {cache} TAP{}", record.chosen.name(), options(record));
+        match groups.iter_mut().find(|(other, _)| *other == command) {
+            Some((_, columns)) => columns.push(&record.source.column),
+            None => groups.push((command, vec![&record.source.column])),
+        }
+    }
+    for (command, probed) in groups {
+        let taps: Vec<String> = match probed.len() > 1 && probed.len() == columns {
+            true => vec!["--tap all ".to_owned()],
+            false => probed.into_iter().map(tap).collect(),
+        };
+        commands.extend(taps.into_iter().map(|tap| command.replacen("TAP", &tap, 1)));
     }
     let out =
         gathering.out.as_ref().map(|out| format!(" --out {}", quoted(&out.to_string_lossy()))).unwrap_or_default();
     let title = gathering.title.as_ref().map(|title| format!(" --title {}", quoted(title))).unwrap_or_default();
     commands.push(format!("defrost report {cache}{out}{title}"));
     commands
+}
+
+/// The flag that names a column, where it is not the embedding.
+fn tap(column: &str) -> String {
+    if column == schema::EMBEDDING { String::new() } else { format!("--tap {} ", quoted(column)) }
+}
+
+/// The flags that cache the further columns of a cache.
+fn taps(manifest: &Manifest) -> String {
+    let further: Vec<&EmbeddingColumn> =
+        manifest.columns.iter().filter(|column| column.name != schema::EMBEDDING).collect();
+    if further.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = further.iter().map(|column| column.name.as_str()).collect();
+    let mut pools = further.iter().filter_map(|column| column.pool);
+    let first = pools.next();
+    // Columns that were pooled in different ways were pooled as each allows, which is the default.
+    let pool = first.filter(|first| pools.all(|pool| pool == *first));
+    let pool = pool.map(|pool| format!(" --pool {}", pool.name())).unwrap_or_default();
+    format!(" --taps {}{pool}", quoted(&names.join(",")))
 }
 
 /// A word of a shell command.
@@ -46,9 +82,6 @@ fn options(record: &probe::Record) -> String {
     let (settings, selection) = (&record.settings, &record.selection);
     let candidates: Vec<String> = selection.candidates.iter().map(|candidate| candidate.value.to_string()).collect();
     let mut flags: Vec<String> = Vec::new();
-    if record.source.column != schema::EMBEDDING {
-        flags.push(format!("--tap {}", quoted(&record.source.column)));
-    }
     match &record.chosen {
         Chosen::Linear { scale, .. } => {
             match scale {
