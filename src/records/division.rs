@@ -238,7 +238,7 @@ impl Labelled<'_> {
         } else {
             Predictions::of_classes(self.class_list(rows), probabilities)?
         };
-        let predictions = predictions.with_names(&self.classes)?;
+        let predictions = predictions.with_names(self.classes)?;
         if rows.iter().all(|&row| self.groups[row].is_none()) {
             return Ok(predictions);
         }
