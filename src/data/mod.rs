@@ -3,6 +3,7 @@
 //! [`open`] reads what a dataset is (never the images themselves). What it refuses, it refuses with file and row; what it
 //! leaves out or had to interpret is listed in [`Dataset::skipped`] and [`Dataset::notes`], so that a caller can tell.
 
+pub mod augment;
 mod classes;
 mod counts;
 mod decode;
@@ -10,6 +11,7 @@ mod example;
 mod folder;
 pub mod inspect;
 mod jpeg;
+mod loader;
 mod options;
 mod sample;
 pub mod split;
@@ -25,6 +27,7 @@ pub use counts::{Census, ClassCounts, Counts};
 pub use decode::{DecodeLimits, decode, decode_file};
 pub use example::textile_images;
 pub use folder::IMAGE_EXTENSIONS;
+pub use loader::{Batch, Epoch, Loader};
 pub use options::{Columns, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
 pub use table::write_table;

@@ -185,6 +185,19 @@ pub enum DataError {
         /// The split.
         split: &'static str,
     },
+    /// A random change of images that makes no sense.
+    #[error("augmentation `{field}` is {found}, expected {expected}")]
+    Augmentation {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: f64,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// Batches of images that may differ in size.
+    #[error("the preprocessing gives images of different sizes, which make no batch")]
+    OpenSize,
 }
 
 impl DataError {
@@ -231,6 +244,7 @@ impl DataError {
             DataError::EmptySplit { .. } | DataError::TooFew { .. } => {
                 Some("add samples, or set the fraction of a split to 0".into())
             }
+            DataError::OpenSize => Some("give the preprocessing a `crop`, or an `exact` resize".into()),
             DataError::NoGroups => Some("name the column of patients or other units with `--group-column`".into()),
             _ => None,
         }
