@@ -1,59 +1,23 @@
 //! Inputs and outputs that stay on the session's device from run to run.
 //!
-//! A [`DeviceTensor`] lives where its session computes. A [`Binding`] names the tensors a session reads and where its
-//! results go; running it moves nothing between host and device. A result can be bound as an input of the next run, which
-//! is how a training loop swaps two sets of parameters.
+//! A [`Binding`] names the tensors a session reads and where its results go; running it moves nothing between host and
+//! device. A result can be bound as an input of the next run, and a result can be written over a tensor that is also an
+//! input, which is how a training loop updates its parameters in place.
 
 use ort::memory::AllocationDevice;
 use ort::memory::AllocatorType;
 use ort::memory::MemoryInfo;
 use ort::memory::MemoryType;
 use ort::session::IoBinding;
-use ort::value::DynTensor;
 use ort::value::DynTensorValueType;
 
 use crate::error::{Result, RuntimeError};
 use crate::runtime::Device;
+use crate::runtime::DeviceTensor;
 use crate::runtime::Session;
+use crate::runtime::device_tensor::device_id;
 use crate::runtime::session::run_options;
 use crate::runtime::value;
-use crate::tensor::HostTensor;
-
-/// A tensor in the memory of a device.
-#[derive(Debug)]
-pub struct DeviceTensor {
-    value: DynTensor,
-}
-
-impl DeviceTensor {
-    /// Copies a tensor to the device of a session.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Call`] where the device refuses, for example for lack of memory.
-    pub fn from_host(tensor: &HostTensor, session: &Session) -> Result<DeviceTensor> {
-        let value = value::owned(tensor)?;
-        let Device::Cuda(number) = session.device() else { return Ok(DeviceTensor { value }) };
-        let value = value
-            .to(AllocationDevice::CUDA, device_id(number))
-            .map_err(|error| value::refused("copy a tensor to the device", &error))?;
-        Ok(DeviceTensor { value })
-    }
-
-    /// The tensor in host memory: handed over without a copy on the CPU, copied from any other device.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Call`] where the device refuses, [`RuntimeError::ElementType`] for a tensor of other things than
-    /// numbers.
-    pub fn into_host(self) -> Result<HostTensor> {
-        let value = if self.value.memory_info().is_cpu_accessible() {
-            self.value
-        } else {
-            let copied = self.value.to(AllocationDevice::CPU, 0);
-            copied.map_err(|error| value::refused("copy a tensor from the device", &error))?
-        };
-        value::into_host("tensor", value.into_dyn())
-    }
-}
 
 /// What a session reads and writes, bound by name.
 #[derive(Debug)]
@@ -93,6 +57,20 @@ impl Binding {
             Device::Cuda(number) => self.bind_output(session, name, AllocationDevice::CUDA, device_id(number)),
             Device::Auto | Device::Cpu => self.bind_output(session, name, AllocationDevice::CPU, 0),
         }
+    }
+
+    /// Lets an output be written into a tensor made by [`DeviceTensor::allocate`] or [`DeviceTensor::resident`]; it is not among
+    /// the results of [`Binding::run`].
+    ///
+    /// The tensor may be bound to an input, too. ONNX Runtime does not know of it: the graph must read the input in the node
+    /// that computes the output, or in nodes that the output depends on, and nowhere else.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownName`] for an output the model does not have.
+    pub fn bind_output_to(&mut self, session: &Session, name: &str, tensor: &mut DeviceTensor) -> Result<()> {
+        session.check_output_name(name)?;
+        self.outputs.retain(|(bound, _)| bound != name);
+        self.binding.bind_output(name, &mut tensor.value).map_err(|error| value::refused("bind an output", &error))
     }
 
     /// Lets an output be copied to host memory at the end of each run.
@@ -145,9 +123,4 @@ impl Binding {
         }
         Ok(outputs)
     }
-}
-
-/// The number of a device as ONNX Runtime counts; `Device` admits no larger one.
-fn device_id(number: u32) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }

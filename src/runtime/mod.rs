@@ -5,6 +5,7 @@
 
 mod binding;
 mod device;
+mod device_tensor;
 pub mod install;
 mod library;
 mod locate;
@@ -14,8 +15,9 @@ mod self_test;
 mod session;
 mod value;
 
-pub use binding::{Binding, DeviceTensor};
+pub use binding::Binding;
 pub use device::Device;
+pub use device_tensor::DeviceTensor;
 pub use locate::Origin;
 pub use options::{Optimization, SessionOptions, WorkingMemory};
 pub use self_test::self_test;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use ort::session::SessionInputValue;
 use ort::value::DynTensor;
 use ort::value::DynValue;
+use ort::value::IntoTensorElementType;
 use ort::value::Tensor;
 use ort::value::TensorElementType;
 use ort::value::TensorRef;
@@ -74,6 +75,35 @@ pub(super) fn owned(tensor: &HostTensor) -> Result<DynTensor> {
         Tensor::from_array((shape, values)).map(Tensor::upcast)
     });
     value.map_err(|error| refused("make a tensor", &error))
+}
+
+/// The element type as ONNX Runtime names it.
+pub(super) fn element_of(dtype: DType) -> TensorElementType {
+    by_dtype!(dtype, E => <E as IntoTensorElementType>::into_tensor_element_type(), bool => TensorElementType::Bool)
+}
+
+/// Writes elements over those of a value in host memory.
+///
+/// # Errors
+/// [`RuntimeError::Call`] where type or number of the elements differ.
+pub(super) fn overwrite(value: &mut DynTensor, tensor: &HostTensor) -> Result<()> {
+    let differs = || {
+        let reason = format!("the tensor to write is {tensor:?}");
+        RuntimeError::Call { action: "write a tensor", reason }
+    };
+    let fits =
+        value.shape().iter().map(|&size| usize::try_from(size).ok()).eq(tensor.shape().iter().map(|&size| Some(size)));
+    if !fits || value.data_type() != &element_of(tensor.dtype()) {
+        return Err(differs().into());
+    }
+    by_dtype!(tensor.dtype(), E => {
+        let (_, target) = value.try_extract_tensor_mut::<E>().map_err(|error| refused("write a tensor", &error))?;
+        bytemuck::cast_slice_mut::<E, u8>(target).copy_from_slice(tensor.bytes());
+    }, bool => {
+        let (_, target) = value.try_extract_tensor_mut::<bool>().map_err(|error| refused("write a tensor", &error))?;
+        target.iter_mut().zip(tensor.bytes()).for_each(|(target, &byte)| *target = byte != 0);
+    });
+    Ok(())
 }
 
 /// A value in host memory as a host tensor; the value stays alive behind the tensor's bytes, nothing is copied.

@@ -1,6 +1,7 @@
 //! Sessions: a model of a few bytes is opened and run; mistakes are told before ONNX Runtime sees them.
 
 use defrost::error::{Error, Kind, RuntimeError};
+use defrost::graph::{Builder, Dim};
 use defrost::runtime::{
     Binding, Device, DeviceTensor, ModelSource, Optimization, Runtime, Session, SessionOptions, WorkingMemory,
 };
@@ -155,4 +156,42 @@ fn a_binding_runs_again_and_again_without_writing_over_its_results() {
     let wrong = DeviceTensor::from_host(&HostTensor::vector(vec![1i64]), &session).unwrap();
     binding.bind_input(&session, "x", &wrong).unwrap();
     assert!(matches!(binding.run(&mut session), Err(Error::Runtime(RuntimeError::Run { .. }))));
+}
+
+/// One step of `w <- w - rate * 2 w`, the weights updated in place.
+#[test]
+fn an_output_can_be_written_over_the_input_it_is_computed_from() {
+    let mut b = Builder::new("descent");
+    let w = b.input("w", DType::F32, &[Dim::Fixed(3)]);
+    let rate = b.input("rate", DType::F32, &[]);
+    let gradient = b.add(&w, &w);
+    let step = b.mul(&gradient, &rate);
+    let next = b.sub(&w, &step);
+    b.output("next", &next);
+    let squares = b.mul(&gradient, &gradient);
+    let loss = b.reduce_sum(&squares, &[0], false);
+    b.output("loss", &loss);
+    let bytes = b.finish().unwrap().to_bytes().unwrap();
+    let options = SessionOptions { device: Device::Cpu, ..SessionOptions::default() };
+    let mut session = Session::open(&runtime(), ModelSource::Bytes(&bytes), &options).unwrap();
+    let mut weights = DeviceTensor::resident(&HostTensor::vector(vec![1.0f32, 2.0, 4.0]), &session).unwrap();
+    let mut rate = DeviceTensor::allocate(DType::F32, &[], &session).unwrap();
+    let mut binding = Binding::new(&session).unwrap();
+    binding.bind_input(&session, "w", &weights).unwrap();
+    binding.bind_input(&session, "rate", &rate).unwrap();
+    binding.bind_output_to(&session, "next", &mut weights).unwrap();
+    binding.bind_output_to_host(&session, "loss").unwrap();
+    let mut losses = Vec::new();
+    for step in 0..3 {
+        rate.write(&HostTensor::scalar(if step == 1 { 0.5f32 } else { 0.25 })).unwrap();
+        let results = binding.run(&mut session).unwrap();
+        assert_eq!(results.len(), 1);
+        losses.push(results.into_iter().next().unwrap().into_host().unwrap().values::<f32>().unwrap()[0]);
+    }
+    assert_eq!(losses, [84.0, 21.0, 0.0]);
+    assert_eq!(weights.to_host().unwrap().values::<f32>().unwrap().as_ref(), [0.0; 3]);
+    weights.write(&HostTensor::vector(vec![0.5f32; 3])).unwrap();
+    assert_eq!(weights.to_host().unwrap().values::<f32>().unwrap().as_ref(), [0.5; 3]);
+    assert!(weights.write(&HostTensor::vector(vec![0.5f32; 4])).is_err());
+    assert!(weights.write(&HostTensor::vector(vec![1i32; 3])).is_err());
 }
