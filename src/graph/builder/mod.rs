@@ -20,6 +20,7 @@
 
 mod arithmetic;
 mod convolution;
+mod extend;
 mod layout;
 mod normalization;
 mod reduction;
@@ -79,6 +80,8 @@ pub struct Builder {
     outputs: Vec<(String, Value)>,
     facts: HashMap<String, Fact>,
     failure: Option<GraphError>,
+    /// What else the model has that is gone on with.
+    base: Option<Model>,
 }
 
 impl Builder {
@@ -105,6 +108,7 @@ impl Builder {
             outputs: Vec::new(),
             facts: HashMap::new(),
             failure,
+            base: None,
         }
     }
 
@@ -193,6 +197,7 @@ impl Builder {
     /// Makes `value` an output of the graph under `name`.
     pub fn output(&mut self, name: &str, value: &Value) {
         let is_inner = !self.renamed.contains_key(value.name())
+            && self.graph.outputs.iter().all(|output| output.name != value.name())
             && self.graph.nodes.iter().any(|node| node.outputs.iter().any(|output| output == value.name()));
         let value = match is_inner || value.name() == name {
             true => value.clone(),
@@ -264,14 +269,14 @@ impl Builder {
                 name.clone_from(new);
             }
         }
-        let model = Model {
+        let base = self.base.unwrap_or_else(|| Model {
             ir_version: ir_version(self.opset),
             opset_imports: vec![OperatorSet { domain: String::new(), version: self.opset }],
             producer_name: env!("CARGO_PKG_NAME").to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-            graph: self.graph,
             ..Model::default()
-        };
+        });
+        let model = Model { graph: self.graph, ..base };
         validate(&model)?;
         Ok(model)
     }

@@ -1,9 +1,11 @@
-//! Edits of whole models; each gives a [`Patch`](super::Patch) that is applied by itself.
+//! Edits of whole models: patches that are applied by themselves (see [`Patch`](super::Patch)), and models joined.
 
+mod chain;
 mod cut;
 mod dead;
 mod tap;
 
+pub use chain::chain;
 pub use cut::cut;
 pub use dead::dead;
 pub use tap::tap;
