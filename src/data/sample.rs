@@ -1,5 +1,6 @@
 //! What a dataset is once it is read: samples with labels, in a stated order.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -191,6 +192,27 @@ impl Dataset {
             digest.number(u64::from(sample.weight.to_bits()));
         }
         fs::hexadecimal(&digest.0.finalize())
+    }
+
+    /// Takes groups whose names differ only in case or blanks for one: under the first spelling in the order of the samples.
+    pub(super) fn unite_spellings_of_groups(&mut self) {
+        let mut spellings: HashMap<String, String> = HashMap::new();
+        let mut united: Option<(String, String)> = None;
+        let mut count = 0;
+        for group in self.samples.iter_mut().filter_map(|sample| sample.group.as_mut()) {
+            let key = group.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+            let first = spellings.entry(key).or_insert_with(|| group.clone());
+            if first != group {
+                count += 1;
+                united.get_or_insert_with(|| (first.clone(), group.clone()));
+                group.clone_from(first);
+            }
+        }
+        if let Some((first, other)) = united {
+            self.notes.push(format!(
+                "groups that differ only in case or blanks are taken for one: `{first}` and `{other}`, {count} images in all"
+            ));
+        }
     }
 
     /// Tells of classes that cannot be in more than one split.

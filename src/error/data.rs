@@ -78,6 +78,54 @@ pub enum DataError {
         /// The flag that names the column.
         flag: &'static str,
     },
+    /// A label file lacks a column that its manifest names.
+    #[error("`{path}` has no column `{column}`; it has {}", quoted(present))]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Columns with a similar name.
+        nearest: Vec<String>,
+        /// All columns.
+        present: Vec<String>,
+    },
+    /// No manifest has this name.
+    #[error("there is no manifest `{name}`")]
+    UnknownManifest {
+        /// The name.
+        name: String,
+        /// Similar names.
+        nearest: Vec<String>,
+        /// All names.
+        known: Vec<String>,
+    },
+    /// A manifest has no variant of this name.
+    #[error("the manifest `{manifest}` has no variant `{name}`")]
+    UnknownVariant {
+        /// The manifest.
+        manifest: String,
+        /// The variant.
+        name: String,
+        /// All variants.
+        known: Vec<String>,
+    },
+    /// A manifest contradicts itself.
+    #[error("the manifest `{name}` is wrong: {problem}")]
+    Manifest {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The label file of a published dataset is not where it should be.
+    #[error("below `{root}` there is none of {}", quoted(files))]
+    LabelFile {
+        /// The folder.
+        root: PathBuf,
+        /// Where it was looked for.
+        files: Vec<String>,
+    },
     /// Columns of a table contradict each other.
     #[error("table `{path}` has columns {}: {problem}", quoted(columns))]
     Columns {
@@ -133,7 +181,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A table to write has an extension of no known text table.
-    #[error("cannot write `{path}`: the name of a table ends in `.csv` or `.tsv`")]
+    #[error("cannot write `{path}`: the name of a table ends in `.csv`, `.tsv` or `.parquet`")]
     TableExtension {
         /// The table.
         path: PathBuf,
@@ -227,6 +275,18 @@ impl DataError {
             DataError::MissingColumn { nearest, flag, .. } => {
                 Some(format!("did you mean {}? name the column with `{flag}`", quoted(nearest)))
             }
+            DataError::NoColumn { nearest, .. } if nearest.is_empty() => {
+                Some("is it the file as published? a manifest of your own can name other columns".into())
+            }
+            DataError::NoColumn { nearest, .. } => Some(format!("did you mean {}?", quoted(nearest))),
+            DataError::UnknownManifest { nearest, known, .. } => {
+                let names = if nearest.is_empty() { known } else { nearest };
+                Some(format!("known are {}; a manifest of your own is a `.toml` file", quoted(names)))
+            }
+            DataError::UnknownVariant { known, .. } => Some(format!("its variants are {}", quoted(known))),
+            DataError::LabelFile { .. } => {
+                Some("`--root` is the folder that holds the label files as published; `defrost data manifests` says which".into())
+            }
             DataError::DuplicateIds { .. } => {
                 Some("give each row its own value in a column `id`, or remove the repeated rows".into())
             }
@@ -274,7 +334,8 @@ fn shown(cell: &str) -> String {
 
 /// The rows and files, with commas.
 fn listed(files: &[(u64, PathBuf)]) -> String {
-    let shown: Vec<String> = files.iter().map(|(row, path)| format!("`{}` (row {row})", path.display())).collect();
+    let place = |row: &u64| if *row == 0 { String::new() } else { format!(" (row {row})") };
+    let shown: Vec<String> = files.iter().map(|(row, path)| format!("`{}`{}", path.display(), place(row))).collect();
     shown.join(", ")
 }
 

@@ -12,6 +12,7 @@ mod house;
 mod inspect;
 mod interrupt;
 mod layering;
+mod manifest;
 mod metrics;
 mod pixels;
 mod preprocess;

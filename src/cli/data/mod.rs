@@ -1,6 +1,8 @@
-//! `defrost data`: look at a dataset, divide it into splits.
+//! `defrost data`: import a published dataset, look at a dataset, divide it into splits.
 
+mod import;
 mod inspect;
+mod manifests;
 mod split;
 
 use crate::cli::Outcome;
@@ -10,7 +12,7 @@ use crate::data::Census;
 use crate::data::Counts;
 use crate::error::Result;
 
-/// Look at a dataset, or divide it into splits.
+/// Import a published dataset, look at a dataset, or divide it into splits.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -19,7 +21,9 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    Import(import::Arguments),
     Inspect(inspect::Arguments),
+    Manifests(manifests::Arguments),
     Split(split::Arguments),
 }
 
@@ -27,7 +31,9 @@ impl Arguments {
     /// Runs the verb.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         match &self.verb {
+            Verb::Import(arguments) => arguments.run(printer),
             Verb::Inspect(arguments) => arguments.run(printer),
+            Verb::Manifests(arguments) => arguments.run(printer),
             Verb::Split(arguments) => arguments.run(printer),
         }
     }

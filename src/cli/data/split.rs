@@ -11,7 +11,6 @@ use crate::cli::alignment::columns;
 use crate::cli::data::census_rows;
 use crate::cli::dataset::DatasetArguments;
 use crate::data::Census;
-use crate::data::Dataset;
 use crate::data::Split;
 use crate::data::split;
 use crate::data::split::Fractions;
@@ -29,12 +28,12 @@ use crate::support::seed::Seed;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  defrost data split photos/ --out photos.csv\n  \
                         defrost data split lesions.csv --group-column patient_id --seed 1 --fractions 70,15,15 --out divided.csv\n\n\
-                        The table is read again with the folder of the images as `--root`:\n  \
+                        A text table is read again with the folder of the images as `--root`; a Parquet table knows it:\n  \
                         defrost data inspect photos.csv --root photos/")]
 pub(super) struct Arguments {
     #[command(flatten)]
     dataset: DatasetArguments,
-    /// Table to write (.csv or .tsv).
+    /// Table to write (.csv, .tsv or .parquet).
     #[arg(long, value_name = "TABLE")]
     out: PathBuf,
     /// Start of the random draws; the same seed gives the same division.
@@ -107,18 +106,16 @@ impl Arguments {
             printer.say(&format!("note: {count} groups are in more than one split, the first of them `{first}`"));
         }
         printer.result(&record, |record| columns(&census_rows(&record.census)));
-        printer.say(&format!("\nwritten; read it with: {}", self.command(&dataset, &reading)));
+        printer.say(&format!("\nwritten; read it with: {}", command(&self.out, &reading)));
         Ok(Outcome::Done)
     }
+}
 
-    /// The arguments that read the table as the dataset that was written.
-    fn command(&self, dataset: &Dataset, reading: &[String]) -> String {
-        let mut words = vec![shown(&self.out.display().to_string())];
-        words.push("--root".into());
-        words.push(shown(&dataset.root.display().to_string()));
-        words.extend(reading.iter().map(|word| shown(word)));
-        words.join(" ")
-    }
+/// The arguments that read a table as the dataset that was written.
+pub(super) fn command(table: &Path, reading: &[String]) -> String {
+    let mut words = vec![shown(&table.display().to_string())];
+    words.extend(reading.iter().map(|word| shown(word)));
+    words.join(" ")
 }
 
 /// A word of a command line, quoted where it needs to be.

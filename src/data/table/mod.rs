@@ -4,8 +4,10 @@
 //! file. Refused: missing or ambiguous columns, cells that do not hold what they should, ids that are not unique, paths that
 //! leave the root, files that do not exist.
 
+mod cells;
 mod columns;
 mod labels;
+mod memo;
 mod parquet;
 mod text;
 mod write;
@@ -24,7 +26,8 @@ use crate::support::fs;
 
 use columns::Chosen;
 
-pub use write::write_table;
+pub(in crate::data) use cells::{Cells, column_names, read_cells};
+pub use write::{ExtraColumn, write_table, write_table_with};
 
 /// How many missing files an error names.
 const NAMED_FILES: usize = 5;
@@ -58,8 +61,12 @@ pub(super) fn is_table(path: &Path) -> Result<bool> {
 
 /// Reads a table as a dataset, see [`crate::data::open`].
 pub(super) fn read(path: &Path, options: &OpenOptions) -> Result<Dataset> {
+    let memo;
+    let mut options = options;
     let (table, chosen) = if parquet::is_parquet(path)? {
         let names = parquet::names(path)?;
+        memo = memo::Memo::read(path)?.map(|memo| memo.fill(options));
+        options = memo.as_ref().unwrap_or(options);
         let chosen = columns::choose(path, &names, options)?;
         (parquet::read(path, names, &chosen.indices())?, chosen)
     } else {
@@ -104,6 +111,7 @@ impl Table {
             .collect();
         let mut dataset = Dataset::new(root, read.task, read.classes, samples);
         dataset.notes = chosen.notes.iter().cloned().chain(read.notes).collect();
+        dataset.unite_spellings_of_groups();
         Ok(dataset)
     }
 

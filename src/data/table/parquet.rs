@@ -37,6 +37,13 @@ pub(super) fn names(path: &Path) -> Result<Vec<String>> {
     Ok(builder(path)?.schema().fields().iter().map(|field| field.name().clone()).collect())
 }
 
+/// An entry of the file's metadata.
+pub(super) fn metadata(path: &Path, key: &str) -> Result<Option<String>> {
+    let builder = builder(path)?;
+    let entries = builder.metadata().file_metadata().key_value_metadata().into_iter().flatten();
+    Ok(entries.filter(|entry| entry.key == key).find_map(|entry| entry.value.clone()))
+}
+
 /// Reads the columns of these indices.
 ///
 /// # Errors

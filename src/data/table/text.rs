@@ -14,6 +14,8 @@ pub(super) struct Sheet<'a> {
     delimiter: u8,
     /// Column names, trimmed.
     pub(super) names: Vec<String>,
+    /// Whether the first line holds them.
+    header: bool,
 }
 
 impl<'a> Sheet<'a> {
@@ -39,7 +41,23 @@ impl<'a> Sheet<'a> {
         if header.iter().all(str::is_empty) {
             return Err(refuse("it is empty".into()).into());
         }
-        Ok(Sheet { path, text, delimiter, names: header.iter().map(str::to_owned).collect() })
+        Ok(Sheet { path, text, delimiter, names: header.iter().map(str::to_owned).collect(), header: true })
+    }
+
+    /// The same for a table without header line: the columns are called `0`, `1` ...
+    ///
+    /// # Errors
+    /// As [`Sheet::new`].
+    pub(super) fn without_header(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
+        let mut sheet = Sheet::new(path, bytes)?;
+        // Lists of files separate their fields, where they have several, by a blank.
+        if sheet.names.len() == 1 {
+            sheet.delimiter = b' ';
+        }
+        let first = reader(sheet.text, sheet.delimiter).headers().map_or(1, csv::StringRecord::len);
+        sheet.names = (0..first).map(|index| index.to_string()).collect();
+        sheet.header = false;
+        Ok(sheet)
     }
 
     /// Reads the columns of these indices.
@@ -52,6 +70,9 @@ impl<'a> Sheet<'a> {
         let mut rows = Vec::new();
         let mut record = csv::StringRecord::new();
         let mut reader = reader(self.text, self.delimiter);
+        if !self.header {
+            reader = options(self.delimiter).has_headers(false).from_reader(self.text.as_bytes());
+        }
         while reader.read_record(&mut record).map_err(|error| refuse(error.to_string()))? {
             let line = record.position().map_or(0, |position| self.line(position));
             if record.len() != self.names.len() {
@@ -79,7 +100,13 @@ impl<'a> Sheet<'a> {
 }
 
 fn reader(text: &str, delimiter: u8) -> csv::Reader<&[u8]> {
-    csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes())
+    options(delimiter).from_reader(text.as_bytes())
+}
+
+fn options(delimiter: u8) -> csv::ReaderBuilder {
+    let mut options = csv::ReaderBuilder::new();
+    options.delimiter(delimiter).flexible(true).trim(csv::Trim::All);
+    options
 }
 
 /// The most frequent delimiter of the header line outside quotes; a comma where there is none.

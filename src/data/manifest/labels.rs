@@ -1,0 +1,145 @@
+//! The labels of a label file's rows, by the rule of a manifest's variant.
+
+use std::path::Path;
+
+use crate::data::Label;
+use crate::data::Reading;
+use crate::data::manifest::Variant;
+use crate::data::manifest::sheet::Sheet;
+use crate::error::Result;
+
+impl Variant {
+    /// The label of every row; `files` are their images.
+    ///
+    /// # Errors
+    /// `DataError::Cell` for cells that are not as the rule says.
+    pub(super) fn labels(&self, sheet: &Sheet, files: &[String]) -> Result<Vec<Label>> {
+        let rule = &self.label;
+        if let Some(column) = &rule.column {
+            let columns = sheet.columns();
+            let cells = columns.get(column.as_str()).copied().unwrap_or_default();
+            return self.named(sheet, column, |row| cells.get(row).and_then(|cell| cell.as_deref()));
+        }
+        if let Some(end) = &rule.name_before {
+            let name = |row: usize| {
+                let name = Path::new(files.get(row)?).file_name()?.to_str()?;
+                Some(name.split_once(end.as_str()).map_or(name, |(before, _)| before))
+            };
+            return self.named(sheet, "file name", name);
+        }
+        if rule.columns.is_empty() { self.one_hot(sheet) } else { self.several(sheet) }
+    }
+
+    /// The index of a class, under the name that the label file gives it.
+    fn class(&self, written: &str) -> Option<usize> {
+        let map = &self.label.map;
+        // `1.0` is how a column of numbers with gaps is often written.
+        let whole = written.strip_suffix(".0").unwrap_or(written);
+        let name = if map.is_empty() { whole } else { map.get(whole)?.as_str() };
+        self.classes.iter().position(|class| class == name)
+    }
+
+    /// One class by name; a blank is unlabelled.
+    fn named<'a>(&self, sheet: &Sheet, column: &str, cell: impl Fn(usize) -> Option<&'a str>) -> Result<Vec<Label>> {
+        let mut labels = Vec::with_capacity(sheet.len());
+        let mut wrong: Vec<usize> = Vec::new();
+        for row in 0..sheet.len() {
+            match cell(row).map(|written| self.class(written)) {
+                None => labels.push(Label::Unknown),
+                Some(Some(class)) => labels.push(Label::Class(class)),
+                Some(None) => wrong.push(row),
+            }
+        }
+        let Some(&first) = wrong.first() else { return Ok(labels) };
+        let known = self.known();
+        Err(sheet.refuse(&wrong, column, cell(first).unwrap_or_default(), format!("one of {known}")).into())
+    }
+
+    /// The names that label files may use, for messages.
+    fn known(&self) -> String {
+        let names: Vec<&str> = match self.label.map.is_empty() {
+            true => self.classes.iter().map(String::as_str).collect(),
+            false => self.label.map.keys().map(String::as_str).collect(),
+        };
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// A 1 in exactly one column.
+    fn one_hot(&self, sheet: &Sheet) -> Result<Vec<Label>> {
+        let columns = sheet.columns();
+        let cells: Vec<&[Option<String>]> =
+            self.label.one_hot.iter().map(|name| columns.get(name.as_str()).copied().unwrap_or_default()).collect();
+        let classes: Vec<Option<usize>> = self.label.one_hot.iter().map(|name| self.class(name)).collect();
+        let mut labels = Vec::with_capacity(sheet.len());
+        for row in 0..sheet.len() {
+            let mut found = None;
+            for ((cells, class), name) in cells.iter().zip(&classes).zip(&self.label.one_hot) {
+                let written = cells.get(row).and_then(|cell| cell.as_deref()).unwrap_or("0");
+                match (written, found) {
+                    ("0" | "0.0", _) => {}
+                    ("1" | "1.0", None) => found = *class,
+                    ("1" | "1.0", Some(_)) => {
+                        return Err(sheet.refuse(&[row], name, written, "the only 1 of the row".into()).into());
+                    }
+                    _ => return Err(sheet.refuse(&[row], name, written, "0 or 1".into()).into()),
+                }
+            }
+            labels.push(found.map_or(Label::Unknown, Label::Class));
+        }
+        Ok(labels)
+    }
+
+    /// One column per class: 1, 0, -1 or blank.
+    fn several(&self, sheet: &Sheet) -> Result<Vec<Label>> {
+        let rule = &self.label;
+        let columns = sheet.columns();
+        let mut labels = vec![vec![None; self.classes.len()]; sheet.len()];
+        for name in &rule.columns {
+            let cells = columns.get(name.as_str()).copied().unwrap_or_default();
+            let Some(class) = self.class(name) else { continue };
+            for (row, label) in labels.iter_mut().enumerate() {
+                let written = cells.get(row).and_then(|cell| cell.as_deref());
+                label[class] = match written {
+                    None => known(rule.blank),
+                    Some("1" | "1.0") => Some(true),
+                    Some("0" | "0.0") => Some(false),
+                    Some("-1" | "-1.0") => known(rule.uncertain),
+                    Some(other) => {
+                        let expected = "1 (present), 0 (absent), -1 (uncertain) or blank".to_owned();
+                        return Err(sheet.refuse(&[row], name, other, expected).into());
+                    }
+                };
+            }
+        }
+        let none = rule.none_present.as_deref().and_then(|name| self.classes.iter().position(|class| class == name));
+        if let Some(none) = none {
+            let nothing = |label: &&mut Vec<Option<bool>>| label.iter().all(|known| *known == Some(false));
+            labels.iter_mut().filter(nothing).for_each(|label| label[none] = Some(true));
+        }
+        Ok(labels.into_iter().map(Label::Classes).collect())
+    }
+}
+
+fn known(reading: Reading) -> Option<bool> {
+    match reading {
+        Reading::Masked => None,
+        Reading::Absent => Some(false),
+        Reading::Present => Some(true),
+    }
+}
+
+/// The label of an image that two rows show: the later class, or what is present in either.
+pub(super) fn highest(a: &Label, b: &Label) -> Label {
+    match (a, b) {
+        (Label::Class(a), Label::Class(b)) => Label::Class(*a.max(b)),
+        (Label::Classes(a), Label::Classes(b)) => {
+            let either = |(a, b): (&Option<bool>, &Option<bool>)| match (a, b) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (Some(false), Some(false)) => Some(false),
+                _ => None,
+            };
+            Label::Classes(a.iter().zip(b).map(either).collect())
+        }
+        (Label::Unknown, other) | (other, _) => other.clone(),
+    }
+}

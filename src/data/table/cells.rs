@@ -1,0 +1,89 @@
+//! Columns of a table by name, for readers that know what they mean.
+
+use std::path::Path;
+
+use crate::data::table::Column;
+use crate::data::table::parquet;
+use crate::data::table::text::Sheet;
+use crate::error::DataError;
+use crate::error::Result;
+use crate::support::fs;
+use crate::support::names;
+
+/// Columns of a table.
+pub(in crate::data) struct Cells {
+    /// Name and cells of each column, trimmed; `None` is blank.
+    pub(in crate::data) columns: Vec<(String, Vec<Option<String>>)>,
+    /// The number of each row as the user sees it.
+    pub(in crate::data) rows: Vec<u64>,
+}
+
+impl Cells {
+    /// The cells of a column that was read.
+    pub(in crate::data) fn column(&self, name: &str) -> &[Option<String>] {
+        self.columns.iter().find(|(column, _)| column == name).map_or(&[], |(_, cells)| cells.as_slice())
+    }
+}
+
+/// The names of a table's columns.
+///
+/// # Errors
+/// Those of reading the table.
+pub(in crate::data) fn column_names(path: &Path) -> Result<Vec<String>> {
+    if parquet::is_parquet(path)? {
+        return parquet::names(path);
+    }
+    Ok(Sheet::new(path, &fs::read(path)?)?.names)
+}
+
+/// Reads the columns of these names; without a header line they are called `0`, `1` ...
+///
+/// # Errors
+/// [`DataError::MissingColumn`] for a column that is not there; those of reading the table.
+pub(in crate::data) fn read_cells<'a>(
+    path: &Path,
+    header: bool,
+    wanted: impl IntoIterator<Item = &'a str>,
+) -> Result<Cells> {
+    let find = |present: &[String]| -> Result<Vec<usize>> {
+        let mut indices = Vec::new();
+        for name in wanted {
+            let index = present.iter().position(|column| column == name).ok_or_else(|| {
+                let nearest = names::nearest(name, present.iter().map(String::as_str));
+                DataError::NoColumn {
+                    path: path.to_path_buf(),
+                    column: name.to_owned(),
+                    nearest: nearest.into_iter().map(str::to_owned).collect(),
+                    present: present.to_vec(),
+                }
+            })?;
+            if !indices.contains(&index) {
+                indices.push(index);
+            }
+        }
+        Ok(indices)
+    };
+    let (mut table, indices) = if parquet::is_parquet(path)? {
+        let present = parquet::names(path)?;
+        let mut indices = find(&present)?;
+        indices.sort_unstable();
+        (parquet::read(path, present, &indices)?, indices)
+    } else {
+        let bytes = fs::read(path)?;
+        let sheet = if header { Sheet::new(path, &bytes)? } else { Sheet::without_header(path, &bytes)? };
+        let indices = find(&sheet.names)?;
+        (sheet.read(&indices)?, indices)
+    };
+    let mut columns = Vec::with_capacity(indices.len());
+    for index in indices {
+        let name = table.names[index].clone();
+        match table.columns[index].take() {
+            Some(Column::Text(cells)) => columns.push((name, cells)),
+            _ => {
+                let problem = format!("column `{name}` holds lists where single values are expected");
+                return Err(DataError::Table { path: path.to_path_buf(), problem }.into());
+            }
+        }
+    }
+    Ok(Cells { columns, rows: table.rows })
+}
