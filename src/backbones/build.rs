@@ -1,15 +1,18 @@
-//! Builds a model of the catalog into an ONNX graph.
+//! Builds a model of a known family into an ONNX graph.
 
 use crate::backbones::Backbone;
 use crate::backbones::Entry;
 use crate::backbones::Output;
 use crate::backbones::Provenance;
 use crate::backbones::Taps;
+use crate::backbones::family::FAMILIES;
+use crate::backbones::family::Family;
 use crate::backbones::layers::Network;
 use crate::backbones::layers::Tap;
 use crate::backbones::parameters::Parameters;
 use crate::backbones::pool::note_taps;
 use crate::backbones::pool::vector_info;
+use crate::error::FileError;
 use crate::error::ModelError;
 use crate::error::Result;
 use crate::graph::Model;
@@ -54,6 +57,36 @@ impl Size {
     }
 }
 
+/// A model that is not built yet: everything but its parameters.
+#[derive(Clone, Debug)]
+pub struct Blueprint {
+    /// The name it is asked for by.
+    pub name: String,
+    /// The family.
+    pub family: String,
+    /// The family's configuration.
+    pub architecture: toml::Table,
+    /// Licence of the weights, where it is known.
+    pub licence: Option<String>,
+    /// What happens to an image before the network.
+    pub preprocess: Preprocess,
+}
+
+impl Blueprint {
+    /// The architecture, read by its family.
+    pub(super) fn family(&self) -> Result<Box<dyn Family>> {
+        let family =
+            FAMILIES.iter().find(|family| family.name == self.family).ok_or_else(|| ModelError::UnknownFamily {
+                family: self.family.clone(),
+                known: FAMILIES.iter().map(|family| family.name.to_owned()).collect(),
+            })?;
+        (family.read)(self.architecture.clone()).map_err(|source| {
+            let path = format!("architecture of {}", self.name).into();
+            FileError::Parse { path, format: "configuration of its family", source: Box::new(source) }.into()
+        })
+    }
+}
+
 /// The parameters a model is built from.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
@@ -69,8 +102,16 @@ pub enum Origin<'a> {
 /// [`ModelError::ForeignWeights`], [`ModelError::SeveralNetworks`] and [`ModelError::Misfit`] when the weights are not those
 /// of the model, [`ModelError::UnknownTap`].
 pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Result<Backbone> {
-    let name = &entry.variant.name;
-    let family = entry.architecture()?;
+    build_blueprint(&entry.blueprint(), origin, size, taps)
+}
+
+/// Builds a model of a known family.
+///
+/// # Errors
+/// As [`build`], and [`ModelError::UnknownFamily`] and [`FileError::Parse`] for a blueprint of no family.
+pub fn build_blueprint(blueprint: &Blueprint, origin: Origin<'_>, size: Size, taps: &Taps) -> Result<Backbone> {
+    let name = &blueprint.name;
+    let family = blueprint.family()?;
     let parameters = match origin {
         Origin::Weights(weights, prefix) => Parameters::stored(name, family.as_ref(), weights, prefix)?,
         Origin::Random(seed) => Parameters::random(name, Seed::new(seed)),
@@ -115,13 +156,13 @@ pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Resu
     };
     let random = matches!(origin, Origin::Random(_));
     let provenance = Provenance {
-        family: entry.family.clone(),
+        family: blueprint.family.clone(),
         weights,
         weights_sha256,
-        licence: (!random).then(|| entry.variant.licence.clone()),
+        licence: blueprint.licence.clone().filter(|_| !random),
         random,
     };
-    describe(&mut graph, entry, &provenance, naming)?;
+    describe(&mut graph, blueprint, &provenance, naming)?;
     if !outputs.is_empty() {
         note_taps(&mut graph, &outputs)?;
     }
@@ -132,7 +173,7 @@ pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Resu
         embedding: Output::embedding(EMBEDDING, outline.width, None),
         taps: outputs,
         fixed_batch: None,
-        preprocess: entry.variant.preprocess.clone(),
+        preprocess: blueprint.preprocess.clone(),
         provenance,
     })
 }
@@ -161,15 +202,20 @@ fn wanted(model: &str, taps: &Taps, tappable: &[Tap]) -> Result<Vec<usize>> {
 }
 
 /// Writes into the model what it is, so that the file tells it without the catalog.
-fn describe(graph: &mut Model, entry: &Entry, provenance: &Provenance, naming: Option<&str>) -> Result<()> {
-    let preprocess = serde_json::to_string(&entry.variant.preprocess).map_err(|source| {
-        crate::error::FileError::Parse { path: "preprocess".into(), format: "JSON", source: Box::new(source) }
+fn describe(graph: &mut Model, blueprint: &Blueprint, provenance: &Provenance, naming: Option<&str>) -> Result<()> {
+    let preprocess = serde_json::to_string(&blueprint.preprocess).map_err(|source| FileError::Parse {
+        path: "preprocess".into(),
+        format: "JSON",
+        source: Box::new(source),
     })?;
-    graph.set_property("defrost.model", entry.variant.name.as_str());
-    graph.set_property("defrost.family", entry.family.as_str());
+    graph.set_property("defrost.model", blueprint.name.as_str());
+    graph.set_property("defrost.family", blueprint.family.as_str());
     graph.set_property("defrost.weights", provenance.weights.as_str());
     graph.set_property("defrost.weights_sha256", provenance.weights_sha256.as_str());
-    graph.set_property("defrost.licence", provenance.licence.as_deref().unwrap_or("none: the weights are random"));
+    let licence = provenance.licence.as_deref();
+    if let Some(licence) = licence.or(provenance.random.then_some("none: the weights are random")) {
+        graph.set_property("defrost.licence", licence);
+    }
     if let Some(naming) = naming {
         graph.set_property("defrost.naming", naming);
     }

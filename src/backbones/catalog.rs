@@ -6,8 +6,7 @@
 use serde::Deserialize;
 use serde::Serialize;
 
-use crate::backbones::family::FAMILIES;
-use crate::backbones::family::Family;
+use crate::backbones::Blueprint;
 use crate::error::FileError;
 use crate::error::ModelError;
 use crate::error::Result;
@@ -107,17 +106,15 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The architecture, read by its family.
-    pub(super) fn architecture(&self) -> Result<Box<dyn Family>> {
-        let family =
-            FAMILIES.iter().find(|family| family.name == self.family).ok_or_else(|| ModelError::UnknownFamily {
-                family: self.family.clone(),
-                known: FAMILIES.iter().map(|family| family.name.to_owned()).collect(),
-            })?;
-        (family.read)(self.variant.architecture.clone()).map_err(|source| {
-            let path = format!("models/{}.toml, `{}`", self.family, self.variant.name).into();
-            FileError::Parse { path, format: "model catalog", source: Box::new(source) }.into()
-        })
+    /// What is to be built.
+    pub fn blueprint(&self) -> Blueprint {
+        Blueprint {
+            name: self.variant.name.clone(),
+            family: self.family.clone(),
+            architecture: self.variant.architecture.clone(),
+            licence: Some(self.variant.licence.clone()),
+            preprocess: self.variant.preprocess.clone(),
+        }
     }
 }
 
@@ -179,7 +176,7 @@ mod tests {
         let mut names = BTreeSet::new();
         for entry in entries().unwrap() {
             assert!(names.insert(entry.variant.name.clone()), "`{}` is there twice", entry.variant.name);
-            entry.architecture().unwrap();
+            entry.blueprint().family().unwrap();
             entry.variant.preprocess.clone().check().unwrap();
         }
     }

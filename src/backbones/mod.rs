@@ -2,8 +2,8 @@
 //!
 //! A backbone is a graph from `input` (images, normalised) to `embedding` (one vector per image), with the preprocessing
 //! that leads to its input. It comes from the catalog (`models/*.toml`: a family's configuration and where its weights
-//! lie), built here from the weights, or from a user's ONNX file. [`open`]
-//! finds either.
+//! lie) or from a folder with a configuration (a Hugging Face snapshot), built here from the weights, or from a user's ONNX
+//! file. [`open`] finds any of them.
 
 mod attention;
 mod build;
@@ -11,6 +11,7 @@ mod catalog;
 mod efficientnet_lite;
 mod external;
 mod family;
+mod fields;
 mod layers;
 mod options;
 mod parameters;
@@ -20,11 +21,12 @@ mod processor;
 mod resnet;
 mod sam;
 mod sidecar;
+mod snapshot;
 mod source;
 mod vit;
 mod vit_names;
 
-pub use build::{Origin, Size, build};
+pub use build::{Blueprint, Origin, Size, build, build_blueprint};
 pub use catalog::{Entry, HubFile, Variant, WheelFile, entries, find};
 pub use options::{ModelOptions, Pool, Taps};
 pub use pool::Axes;

@@ -6,11 +6,10 @@
 
 use std::path::Path;
 
-use serde_json::Map;
 use serde_json::Value;
 
-use crate::error::FileError;
-use crate::error::ModelError;
+use crate::backbones::fields::Fields;
+use crate::backbones::fields::Subject;
 use crate::error::Result;
 use crate::preprocess::Channels;
 use crate::preprocess::Crop;
@@ -37,35 +36,46 @@ const CONVNEXT_SQUARE_FROM: u32 = 384;
 /// Reads the text of a `preprocessor_config.json`.
 ///
 /// # Errors
-/// [`FileError::Parse`] where it is no JSON object, [`ModelError::Processor`] with the field that cannot be followed.
+/// [`FileError::Parse`](crate::error::FileError::Parse) where it is no JSON object,
+/// [`ModelError::Processor`](crate::error::ModelError::Processor) with the field that cannot be followed.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Preprocess> {
-    let fields: Map<String, Value> = serde_json::from_str(text).map_err(|source| FileError::Parse {
-        path: path.to_path_buf(),
-        format: "preprocessor configuration (JSON)",
-        source: Box::new(source),
-    })?;
-    Processor { path, fields }.specification()
+    let fields = Fields::parse(path, text, "preprocessor configuration (JSON)")?;
+    specification(fields)
+}
+
+/// What the fields of a `preprocessor_config.json` ask for.
+///
+/// # Errors
+/// [`ModelError::Processor`](crate::error::ModelError::Processor).
+pub(super) fn specification(fields: Fields<'_>) -> Result<Preprocess> {
+    Processor { fields: fields.about(Subject::Preprocess) }.specification()
+}
+
+/// The class of the processor.
+pub(super) fn class<'f>(fields: &'f Fields<'_>) -> Option<&'f str> {
+    let names = ["image_processor_type", "feature_extractor_type"];
+    names.iter().find_map(|field| fields.value(field).and_then(Value::as_str))
 }
 
 struct Processor<'a> {
-    path: &'a Path,
-    fields: Map<String, Value>,
+    fields: Fields<'a>,
 }
 
 impl Processor<'_> {
     fn specification(&self) -> Result<Preprocess> {
+        let fields = &self.fields;
         let (kind, crops) = self.kind()?;
         for field in ["do_pad", "do_thumbnail", "do_align_long_axis", "do_flip_channel_order", "do_reduce_labels"] {
-            if self.flag(field, false)? {
-                return Err(self.refuse(field, "this step is not supported".to_owned()));
+            if fields.flag(field, false)? {
+                return Err(fields.refuse(field, "this step is not supported".to_owned()));
             }
         }
-        let resizes = self.flag("do_resize", true)?;
+        let resizes = fields.flag("do_resize", true)?;
         let mut resize = if resizes { Some(self.resize(kind)?) } else { None };
-        let mut crop = if self.flag("do_center_crop", crops)? { Some(self.crop()?) } else { None };
+        let mut crop = if fields.flag("do_center_crop", crops)? { Some(self.crop()?) } else { None };
         if let (true, "ConvNext", Some(Resize::ShorterSide(side))) = (resizes, kind, resize) {
             if side < CONVNEXT_SQUARE_FROM {
-                let part = self.number("crop_pct")?.unwrap_or(224.0 / 256.0);
+                let part = fields.number("crop_pct")?.unwrap_or(224.0 / 256.0);
                 resize = Some(Resize::ShorterSide((f64::from(side) / part) as u32));
                 crop = Some(Crop { height: side, width: side });
             } else {
@@ -82,18 +92,15 @@ impl Processor<'_> {
 
     /// The processor's family and whether it crops when nothing is said.
     fn kind(&self) -> Result<(&'static str, bool)> {
-        let name = ["image_processor_type", "feature_extractor_type"]
-            .iter()
-            .find_map(|field| self.fields.get(*field).and_then(Value::as_str))
-            .ok_or_else(|| self.refuse("image_processor_type", "it is missing".to_owned()))?;
+        let name = class(&self.fields).ok_or_else(|| self.fields.missing("image_processor_type"))?;
         KNOWN.iter().find(|(start, _)| name.starts_with(start)).copied().ok_or_else(|| {
             let known = KNOWN.map(|(start, _)| format!("{start}ImageProcessor")).join("`, `");
-            self.refuse("image_processor_type", format!("`{name}` is not one of `{known}`"))
+            self.fields.refuse("image_processor_type", format!("`{name}` is not one of `{known}`"))
         })
     }
 
     fn resize(&self, kind: &str) -> Result<Resize> {
-        let size = self.fields.get("size").ok_or_else(|| self.refuse("size", "it is missing".to_owned()))?;
+        let size = self.fields.value("size").ok_or_else(|| self.fields.missing("size"))?;
         // Old files give one number: the shorter side for those that crop to a square, a square otherwise.
         if let Some(length) = pixels(size) {
             let exact = matches!(kind, "ViT" | "DeiT" | "Siglip" | "Blip");
@@ -107,40 +114,45 @@ impl Processor<'_> {
         match (part("shortest_edge"), part("height"), part("width")) {
             (Some(length), None, None) if size.get("longest_edge").is_none() => Ok(Resize::ShorterSide(length)),
             (None, Some(height), Some(width)) => Ok(Resize::Exact { height, width }),
-            _ => Err(self.refuse("size", format!("`{size}` is neither a shortest edge nor a height and a width"))),
+            _ => {
+                Err(self.fields.refuse("size", format!("`{size}` is neither a shortest edge nor a height and a width")))
+            }
         }
     }
 
     fn crop(&self) -> Result<Crop> {
-        let size = self.fields.get("crop_size").ok_or_else(|| self.refuse("crop_size", "it is missing".to_owned()))?;
+        let size = self.fields.value("crop_size").ok_or_else(|| self.fields.missing("crop_size"))?;
         let part = |name: &str| size.get(name).and_then(pixels);
         match (pixels(size), part("height"), part("width")) {
             (Some(length), _, _) => Ok(Crop { height: length, width: length }),
             (None, Some(height), Some(width)) => Ok(Crop { height, width }),
-            _ => Err(self.refuse("crop_size", format!("`{size}` is neither a length nor a height and a width"))),
+            _ => Err(self.fields.refuse("crop_size", format!("`{size}` is neither a length nor a height and a width"))),
         }
     }
 
     /// Pillow's codes of filters.
     fn filter(&self) -> Result<Filter> {
-        match self.fields.get("resample").and_then(Value::as_u64) {
+        match self.fields.value("resample").and_then(Value::as_u64) {
             Some(1) => Ok(Filter::Lanczos),
             Some(2) => Ok(Filter::Bilinear),
             Some(3) => Ok(Filter::Bicubic),
-            Some(code) => Err(self.refuse("resample", format!("Pillow's filter {code} is not supported"))),
-            None => Err(self.refuse("resample", "it is missing".to_owned())),
+            Some(code) => Err(self.fields.refuse("resample", format!("Pillow's filter {code} is not supported"))),
+            None => Err(self.fields.missing("resample")),
         }
     }
 
     /// Mean and standard deviation of samples in 0..=1: `(255 r x - m) / s` is `(x - m / (255 r)) / (s / (255 r))`.
     fn normalisation(&self) -> Result<(Vec<f32>, Vec<f32>)> {
-        let rescale =
-            if self.flag("do_rescale", true)? { self.number("rescale_factor")?.unwrap_or(1.0 / 255.0) } else { 1.0 };
+        let rescale = if self.fields.flag("do_rescale", true)? {
+            self.fields.number("rescale_factor")?.unwrap_or(1.0 / 255.0)
+        } else {
+            1.0
+        };
         if rescale <= 0.0 {
-            return Err(self.refuse("rescale_factor", format!("`{rescale}` is not above 0")));
+            return Err(self.fields.refuse("rescale_factor", format!("`{rescale}` is not above 0")));
         }
         let range = 255.0 * rescale;
-        let (mean, std) = if self.flag("do_normalize", true)? {
+        let (mean, std) = if self.fields.flag("do_normalize", true)? {
             (self.numbers("image_mean")?, self.numbers("image_std")?)
         } else {
             (vec![0.0; 3], vec![1.0; 3])
@@ -153,32 +165,8 @@ impl Processor<'_> {
         Ok((scaled(mean), scaled(std)))
     }
 
-    fn flag(&self, field: &'static str, default: bool) -> Result<bool> {
-        match self.fields.get(field) {
-            None | Some(Value::Null) => Ok(default),
-            Some(Value::Bool(value)) => Ok(*value),
-            Some(other) => Err(self.refuse(field, format!("`{other}` is neither true nor false"))),
-        }
-    }
-
-    fn number(&self, field: &'static str) -> Result<Option<f64>> {
-        match self.fields.get(field) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => {
-                let number = value.as_f64().ok_or_else(|| self.refuse(field, format!("`{value}` is not a number")))?;
-                Ok(Some(number))
-            }
-        }
-    }
-
     fn numbers(&self, field: &'static str) -> Result<Vec<f64>> {
-        let values = self.fields.get(field).ok_or_else(|| self.refuse(field, "it is missing".to_owned()))?;
-        let numbers = values.as_array().and_then(|values| values.iter().map(Value::as_f64).collect::<Option<Vec<_>>>());
-        numbers.ok_or_else(|| self.refuse(field, format!("`{values}` is not a list of numbers")))
-    }
-
-    fn refuse(&self, field: &'static str, reason: String) -> crate::error::Error {
-        ModelError::Processor { path: self.path.to_path_buf(), field, reason }.into()
+        self.fields.numbers(field)?.ok_or_else(|| self.fields.missing(field))
     }
 }
 

@@ -71,6 +71,26 @@ pub(super) fn read(table: toml::Table) -> Result<Box<dyn Family>, toml::de::Erro
     Ok(Box::new(configuration))
 }
 
+/// transformers' name of a parameter: `layer1.0.bn2.bias` is `encoder.stages.0.layers.0.layer.1.normalization.bias`.
+fn transformers_name(name: &str) -> String {
+    let kind = |layer: &str| if layer.starts_with("bn") { "normalization" } else { "convolution" };
+    let parts: Vec<&str> = name.split('.').collect();
+    let stage = |text: &str| text.strip_prefix("layer").and_then(|number| number.parse::<usize>().ok());
+    match (parts.as_slice(), parts.first().copied().and_then(stage)) {
+        ([_, index, "downsample", part, rest], Some(stage)) => {
+            let kind = if *part == "0" { "convolution" } else { "normalization" };
+            format!("encoder.stages.{}.layers.{index}.shortcut.{kind}.{rest}", stage.saturating_sub(1))
+        }
+        ([_, index, layer, rest], Some(stage)) => {
+            let number = layer.trim_start_matches(char::is_alphabetic).parse::<usize>().unwrap_or(1).saturating_sub(1);
+            let kind = kind(layer);
+            format!("encoder.stages.{}.layers.{index}.layer.{number}.{kind}.{rest}", stage.saturating_sub(1))
+        }
+        ([layer, rest], None) => format!("embedder.embedder.{}.{rest}", kind(layer)),
+        _ => name.to_owned(),
+    }
+}
+
 impl Configuration {
     /// One block; `name` is `layerSTAGE.INDEX`.
     fn block(&self, network: &mut Network<'_>, name: &str, x: &Map, (channels, stride): (usize, usize)) -> Result<Map> {
@@ -104,12 +124,20 @@ impl Configuration {
 
 impl Family for Configuration {
     fn namings(&self) -> Vec<Naming> {
-        vec![Naming {
-            label: "timm",
-            anchor: "layer1.0.conv1.weight",
-            stored: Box::new(str::to_owned),
-            left_out: Box::new(|name| name.starts_with("fc.") || name.ends_with(".num_batches_tracked")),
-        }]
+        vec![
+            Naming {
+                label: "timm",
+                anchor: "layer1.0.conv1.weight",
+                stored: Box::new(str::to_owned),
+                left_out: Box::new(|name| name.starts_with("fc.") || name.ends_with(".num_batches_tracked")),
+            },
+            Naming {
+                label: "transformers",
+                anchor: "embedder.embedder.convolution.weight",
+                stored: Box::new(transformers_name),
+                left_out: Box::new(|name| name.ends_with(".num_batches_tracked")),
+            },
+        ]
     }
 
     fn build(&self, network: &mut Network<'_>) -> Result<Outline> {

@@ -1,19 +1,22 @@
-//! Finds a model by what a user calls it: a name of the catalog, or the path of an ONNX file.
+//! Finds a model by what a user calls it: a name of the catalog, a folder, or an ONNX file.
 
 use std::path::Path;
 use std::path::PathBuf;
 
 use crate::backbones::Backbone;
+use crate::backbones::Blueprint;
 use crate::backbones::Entry;
 use crate::backbones::ModelOptions;
 use crate::backbones::Origin;
 use crate::backbones::Size;
 use crate::backbones::Taps;
 use crate::backbones::WheelFile;
-use crate::backbones::build;
+use crate::backbones::build_blueprint;
 use crate::backbones::external;
 use crate::backbones::find;
 use crate::backbones::sidecar;
+use crate::backbones::snapshot;
+use crate::backbones::snapshot::Snapshot;
 use crate::error::FileError;
 use crate::error::ModelError;
 use crate::error::Result;
@@ -23,30 +26,43 @@ use crate::support::wheel;
 use crate::support::wheel::Wheel;
 use crate::tensor::Weights;
 
-/// Opens the model `name`: an ONNX file where it is a path, else an entry of the catalog, whose weights are those of
-/// `options` or are fetched on first need.
+/// Opens the model `name`: an entry of the catalog, whose weights are those of `options` or are fetched on first need; a folder
+/// with a configuration and weights; or an ONNX file.
 ///
 /// # Errors
 /// [`ModelError::UnknownModel`]; [`ModelError::WeightsNeeded`] when the catalog knows nothing to fetch; those of
-/// [`build`], of fetching, and of opening a user's file; [`ModelError::Misplaced`] for options that do not apply.
+/// [`build`](crate::backbones::build), of fetching, of reading a folder, and of opening a user's file;
+/// [`ModelError::Misplaced`] for options that do not apply.
 pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Backbone> {
     let path = Path::new(name);
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) || path.is_file() {
         return external::open(path, options);
     }
-    let entry = find(name)?;
+    let entry = find(name);
+    let is_built = entry.is_ok() || path.is_dir();
     for (given, option) in [(options.input.is_some(), "--input"), (options.output.is_some(), "--output")] {
-        if given {
-            let reason = format!("`{name}` is a model of the catalog, which says that itself");
+        if given && is_built {
+            let reason = format!("`{name}` is built here, which decides that");
             return Err(ModelError::Misplaced { option, reason }.into());
         }
     }
-    if options.pool.is_some() && options.taps == Taps::None {
+    if options.pool.is_some() && options.taps == Taps::None && is_built {
         let reason =
             "it says how taps are pooled, and there are none; the embedding is defined by the model".to_owned();
         return Err(ModelError::Misplaced { option: "--pool", reason }.into());
     }
-    let mut backbone = from_catalog(entry, options, progress)?;
+    if options.random_weights.is_some() && options.weights.is_some() {
+        let reason = "weights cannot be given and random at once".to_owned();
+        return Err(ModelError::Misplaced { option: "--random-weights", reason }.into());
+    }
+    let mut backbone = match entry {
+        Ok(entry) => from_catalog(&entry, options, progress)?,
+        Err(_) if path.is_dir() => {
+            let Snapshot { blueprint, weights } = snapshot::open(path, options, progress)?;
+            built(&blueprint, weights, options)?
+        }
+        Err(error) => return Err(error),
+    };
     if options.pool.is_some() {
         backbone.pool_taps(options.pool)?;
     }
@@ -54,30 +70,38 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
 }
 
 /// Builds an entry of the catalog as `options` say.
-fn from_catalog(mut entry: Entry, options: &ModelOptions, progress: &dyn Progress) -> Result<Backbone> {
+fn from_catalog(entry: &Entry, options: &ModelOptions, progress: &dyn Progress) -> Result<Backbone> {
+    let mut blueprint = entry.blueprint();
     if let Some(path) = &options.preprocess {
-        entry.variant.preprocess = sidecar::preprocess(path)?;
+        blueprint.preprocess = sidecar::preprocess(path)?;
     }
-    let size = match options.size {
-        Some(size) => size,
-        None => Size::of(&entry.variant.preprocess)?,
-    };
-    if let Some(seed) = options.random_weights {
-        if options.weights.is_some() {
-            let reason = "weights cannot be given and random at once".to_owned();
-            return Err(ModelError::Misplaced { option: "--random-weights", reason }.into());
-        }
-        return build(&entry, Origin::Random(seed), size, &options.taps);
-    }
-    let weights = match (&options.weights, &entry.variant.wheel) {
-        (Some(path), _) => Weights::open(path)?,
-        (None, Some(file)) => packaged(file, progress)?,
-        (None, None) => {
-            let (model, origin) = (entry.variant.name.clone(), origin(&entry));
+    let weights = match (options.random_weights, &options.weights, &entry.variant.wheel) {
+        (Some(_), ..) => None,
+        (None, Some(path), _) => Some(Weights::open(path)?),
+        (None, None, Some(file)) => Some(packaged(file, progress)?),
+        (None, None, None) => {
+            let (model, origin) = (blueprint.name, origin(entry));
             return Err(ModelError::WeightsNeeded { model, origin }.into());
         }
     };
-    build(&entry, Origin::Weights(&weights, options.weights_prefix.as_deref()), size, &options.taps)
+    built(&blueprint, weights, options)
+}
+
+/// Builds a model from its weights, or from random ones where there are none.
+fn built(blueprint: &Blueprint, weights: Option<Weights>, options: &ModelOptions) -> Result<Backbone> {
+    let size = match options.size {
+        Some(size) => size,
+        None => Size::of(&blueprint.preprocess)?,
+    };
+    let origin = match (&weights, options.random_weights) {
+        (Some(weights), _) => Origin::Weights(weights, options.weights_prefix.as_deref()),
+        (None, Some(seed)) => Origin::Random(seed),
+        (None, None) => {
+            let (model, origin) = (blueprint.name.clone(), "its weights".to_owned());
+            return Err(ModelError::WeightsNeeded { model, origin }.into());
+        }
+    };
+    build_blueprint(blueprint, origin, size, &options.taps)
 }
 
 /// The weights in a wheel, fetched into the cache directory on first need and checked at each opening.

@@ -10,7 +10,8 @@
 //! token, registers and positions: no shape depends on the batch.
 //!
 //! What differs between siblings: DINOv2 scales the branches of its blocks (`layer_scale`), its registers (arXiv 2309.16588)
-//! carry no position in timm's weights, its giant has SwiGLU MLPs; CLIP norms the tokens before the first block
+//! carry no position in timm's weights, its giant has SwiGLU MLPs; distilled DeiT has a second token, with a position, behind the
+//! class token; CLIP norms the tokens before the first block
 //! (`norm_before`) and has no bias in the patch embedding; transformers' CLIP gives its tokens without the last norm; every
 //! library resamples positions in its own way (see `position`).
 
@@ -56,6 +57,11 @@ pub(super) struct Configuration {
     /// Register tokens behind the class token.
     #[serde(default)]
     pub(super) registers: usize,
+    /// Whether a distillation token, with a position of its own, follows the class token.
+    #[serde(default)]
+    pub(super) distilled: bool,
+    /// Whether the class token has a position; as the weights' library does it unless given.
+    pub(super) class_position: Option<bool>,
     /// Whether the tokens are normed before the first block.
     #[serde(default)]
     pub(super) norm_before: bool,
@@ -126,7 +132,12 @@ impl Configuration {
         if size.iter().any(|length| *length == 0 || length % self.patch != 0) {
             return Err(ModelError::PatchSize { size, patch: self.patch }.into());
         }
-        Ok(Layout { grid: size.map(|length| length / self.patch), prefix: 1 + self.registers })
+        Ok(Layout { grid: size.map(|length| length / self.patch), prefix: self.leading() + self.registers })
+    }
+
+    /// Class token and distillation token.
+    fn leading(&self) -> usize {
+        1 + usize::from(self.distilled)
     }
 
     /// Image to tokens with positions: `[N * T, D]`.
@@ -148,18 +159,29 @@ impl Configuration {
     fn prefix_and_positions(&self, network: &mut Network<'_>, names: &VitNames, layout: Layout) -> Result<Value> {
         let width = self.width;
         let side = self.image / self.patch;
-        let covers_class = self.registers == 0 || names.registers_have_class_position;
+        let library = self.registers == 0 || names.registers_have_class_position;
+        let covers_class = self.class_position.unwrap_or(library);
         let class = network.parameter_as("cls_token", &[1, width])?;
-        let positions = network.parameter_as("pos_embed", &[usize::from(covers_class) + side * side, width])?;
+        let distillation = match self.distilled {
+            true => Some(network.parameter_as("dist_token", &[1, width])?),
+            false => None,
+        };
+        let leading = self.leading();
+        let positioned = if covers_class { leading } else { 0 };
+        let positions = network.parameter_as("pos_embed", &[positioned + side * side, width])?;
         let registers = match self.registers {
             0 => None,
             count => Some(network.parameter_as("reg_token", &[count, width])?),
         };
         let how = self.resampling.unwrap_or(names.resampling(self.registers));
         Ok(network.builder.scope("positions", |b| {
+            let class = match &distillation {
+                Some(distillation) => b.concat(&[&class, distillation], 0),
+                None => class,
+            };
             let (class, grid) = match covers_class {
                 true => {
-                    let [first, grid] = b.split(&positions, 0, [1, (side * side) as i64]);
+                    let [first, grid] = b.split(&positions, 0, [leading as i64, (side * side) as i64]);
                     (b.add(&class, &first), grid)
                 }
                 false => (class, positions),

@@ -30,7 +30,7 @@ use crate::runtime::Runtime;
 pub(crate) struct Arguments {
     #[command(flatten)]
     dataset: DatasetArguments,
-    /// Model of the catalog (`defrost models list`), or an ONNX file.
+    /// Model of the catalog (`defrost models list`), folder with a model's `config.json` and weights, or ONNX file.
     #[arg(long, short, value_name = "MODEL")]
     model: String,
     /// Directory of the cache.

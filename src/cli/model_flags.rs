@@ -15,7 +15,7 @@ use crate::error::Result;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Model options")]
 pub(crate) struct ModelFlags {
-    /// Weights of a catalog model: a file (safetensors, .pth, .pt), an index of shards, or a folder with one of them.
+    /// Weights of a model that is built here: a file (safetensors, .pth, .pt), an index of shards, or a folder with one of them.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Which network, in weights that hold several: what its names start with.

@@ -155,10 +155,28 @@ pub enum ModelError {
     Processor {
         /// The file.
         path: PathBuf,
-        /// The field.
-        field: &'static str,
+        /// The field, with the objects that lead to it.
+        field: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A model's `config.json` asks for something that is not supported or lacks something.
+    #[error("`{path}` describes no network that can be built: `{field}`: {reason}")]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// The field, with the objects that lead to it.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A folder is no snapshot of a model.
+    #[error("the folder `{path}` has none of the files that describe a model{}", Listed(looked_for))]
+    NoConfiguration {
+        /// The folder.
+        path: PathBuf,
+        /// The files looked for.
+        looked_for: Vec<String>,
     },
     /// Nothing is known to fetch a model's weights from.
     #[error("the weights of `{model}` have to be given")]
@@ -273,6 +291,8 @@ impl ModelError {
             | ModelError::Unsuitable { .. }
             | ModelError::NoPreprocess { .. }
             | ModelError::Processor { .. }
+            | ModelError::Configuration { .. }
+            | ModelError::NoConfiguration { .. }
             | ModelError::WeightsNeeded { .. }
             | ModelError::ForeignWeights { .. }
             | ModelError::SeveralNetworks { .. }
@@ -310,9 +330,17 @@ impl ModelError {
                 "put the model's `preprocessor_config.json` beside it, or write `{}` like this:\n\n{PREPROCESS_TEMPLATE}\n",
                 path.with_extension("toml").display()
             )),
-            ModelError::Processor { .. } => {
-                Some(format!("describe the steps in a TOML file beside the model instead:\n\n{PREPROCESS_TEMPLATE}\n"))
-            }
+            ModelError::Processor { .. } => Some(format!(
+                "describe the steps in a TOML file beside an ONNX model, or in one named with `--preprocess`:\n\n{PREPROCESS_TEMPLATE}\n"
+            )),
+            ModelError::Configuration { .. } => Some(
+                "`defrost models build --help` says which configurations are read; a model exported to ONNX works whatever its architecture"
+                    .into(),
+            ),
+            ModelError::NoConfiguration { path, .. } => Some(format!(
+                "for weights alone, name the model they belong to: `--model NAME --weights {}`",
+                path.display()
+            )),
             ModelError::UnknownTap { known, .. } => Some(format!("it has `{}`", known.join("`, `"))),
             ModelError::WeightsNeeded { origin, .. } => {
                 Some(format!("fetch {origin} and name the file with `--weights FILE`"))

@@ -63,6 +63,11 @@ impl Weights {
         Ok(weights)
     }
 
+    /// The weights file of a folder that has the name every library looks for, or its index of shards.
+    pub fn well_known(folder: &Path) -> Option<PathBuf> {
+        WELL_KNOWN.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+    }
+
     /// The tensors in the bytes of a file.
     #[cfg(test)]
     pub(super) fn of_bytes(path: &Path, bytes: Bytes) -> Result<Self> {
@@ -294,7 +299,7 @@ impl Format {
 
 /// The one weights file of a folder.
 fn file_of(folder: &Path) -> Result<PathBuf> {
-    if let Some(found) = WELL_KNOWN.iter().map(|name| folder.join(name)).find(|path| path.is_file()) {
+    if let Some(found) = Weights::well_known(folder) {
         return Ok(found);
     }
     let named = |path: &PathBuf, extension: &str| path.extension().is_some_and(|found| found == extension);

@@ -13,10 +13,10 @@ use defrost::tensor::safetensors;
 use defrost::tensor::{HostTensor, Tolerance, Weights, compare};
 
 /// A folder of the fixtures, with the catalog's entry whose family it belongs to and the sizes of its variant.
-struct Fixture {
-    folder: &'static str,
-    entry: &'static str,
-    architecture: &'static str,
+pub(crate) struct Fixture {
+    pub(crate) folder: &'static str,
+    pub(crate) entry: &'static str,
+    pub(crate) architecture: &'static str,
 }
 
 const EFFICIENTNET_LITE: Fixture = Fixture {
@@ -106,7 +106,7 @@ const SAM: [Fixture; 2] = [
 ];
 
 impl Fixture {
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/backbones").join(self.folder).join(file)
     }
 
@@ -121,7 +121,7 @@ impl Fixture {
     }
 
     /// The stored outputs under our names.
-    fn outputs(&self) -> safetensors::Tensors {
+    pub(crate) fn outputs(&self) -> safetensors::Tensors {
         let (stored, _) = safetensors::read(&self.path("io.safetensors")).unwrap();
         stored.into_iter().map(|(name, tensor)| (self.renamed(&name), tensor)).collect()
     }
@@ -137,7 +137,7 @@ impl Fixture {
     }
 
     /// Twenty times the reference's own distance from f64, as the fixtures advise, and never below 1e-5.
-    fn tolerance(&self) -> impl Fn(&str) -> Tolerance {
+    pub(crate) fn tolerance(&self) -> impl Fn(&str) -> Tolerance {
         let config: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(self.path("config.json")).unwrap()).unwrap();
         let stated: BTreeMap<String, f64> =
@@ -153,7 +153,7 @@ impl Fixture {
     }
 }
 
-fn run(graph: &Model, optimization: Optimization, input: &HostTensor) -> BTreeMap<String, HostTensor> {
+pub(crate) fn run(graph: &Model, optimization: Optimization, input: &HostTensor) -> BTreeMap<String, HostTensor> {
     let bytes = graph.to_bytes().unwrap();
     let options = SessionOptions { device: Device::Cpu, optimization, ..SessionOptions::default() };
     let mut session = Session::open(&Runtime::load(None).unwrap(), ModelSource::Bytes(&bytes), &options).unwrap();
@@ -162,7 +162,7 @@ fn run(graph: &Model, optimization: Optimization, input: &HostTensor) -> BTreeMa
 }
 
 #[track_caller]
-fn assert_close(found: &HostTensor, expected: &HostTensor, tolerance: Tolerance, what: &str) {
+pub(crate) fn assert_close(found: &HostTensor, expected: &HostTensor, tolerance: Tolerance, what: &str) {
     assert_eq!(found.shape(), expected.shape(), "{what}");
     let comparison = compare(&found.values::<f32>().unwrap(), &expected.values::<f32>().unwrap(), tolerance).unwrap();
     assert!(comparison.holds(), "{what}: {comparison}");

@@ -21,6 +21,7 @@ mod probe_experiment;
 mod report;
 mod runtime_commands;
 mod session;
+mod snapshots;
 mod splits;
 mod tables;
 mod taps;

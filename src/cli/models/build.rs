@@ -18,10 +18,14 @@ use crate::preprocess::Preprocess;
 #[command(after_help = "Examples:\n  defrost models build efficientnet-lite0 --out lite0.onnx\n  \
     defrost models build resnet50 --weights model.safetensors --taps all --out resnet50.onnx\n  \
     defrost models build efficientnet-lite4 --random-weights 0 --size any --out lite4.onnx\n  \
+    defrost models build ~/models/dinov2-base --out dinov2.onnx\n  \
     defrost models build tower.onnx --output pooler_output --out tower-as-run.onnx\n\n\
+    A folder is a snapshot as the Hugging Face hub has it: `config.json` as timm or transformers write it, or \
+    `open_clip_config.json`; weights as safetensors, shards with an index, `.bin`, `.pth` or `.pt`; and, for transformers, \
+    `preprocessor_config.json`.\n\n\
     The file's input is `input`, its outputs `embedding` and the taps asked for; `defrost graph show` prints it.")]
 pub(super) struct Arguments {
-    /// Name of a model of the catalog, or path of an ONNX file.
+    /// Name of a model of the catalog, folder with a model's `config.json` and weights, or ONNX file.
     name: String,
     /// The ONNX file to write.
     #[arg(long, value_name = "FILE")]
