@@ -14,13 +14,14 @@ use crate::preprocess::Preprocess;
 use crate::support::names;
 
 /// The catalog's files, by name.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("models/blip.toml", include_str!("../../models/blip.toml")),
     ("models/clip.toml", include_str!("../../models/clip.toml")),
     ("models/deit.toml", include_str!("../../models/deit.toml")),
     ("models/dino.toml", include_str!("../../models/dino.toml")),
     ("models/dinov2.toml", include_str!("../../models/dinov2.toml")),
     ("models/efficientnet-lite.toml", include_str!("../../models/efficientnet-lite.toml")),
+    ("models/focalnet.toml", include_str!("../../models/focalnet.toml")),
     ("models/openclip.toml", include_str!("../../models/openclip.toml")),
     ("models/resnet.toml", include_str!("../../models/resnet.toml")),
     ("models/sam.toml", include_str!("../../models/sam.toml")),

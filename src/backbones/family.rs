@@ -4,6 +4,7 @@
 //! parameters by one set of names (those of timm); a [`Naming`] translates them for weights that are named otherwise.
 
 use crate::backbones::efficientnet_lite;
+use crate::backbones::focalnet;
 use crate::backbones::layers::Network;
 use crate::backbones::layers::Outline;
 use crate::backbones::resnet;
@@ -57,6 +58,7 @@ pub(super) struct FamilyEntry {
 /// All families.
 pub(super) const FAMILIES: &[FamilyEntry] = &[
     FamilyEntry { name: "efficientnet-lite", read: efficientnet_lite::read },
+    FamilyEntry { name: "focalnet", read: focalnet::read },
     FamilyEntry { name: "resnet", read: resnet::read },
     FamilyEntry { name: "sam", read: sam::read },
     FamilyEntry { name: "vit", read: vit::read },

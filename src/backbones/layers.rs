@@ -64,7 +64,7 @@ pub(super) enum Padding {
     Zeros(usize),
 }
 
-/// A convolution without bias over square kernels.
+/// A convolution over square kernels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Convolution {
     pub(super) channels: usize,
@@ -113,8 +113,29 @@ impl<'w> Network<'w> {
 
     /// Convolution with `NAME.weight` [O, C / groups, k, k].
     pub(super) fn convolution(&mut self, name: &str, x: &Map, layer: Convolution) -> Result<Map> {
+        let shape = [layer.channels, x.channels / layer.groups, layer.kernel, layer.kernel];
+        let weight = self.parameter(&format!("{name}.weight"), &shape)?;
+        Ok(self.convolve(name, x, layer, (&weight, None)))
+    }
+
+    /// Convolution with `NAME.weight` [O, C / groups, k, k] and `NAME.bias` [O].
+    pub(super) fn biased_convolution(&mut self, name: &str, x: &Map, layer: Convolution) -> Result<Map> {
+        let shape = [layer.channels, x.channels / layer.groups, layer.kernel, layer.kernel];
+        let weight = self.parameter(&format!("{name}.weight"), &shape)?;
+        let bias = self.parameter(&format!("{name}.bias"), &[layer.channels])?;
+        Ok(self.convolve(name, x, layer, (&weight, Some(&bias))))
+    }
+
+    /// A linear layer at every place of a map, with `NAME.weight` [O, C, 1, 1], or [O, C] in some weights, and `NAME.bias` [O].
+    pub(super) fn pointwise(&mut self, name: &str, x: &Map, channels: usize) -> Result<Map> {
+        let weight = self.parameter_as(&format!("{name}.weight"), &[channels, x.channels, 1, 1])?;
+        let bias = self.parameter(&format!("{name}.bias"), &[channels])?;
+        let layer = Convolution { channels, kernel: 1, stride: 1, groups: 1, padding: Padding::Zeros(0) };
+        Ok(self.convolve(name, x, layer, (&weight, Some(&bias))))
+    }
+
+    fn convolve(&mut self, name: &str, x: &Map, layer: Convolution, (weight, bias): (&Value, Option<&Value>)) -> Map {
         let Convolution { channels, kernel, stride, groups, padding } = layer;
-        let weight = self.parameter(&format!("{name}.weight"), &[channels, x.channels / groups, kernel, kernel])?;
         let (pads, size) = match padding {
             Padding::Zeros(pad) => {
                 let size = x.size.map(|size| size.map(|length| (length + 2 * pad).saturating_sub(kernel) / stride + 1));
@@ -128,17 +149,20 @@ impl<'w> Network<'w> {
         let value = self.builder.scope(name, |b| match pads {
             Some(pads) => {
                 let options = ConvOptions { strides, pads, groups: groups as i64, ..ConvOptions::default() };
-                b.conv(&x.value, &weight, None, options)
+                b.conv(&x.value, weight, bias, options)
             }
             // The padding depends on the size of the map: ONNX computes it as TensorFlow does.
-            None => b.node(
-                Node::new("Conv", &[x.value.name(), weight.name()], &[])
-                    .with("auto_pad", "SAME_UPPER")
-                    .with("strides", strides.to_vec())
-                    .with("group", groups as i64),
-            ),
+            None => {
+                let inputs: Vec<&str> = [&x.value, weight].into_iter().chain(bias).map(Value::name).collect();
+                b.node(
+                    Node::new("Conv", &inputs, &[])
+                        .with("auto_pad", "SAME_UPPER")
+                        .with("strides", strides.to_vec())
+                        .with("group", groups as i64),
+                )
+            }
         });
-        Ok(Map { value, channels, size })
+        Map { value, channels, size }
     }
 
     /// Batch normalisation with stored statistics: `NAME.weight`, `.bias`, `.running_mean`, `.running_var`, each [C].
@@ -157,6 +181,22 @@ impl<'w> Network<'w> {
         let normed = self.layer_norm(name, &last, x.channels, epsilon)?;
         let value = self.builder.scope(name, |b| b.transpose(&normed, &[0, 3, 1, 2]));
         Ok(Map { value, ..x.clone() })
+    }
+
+    /// A map times a learned factor per channel, `NAME` [C].
+    pub(super) fn channel_scale(&mut self, name: &str, x: &Map) -> Result<Map> {
+        let factor = self.parameter(name, &[x.channels])?;
+        let value = self.builder.scope(name, |b| {
+            let factor = b.reshape(&factor, &[-1, 1, 1]);
+            b.mul(&x.value, &factor)
+        });
+        Ok(Map { value, ..x.clone() })
+    }
+
+    /// GELU with the exact error function, applied behind the layer of that name.
+    pub(super) fn gelu(&mut self, name: &str, x: &Map) -> Map {
+        let value = self.builder.scope(name, |b| b.gelu(&x.value));
+        Map { value, ..x.clone() }
     }
 
     /// An element-wise function, applied behind the layer of that name.

@@ -12,6 +12,7 @@ mod efficientnet_lite;
 mod external;
 mod family;
 mod fields;
+mod focalnet;
 mod layers;
 mod options;
 mod parameters;

@@ -14,6 +14,7 @@ mod interrupt;
 mod layering;
 mod manifest;
 mod metrics;
+mod parity;
 mod pixels;
 mod preprocess;
 mod probe;

@@ -8,7 +8,7 @@ use defrost::runtime::Optimization;
 use defrost::support::progress::Silent;
 use defrost::tensor::safetensors;
 
-use crate::backbones::{Fixture, assert_close, run};
+use crate::parity::{Fixture, assert_close, run};
 
 /// A folder with a configuration of `tests/fixtures/snapshots` and the weights of the fixture.
 struct Snapshot {
