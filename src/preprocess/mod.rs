@@ -1,5 +1,5 @@
-//! From decoded pixels to a network's input: one specification, [`Preprocess`], and its interpreter for the CPU,
-//! [`ValidPreprocess`].
+//! From decoded pixels to a network's input: one specification, [`Preprocess`], and two interpreters of it: on the CPU
+//! ([`ValidPreprocess::apply`]) and as nodes of a graph ([`ValidPreprocess::add_to`]).
 //!
 //! ```
 //! use defrost::preprocess::{Image, Preprocess, Samples};
@@ -14,6 +14,7 @@ mod cpu;
 mod geometry;
 mod image;
 mod kernels;
+mod onnx;
 mod passes;
 mod resample;
 mod spec;

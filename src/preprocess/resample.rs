@@ -13,7 +13,7 @@ pub(super) const PRECISION: u32 = 32 - 8 - 2;
 
 impl Filter {
     /// Half the width of the kernel, in pixels of the larger image.
-    fn support(self) -> f64 {
+    pub(super) fn support(self) -> f64 {
         match self {
             Filter::Bilinear => 1.0,
             Filter::Bicubic => 2.0,

@@ -17,6 +17,7 @@ mod metrics;
 mod parity;
 mod pixels;
 mod preprocess;
+mod preprocess_nodes;
 mod probe;
 mod probe_experiment;
 mod report;

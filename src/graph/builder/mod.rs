@@ -24,6 +24,7 @@ mod extend;
 mod layout;
 mod normalization;
 mod reduction;
+mod subgraph;
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -263,12 +264,7 @@ impl Builder {
             let known = self.facts.get(value.name()).and_then(Fact::to_type);
             self.graph.outputs.push(ValueInfo { r#type: known, ..ValueInfo::untyped(name) });
         }
-        let names = self.graph.nodes.iter_mut().flat_map(|node| node.inputs.iter_mut().chain(&mut node.outputs));
-        for name in names {
-            if let Some(new) = self.renamed.get(name.as_str()) {
-                name.clone_from(new);
-            }
-        }
+        subgraph::rename(&mut self.graph.nodes, &self.renamed);
         let base = self.base.unwrap_or_else(|| Model {
             ir_version: ir_version(self.opset),
             opset_imports: vec![OperatorSet { domain: String::new(), version: self.opset }],
