@@ -18,6 +18,7 @@ import timm
 import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
+from timm.models.focalnet import FocalNet
 from timm.models._hub import save_config_for_hf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,10 +53,16 @@ def close(found, expected, name):
 
 def of_timm(name, **arguments):
     config, weights, tensors = fixture(name)
-    entrypoint = config.get("entrypoint") or config["like_entrypoint"]
+    config = {"img_size": 64} | config
+    entrypoint = config.get("entrypoint") or config.get("like_entrypoint", "focalnet_tiny_lrf")
     size = config["img_size"]
     data = {"input_size": (3, size, size)}
-    model = timm.create_model(entrypoint, num_classes=config.get("num_classes", 0), **arguments).eval()
+    if entrypoint.startswith("focalnet"):
+        # These functions take no sizes; the class does.
+        model = FocalNet(**{"num_classes": 0} | arguments).eval()
+        model.pretrained_cfg = timm.get_pretrained_cfg(f"{entrypoint}.ms_in1k").to_dict()
+    else:
+        model = timm.create_model(entrypoint, num_classes=config.get("num_classes", 0), **arguments).eval()
     model.load_state_dict(weights)
     with torch.no_grad():
         features = model.forward_features(tensors["input"])
@@ -77,6 +84,10 @@ of_timm(
     "sam-timm", img_size=56, patch_size=8, embed_dim=40, depth=2, num_heads=4, window_size=4, global_attn_indexes=[1],
     neck_chans=24,
 )
+
+of_timm("focalnet-srf-timm", embed_dim=6, depths=[1, 1, 2, 1])
+of_timm("focalnet-lrf-timm", embed_dim=6, depths=[1, 2, 1, 1], focal_levels=[3, 3, 3, 3])
+of_timm("focalnet-post-timm", **fixture("focalnet-post-timm")[0]["options"])
 
 
 def of_transformers(name, config, processor, whole=None):
@@ -187,6 +198,7 @@ new_fixture(
 UNDERSTOOD = re.compile(
     r"vit_(tiny|small|medium|base|large|huge|giant|gigantic)_patch\d+_((reg\d_)?dinov2|(clip_(quickgelu_)?)?\d+)"
     r"|deit_\w+_(distilled_)?patch16_\d+|samvit_\w+_patch16|resnet(18|34|50|101|152)|tf_efficientnet_lite\d"
+    r"|focalnet_(tiny|small|base|large|xlarge|huge)_(srf|lrf|fl3|fl4)"
 )
 
 
@@ -196,6 +208,18 @@ def facts(name):
     shapes = {key: list(value.shape) for key, value in model.state_dict().items()}
     if name.startswith(("resnet", "tf_eff")):
         return {"parameters": sum(p.numel() for key, p in model.named_parameters() if not key.startswith(("fc.", "classifier.")))}
+    if name.startswith("focalnet"):
+        stages, modulations = model.layers, [stage.blocks[0].modulation for stage in model.layers]
+        return {
+            "width": shapes["stem.proj.weight"][0], "depths": [len(stage.blocks) for stage in stages],
+            "levels": [modulation.focal_level for modulation in modulations],
+            "windows": [modulation.focal_window for modulation in modulations],
+            "mlp_ratio": stages[0].blocks[0].mlp_ratio, "overlap": shapes["stem.proj.weight"][2] == 7,
+            "post_norm": "layers.0.blocks.0.norm1_post.weight" in shapes,
+            "norm_in_modulation": "layers.0.blocks.0.modulation.norm.weight" in shapes,
+            "scaled_modulator": modulations[0].normalize_modulator,
+            "layer_scale": "layers.0.blocks.0.ls1.gamma" in shapes,
+        }
     block = model.blocks[0]
     found = {
         "image": model.patch_embed.img_size[0], "patch": model.patch_embed.patch_size[0], "width": model.embed_dim,

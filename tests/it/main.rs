@@ -14,6 +14,7 @@ mod interrupt;
 mod layering;
 mod manifest;
 mod metrics;
+mod namings;
 mod parity;
 mod pixels;
 mod preprocess;

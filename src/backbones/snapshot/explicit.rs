@@ -11,6 +11,7 @@ use crate::backbones::processor;
 use crate::backbones::snapshot::Context;
 use crate::backbones::snapshot::Described;
 use crate::backbones::snapshot::Description;
+use crate::backbones::snapshot::focalnet;
 use crate::backbones::snapshot::integer;
 use crate::backbones::snapshot::list;
 use crate::backbones::snapshot::transformer::Key;
@@ -31,11 +32,12 @@ const KEYS: Keys = Keys {
 };
 
 /// The model of the catalog whose preprocessing stands for that of a family.
-const LIKE: [(&str, &str); 8] = [
+const LIKE: [(&str, &str); 9] = [
     ("blip", "blip-base"),
     ("clip", "clip-base"),
     ("dinov2", "dinov2-base"),
     ("efficientnet", "efficientnet-lite0"),
+    ("focalnet", "focalnet-tiny-lrf"),
     ("openclip", "openclip-base"),
     ("resnet", "resnet50"),
     ("sam", "sam-base"),
@@ -48,9 +50,11 @@ pub(super) fn describe(fields: &Fields<'_>, context: &Context<'_>) -> Result<Des
         "vit" => ("vit", vit(fields)?),
         "sam_vit" => ("sam", sam(fields)?),
         "resnet" => ("resnet", resnet(fields)?),
+        "focalnet" => ("focalnet", focalnet::explicit(fields, false)?),
+        "d2focalnet" => ("focalnet", focalnet::explicit(fields, true)?),
         "efficientnet_lite" => ("efficientnet-lite", efficientnet_lite(fields)?),
         other => {
-            let known = "`vit`, `sam_vit`, `resnet`, `efficientnet_lite`";
+            let known = "`vit`, `sam_vit`, `resnet`, `efficientnet_lite`, `focalnet`, `d2focalnet`";
             return Err(fields.refuse("architecture", format!("`{other}` is not one of {known}")));
         }
     };

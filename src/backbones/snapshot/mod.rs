@@ -13,6 +13,7 @@
 //! Refused, by file and key: architectures, activations and options that no family has, sizes that do not divide.
 
 mod explicit;
+mod focalnet;
 mod open_clip;
 mod timm;
 mod timm_names;

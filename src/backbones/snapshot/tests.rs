@@ -38,6 +38,11 @@ fn essence(mut table: toml::Table) -> toml::Table {
     if class_position == Some(number(&table, "registers") == 0) {
         table.remove("class_position");
     }
+    for key in ["levels", "windows"] {
+        let default = toml::Value::try_from([if key == "levels" { 2 } else { 3 }; 4]).unwrap();
+        table.retain(|name, value| name != key || *value != default);
+    }
+    table.retain(|name, value| name != "mlp_ratio" || value.as_float() != Some(4.0));
     for (key, default) in [("registers", toml::Value::Integer(0)), ("stem", toml::Value::Integer(64))] {
         table.retain(|name, value| name != key || *value != default);
     }
@@ -79,6 +84,9 @@ fn published_configurations_of_timm_give_the_architectures_of_the_catalog() {
         let expected = match name.split('-').next() {
             Some("dinov2") => Preprocess::imagenet(518, 518),
             Some("deit" | "dino") => Preprocess::imagenet(248, 224),
+            Some("efficientnet") => {
+                Preprocess { mean: vec![0.5; 3], std: vec![0.5; 3], ..entry.variant.preprocess.clone() }
+            }
             _ => entry.variant.preprocess,
         };
         assert_eq!(preprocess, expected, "{name}");
@@ -191,6 +199,14 @@ fn what_no_family_has_is_refused_by_file_and_key() {
             "`model_cfg.vision_cfg.layers`: a list",
         ),
         (json!({"naming": "timm", "architecture": "vit"}), "`img_size`: it is missing"),
+        (
+            json!({"architecture": "focalnet_tiny_srf", "model_args": {"focal_levels": [2, 2]}}),
+            "`model_args.focal_levels`: `[2, 2]` are not four stages",
+        ),
+        (
+            json!({"naming": "seem", "architecture": "d2focalnet", "use_conv_embed": false, "embed_dim": 8}),
+            "`depths`: it is missing",
+        ),
         (json!({"naming": "timm", "architecture": "mixer"}), "`architecture`: `mixer` is not one of"),
     ] {
         let error = described(&config).err().map(|error| error.to_string()).unwrap_or_default();

@@ -8,6 +8,7 @@ use crate::backbones::fields::Fields;
 use crate::backbones::fields::Subject;
 use crate::backbones::snapshot::Described;
 use crate::backbones::snapshot::Description;
+use crate::backbones::snapshot::focalnet;
 use crate::backbones::snapshot::integer;
 use crate::backbones::snapshot::list;
 use crate::backbones::snapshot::three_channels;
@@ -58,6 +59,10 @@ pub(super) fn describe(fields: &Fields<'_>) -> Result<Description> {
         Architecture::Vit(defaults) => ("vit", vit(&arguments, &defaults)?),
         Architecture::Sam(defaults) => ("sam", sam(&arguments, &defaults)?),
         Architecture::ResNet(block, repeats) => ("resnet", resnet(&arguments, block, repeats)?),
+        Architecture::FocalNet(defaults) => {
+            only_known(&arguments, &focalnet::ARGUMENTS)?;
+            ("focalnet", focalnet::of_timm(&arguments, &defaults)?)
+        }
         Architecture::EfficientNetLite(width, depth) => {
             only_known(&arguments, &["global_pool"])?;
             let table = [("width", width), ("depth", depth)];

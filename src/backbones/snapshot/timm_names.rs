@@ -1,7 +1,10 @@
 //! The architectures that timm's names stand for: `vit_base_patch14_reg4_dinov2`, `deit_small_patch16_224`, `resnet50`.
 //!
 //! A name of a vision transformer is `vit_SIZE_patchP`, perhaps `_regR`, then a resolution or a recipe (`dinov2`, `clip_224`,
-//! `clip_quickgelu_336`); DeiT's and SAM's are alike. Sizes and recipes are tables, so that all combinations are known.
+//! `clip_quickgelu_336`); DeiT's and SAM's are alike; FocalNet's are in `focalnet`. Sizes and recipes are tables, so that all combinations are known.
+
+use crate::backbones::snapshot::focalnet;
+use crate::backbones::snapshot::focalnet::FocalNet;
 
 /// A transformer of timm's, before `model_args` change it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,6 +44,7 @@ pub(super) enum Architecture {
     ResNet(&'static str, [usize; 4]),
     /// Factors of channels and of repeats.
     EfficientNetLite(f64, f64),
+    FocalNet(FocalNet),
 }
 
 /// Size, width, depth, heads, factor of the MLP.
@@ -78,7 +82,7 @@ const SAMS: [(&str, Sam); 3] = [
 ];
 
 /// The forms of the names that are understood, for errors.
-pub(super) const FORMS: [&str; 9] = [
+pub(super) const FORMS: [&str; 11] = [
     "vit_SIZE_patchP_RESOLUTION",
     "vit_SIZE_patchP_dinov2",
     "vit_SIZE_patchP_regR_dinov2",
@@ -88,6 +92,8 @@ pub(super) const FORMS: [&str; 9] = [
     "samvit_SIZE_patch16",
     "resnet18 to resnet152",
     "tf_efficientnet_lite0 to 4",
+    "focalnet_SIZE_srf or _lrf",
+    "focalnet_SIZE_fl3 or _fl4",
 ];
 
 /// What a name stands for; `None` where it is not understood.
@@ -100,6 +106,9 @@ pub(super) fn architecture(name: &str) -> Option<Architecture> {
     }
     if let Some((_, sam)) = SAMS.iter().find(|(known, _)| *known == name) {
         return Some(Architecture::Sam(*sam));
+    }
+    if let Some(found) = focalnet::named(name) {
+        return Some(Architecture::FocalNet(found));
     }
     let (rest, deit) = match name.strip_prefix("deit_") {
         Some(rest) => (rest, true),
