@@ -32,6 +32,8 @@ pub mod records;
 pub mod embed;
 pub mod probe;
 
+pub mod audit;
+
 pub mod report;
 
 pub mod cli;

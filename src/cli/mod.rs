@@ -5,10 +5,12 @@
 
 mod alignment;
 mod cache;
+mod compare;
 mod data;
 mod dataset;
 mod doctor;
 mod embed;
+mod evaluate;
 mod graph;
 mod model_flags;
 mod models;
@@ -62,9 +64,11 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 finished, but some items failed 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Cache(cache::Arguments),
+    Compare(compare::Arguments),
     Data(Box<data::Arguments>),
     Doctor(doctor::Arguments),
     Embed(Box<embed::Arguments>),
+    Evaluate(evaluate::Arguments),
     Graph(graph::Arguments),
     Models(models::Arguments),
     Probe(Box<probe::Arguments>),
@@ -77,9 +81,11 @@ impl Command {
     fn run(&self, printer: &Printer) -> Result<Outcome> {
         match self {
             Command::Cache(arguments) => arguments.run(printer),
+            Command::Compare(arguments) => arguments.run(printer),
             Command::Data(arguments) => arguments.run(printer),
             Command::Doctor(arguments) => arguments.run(printer),
             Command::Embed(arguments) => arguments.run(printer),
+            Command::Evaluate(arguments) => arguments.run(printer),
             Command::Graph(arguments) => arguments.run(printer),
             Command::Models(arguments) => arguments.run(printer),
             Command::Probe(arguments) => arguments.run(printer),

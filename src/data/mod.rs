@@ -31,7 +31,7 @@ pub use folder::IMAGE_EXTENSIONS;
 pub use loader::{Batch, Epoch, Loader};
 pub use options::{Columns, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
-pub use table::{ExtraColumn, write_table, write_table_with};
+pub use table::{ExtraColumn, column_by_id, write_table, write_table_with};
 
 /// Reads a dataset from a folder of images or a table of image paths; the samples are sorted by id.
 ///

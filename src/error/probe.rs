@@ -83,6 +83,24 @@ pub enum ProbeError {
         /// Number of such groups.
         count: usize,
     },
+    /// An image is in two splits.
+    #[error("image `{id}` is in the {first} and in the {second} split, byte for byte ({count} such images in all)")]
+    RepeatedImage {
+        /// The first such image.
+        id: String,
+        /// One of its splits.
+        first: &'static str,
+        /// Another of its splits.
+        second: &'static str,
+        /// Number of such images.
+        count: usize,
+    },
+    /// Two sets of predictions cannot be compared.
+    #[error("the predictions cannot be compared: {problem}")]
+    Incomparable {
+        /// Why.
+        problem: String,
+    },
     /// The deciding metric is undefined for every candidate.
     #[error("`{metric}` is undefined on the validation split for every candidate")]
     NothingToChoose {
@@ -114,7 +132,7 @@ impl ProbeError {
             }
             ProbeError::EmptySplit { .. } => "a probe needs labelled samples to learn from".into(),
             ProbeError::OneClass { .. } => "check the labels and the splits: a probe needs two classes at least".into(),
-            ProbeError::Leak { .. } => {
+            ProbeError::Leak { .. } | ProbeError::RepeatedImage { .. } => {
                 "correct the splits, draw them with `--resplit`, or accept the leak with `--allow-leak`".into()
             }
             ProbeError::NothingToChoose { .. } => {

@@ -17,6 +17,7 @@ mod bootstrap;
 mod calibration;
 pub mod cka;
 mod confusion;
+mod delong;
 mod estimate;
 mod evaluation;
 mod metric;
@@ -28,6 +29,7 @@ mod ranking;
 
 pub use bootstrap::Bootstrap;
 pub use calibration::{CALIBRATION_BINS, ReliabilityBin};
+pub use delong::{DeLong, delong};
 pub use estimate::Estimate;
 pub use evaluation::{ClassScores, Evaluation, evaluate};
 pub use metric::Metric;

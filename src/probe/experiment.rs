@@ -215,6 +215,7 @@ impl Experiment {
             },
             seconds,
             warnings,
+            leaks: partition.leaks,
             predictions: None,
             weights: None,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -225,6 +226,7 @@ impl Experiment {
             classes: samples.classes.clone(),
             ids: test.iter().map(|&row| samples.ids[row].clone()).collect(),
             truth: labels,
+            groups: test.iter().map(|&row| samples.groups[row].clone()).collect(),
             probabilities: trial.probabilities,
         };
         Findings { record, predictions, linear: trial.linear }

@@ -3,8 +3,9 @@
 //! The same ids, labels, groups and seed give the same division, whether features or images are divided: a probe and a
 //! fine-tuned network are evaluated on the same test samples.
 //!
-//! Refused: labels that do not fit the task, empty splits, one class only in train, a group in two splits (unless allowed).
-//! Warned of: classes missing from a split, images with the same content in two splits.
+//! Where splits are drawn, images of the same content stay in one split, as groups do. Refused: labels that do not fit the task,
+//! empty splits, one class only in train; unless allowed, a group or an image (byte for byte) in two given splits. Warned of:
+//! classes missing from a split.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -51,7 +52,7 @@ pub struct Division {
     pub redraw: bool,
     /// Proportions of drawn splits.
     pub fractions: Fractions,
-    /// Accept a group in two given splits, with a warning.
+    /// Accept a group or an image in two given splits; it is then told in [`Partition::leaks`].
     pub allow_leak: bool,
 }
 
@@ -70,6 +71,8 @@ pub struct Partition {
     pub drawn: bool,
     /// What the reader should know.
     pub warnings: Vec<String>,
+    /// Leaks from one split to another that were allowed: figures over them are too good.
+    pub leaks: Vec<String>,
 }
 
 impl Labelled<'_> {
@@ -123,11 +126,12 @@ impl Labelled<'_> {
         if !choose {
             fractions = Fractions::new(fractions.train + fractions.validation, 0.0, fractions.test)?;
         }
+        let units = self.units();
         let members: Vec<Member<'_>> = (0..self.len())
             .map(|row| Member {
                 id: &self.ids[row],
                 label: &self.labels[row],
-                group: self.groups[row].as_deref(),
+                group: units[row].as_deref(),
                 given: if given { self.splits[row] } else { None },
             })
             .collect();
@@ -143,24 +147,62 @@ impl Labelled<'_> {
             origin: match assignment.policy {
                 Policy::Given if drawn => "given, validation drawn from train",
                 Policy::Given => "given",
+                Policy::Grouped if self.groups.iter().all(Option::is_none) => {
+                    "stratified random, equal images together"
+                }
                 Policy::Grouped => "grouped random",
                 Policy::Auto | Policy::Stratified => "stratified random",
             },
             drawn,
             warnings: Vec::new(),
+            leaks: Vec::new(),
         };
         for (class, split) in assignment.absent {
             partition.warnings.push(format!("no sample of `{}` is in the {split} split", self.classes[class]));
         }
-        self.check(&mut partition, &assignment.splits, (division, &assignment.divided_groups, choose))?;
+        self.check(&mut partition, &assignment.splits, (division, choose))?;
         Ok(partition)
+    }
+
+    /// The unit of each sample that must stay in one split: its group, joined with the groups of images of the same content;
+    /// none for a sample that stands by itself.
+    fn units(&self) -> Vec<Option<String>> {
+        let mut parents: Vec<usize> = (0..self.len()).collect();
+        let mut first: BTreeMap<(bool, &str), usize> = BTreeMap::new();
+        let mut joined = vec![false; self.len()];
+        for row in 0..self.len() {
+            let keys = [(false, self.groups[row].as_deref()), (true, self.content_hashes[row].as_deref())];
+            for (of_content, key) in keys {
+                let Some(key) = key else { continue };
+                let other = *first.entry((of_content, key)).or_insert(row);
+                if other != row {
+                    let (a, b) = (root(&mut parents, row), root(&mut parents, other));
+                    parents[a.max(b)] = a.min(b);
+                    joined[row] = true;
+                    joined[other] = true;
+                }
+            }
+        }
+        let mut named: BTreeMap<usize, String> = BTreeMap::new();
+        let mut unit = |row: usize| -> Option<String> {
+            if !joined[row] {
+                return self.groups[row].clone();
+            }
+            let first = root(&mut parents, row);
+            let name = named.entry(first).or_insert_with(|| match &self.groups[first] {
+                Some(group) => group.clone(),
+                None => format!("copies of {}", self.ids[first]),
+            });
+            Some(name.clone())
+        };
+        (0..self.len()).map(&mut unit).collect()
     }
 
     fn check(
         &self,
         partition: &mut Partition,
         splits: &[Split],
-        (division, divided, choose): (&Division, &[String], bool),
+        (division, choose): (&Division, bool),
     ) -> Result<(), ProbeError> {
         let needed = [(Split::Train, &partition.train, true), (Split::Validation, &partition.validation, choose)];
         for (split, rows, needed) in needed.into_iter().chain([(Split::Test, &partition.test, true)]) {
@@ -168,27 +210,21 @@ impl Labelled<'_> {
                 return Err(ProbeError::EmptySplit { split: split.name() });
             }
         }
-        if let Some(group) = divided.first() {
-            let of_group: BTreeSet<Split> = (0..self.len())
-                .filter(|&row| self.groups[row].as_ref() == Some(group))
-                .map(|row| splits[row])
-                .collect();
-            let mut names = of_group.into_iter().map(Split::name);
-            let (first, second) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+        if let Some((row, [first, second], count)) = divided(self.groups, splits) {
+            let group = self.groups[row].clone().unwrap_or_default();
             if !division.allow_leak {
-                return Err(ProbeError::Leak { group: group.clone(), first, second, count: divided.len() });
+                return Err(ProbeError::Leak { group, first, second, count });
             }
-            partition.warnings.push(format!("{} groups have samples in two splits, as allowed", divided.len()));
+            partition.leaks.push(format!("{count} groups have samples in two splits, the first of them `{group}`"));
         }
-        let mut seen: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
-        for (row, hash) in self.content_hashes.iter().enumerate() {
-            if let Some(hash) = hash {
-                seen.entry(hash).or_default().insert(splits[row]);
+        if let Some((row, [first, second], count)) = divided(self.content_hashes, splits) {
+            let id = self.ids[row].clone();
+            if !division.allow_leak {
+                return Err(ProbeError::RepeatedImage { id, first, second, count });
             }
-        }
-        let repeated = seen.values().filter(|splits| splits.len() > 1).count();
-        if repeated > 0 {
-            partition.warnings.push(format!("{repeated} images are, byte for byte, in more than one split"));
+            partition
+                .leaks
+                .push(format!("{count} images are, byte for byte, in more than one split, the first of them `{id}`"));
         }
         if self.task != Task::MultiLabel {
             let classes: BTreeSet<usize> = partition.train.iter().filter_map(|&row| self.class(row)).collect();
@@ -271,5 +307,97 @@ impl Labelled<'_> {
         }
         let groups: BTreeSet<&str> = rows.iter().filter_map(|&row| self.groups[row].as_deref()).collect();
         Counts { samples: rows.len(), per_class, groups: (!groups.is_empty()).then_some(groups.len()) }
+    }
+}
+
+/// The first row whose key is also that of a row in another split, two of the splits, and how many such keys there are.
+fn divided(keys: &[Option<String>], splits: &[Split]) -> Option<(usize, [&'static str; 2], usize)> {
+    let mut seen: BTreeMap<&str, (usize, BTreeSet<Split>)> = BTreeMap::new();
+    for (row, (key, split)) in keys.iter().zip(splits).enumerate() {
+        if let Some(key) = key {
+            seen.entry(key).or_insert_with(|| (row, BTreeSet::new())).1.insert(*split);
+        }
+    }
+    seen.retain(|_, (_, splits)| splits.len() > 1);
+    let (row, splits) = seen.values().min_by_key(|(row, _)| *row)?;
+    let mut names = splits.iter().map(|split| split.name());
+    Some((*row, [names.next()?, names.next()?], seen.len()))
+}
+
+/// The first row of a row's set; the way there is shortened.
+fn root(parents: &mut [usize], mut row: usize) -> usize {
+    while parents[row] != row {
+        parents[row] = parents[parents[row]];
+        row = parents[row];
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Samples {
+        ids: Vec<String>,
+        labels: Vec<Label>,
+        splits: Vec<Option<Split>>,
+        groups: Vec<Option<String>>,
+        hashes: Vec<Option<String>>,
+        classes: Vec<String>,
+    }
+
+    /// Forty samples of two classes; every image occurs twice, under two ids far apart.
+    fn copies() -> Samples {
+        Samples {
+            ids: (0..40).map(|row| format!("{row:02}")).collect(),
+            labels: (0..40).map(|row| Label::Class(row % 2)).collect(),
+            splits: vec![None; 40],
+            groups: vec![None; 40],
+            hashes: (0..40).map(|row| Some(format!("hash {}", row % 20))).collect(),
+            classes: vec!["a".into(), "b".into()],
+        }
+    }
+
+    impl Samples {
+        fn labelled(&self) -> Labelled<'_> {
+            Labelled {
+                ids: &self.ids,
+                labels: &self.labels,
+                splits: &self.splits,
+                groups: &self.groups,
+                content_hashes: &self.hashes,
+                task: Task::Multiclass,
+                classes: &self.classes,
+            }
+        }
+    }
+
+    const DIVISION: Division =
+        Division { redraw: false, fractions: Fractions { train: 0.6, validation: 0.2, test: 0.2 }, allow_leak: false };
+
+    #[test]
+    fn drawn_splits_keep_copies_together_and_join_their_groups() {
+        let mut samples = copies();
+        samples.groups[0] = Some("p".into());
+        samples.groups[1] = Some("p".into());
+        let partition = samples.labelled().divide(&DIVISION, 3, true).unwrap();
+        let split =
+            |row: usize| [&partition.train, &partition.validation, &partition.test].map(|rows| rows.contains(&row));
+        for row in 0..20 {
+            assert_eq!(split(row), split(row + 20), "{row}");
+        }
+        assert_eq!(split(0), split(21), "the copy of another image of the patient");
+        assert!(partition.leaks.is_empty());
+    }
+
+    #[test]
+    fn copies_in_two_given_splits_are_refused_unless_allowed() {
+        let mut samples = copies();
+        samples.splits = (0..40).map(|row| Some(if row < 24 { Split::Train } else { Split::Test })).collect();
+        let error = samples.labelled().divide(&DIVISION, 0, false).unwrap_err().to_string();
+        assert_eq!(error, "image `04` is in the train and in the test split, byte for byte (16 such images in all)");
+        let allowed = Division { allow_leak: true, ..DIVISION };
+        let partition = samples.labelled().divide(&allowed, 0, false).unwrap();
+        assert!(partition.leaks[0].starts_with("16 images are, byte for byte,"), "{:?}", partition.leaks);
     }
 }

@@ -1,11 +1,13 @@
 //! What experiments have in common, whether they probe features or train a network: how labelled samples are divided, what
 //! their predictions and records look like on disk.
 
+mod comparison;
 mod division;
 mod predictions;
 mod record;
 mod selection;
 
+pub use comparison::{Comparison, Subgroup, by_subgroup, compare};
 pub use division::Division;
 pub use division::Labelled;
 pub use division::Partition;

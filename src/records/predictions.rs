@@ -1,7 +1,7 @@
 //! Predictions of a classifier on its test split, as a Parquet table of one row per sample.
 //!
 //! Columns: `id` (string), `truth` (int32 class index; multi-label: list of bool, null where unknown), `predicted` (int32; absent
-//! for multi-label) and `probabilities` (fixed-size list of f32, one entry per class). The class names are in the file's
+//! for multi-label), `group` (string, null where a sample has none; absent where no sample has one) and `probabilities` (fixed-size list of f32, one entry per class). The class names are in the file's
 //! key-value metadata under `classes`, as a JSON list.
 
 use std::collections::HashMap;
@@ -24,12 +24,14 @@ use arrow::datatypes::Float32Type;
 use arrow::datatypes::Int32Type;
 use arrow::datatypes::Schema;
 use ndarray::Array2;
+use ndarray::Axis;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::data::Label;
 use crate::error::FileError;
 use crate::error::Result;
+use crate::metrics::Predictions;
 use crate::metrics::predicted_classes;
 use crate::support::fs;
 
@@ -42,6 +44,8 @@ pub struct PredictionTable {
     pub ids: Vec<String>,
     /// The truth, one per sample.
     pub truth: Vec<Label>,
+    /// Patient, lesion or other unit, one entry per sample.
+    pub groups: Vec<Option<String>>,
     /// `[N, C]`, each from 0 to 1.
     pub probabilities: Array2<f64>,
 }
@@ -66,7 +70,7 @@ impl PredictionTable {
     }
 
     fn batch(&self) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
-        let multi_label = self.truth.iter().any(|label| matches!(label, Label::Classes(_)));
+        let multi_label = self.is_multi_label();
         let values: Vec<f32> = self.probabilities.iter().map(|&value| value as f32).collect();
         let item = Arc::new(Field::new("item", DataType::Float32, false));
         let probabilities =
@@ -81,12 +85,59 @@ impl PredictionTable {
             columns.push(("truth", Arc::new(truth), true));
             columns.push(("predicted", Arc::new(Int32Array::from_iter_values(predicted)), false));
         }
+        if self.groups.iter().any(Option::is_some) {
+            columns.push(("group", Arc::new(StringArray::from(self.groups.clone())), true));
+        }
         columns.push(("probabilities", Arc::new(probabilities), false));
         let fields: Vec<Field> =
             columns.iter().map(|(name, array, null)| Field::new(*name, array.data_type().clone(), *null)).collect();
         let names = serde_json::Value::from(self.classes.clone()).to_string();
         let schema = Schema::new(fields).with_metadata(HashMap::from([(CLASSES.to_owned(), names)]));
         RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array, _)| array).collect())
+    }
+
+    /// Whether samples have several labels.
+    pub fn is_multi_label(&self) -> bool {
+        self.truth.iter().any(|label| matches!(label, Label::Classes(_)))
+    }
+
+    /// The predictions as they are evaluated, with their groups. Samples without truth are left out.
+    ///
+    /// # Errors
+    /// `MetricError` where shapes or values do not fit.
+    pub fn predictions(&self) -> Result<Predictions> {
+        let unknown = Label::Unknown;
+        let known: Vec<usize> = (0..self.truth.len()).filter(|&row| self.truth[row] != unknown).collect();
+        let probabilities = self.probabilities.select(Axis(0), &known);
+        let predictions = if self.is_multi_label() {
+            let mut truth = Array2::from_elem((known.len(), self.classes.len()), None);
+            for (mut line, &row) in truth.rows_mut().into_iter().zip(&known) {
+                if let Label::Classes(labels) = &self.truth[row] {
+                    line.iter_mut().zip(labels).for_each(|(entry, label)| *entry = *label);
+                }
+            }
+            Predictions::of_labels(truth, probabilities)?
+        } else {
+            let class = |&row: &usize| self.truth[row].present().next();
+            Predictions::of_classes(known.iter().filter_map(class).collect(), probabilities)?
+        };
+        let predictions = predictions.with_names(&self.classes)?;
+        if known.iter().all(|&row| self.groups[row].is_none()) {
+            return Ok(predictions);
+        }
+        // A sample without group is one of its own.
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        let groups: Vec<usize> = known
+            .iter()
+            .map(|&row| match self.groups[row].as_deref() {
+                Some(group) => {
+                    let fresh = numbers.len();
+                    *numbers.entry(group).or_insert(fresh)
+                }
+                None => self.truth.len() + row,
+            })
+            .collect();
+        predictions.with_groups(&groups)
     }
 
     fn label_lists(&self) -> arrow::array::ListArray {
@@ -110,7 +161,13 @@ impl PredictionTable {
         let names = reader.schema().metadata().get(CLASSES).cloned().unwrap_or_default();
         let classes: Vec<String> = serde_json::from_str(&names).map_err(|source| invalid(path, source))?;
         let batches = reader.build().map_err(|source| invalid(path, source))?;
-        let mut table = PredictionTable { classes, ids: vec![], truth: vec![], probabilities: Array2::zeros((0, 0)) };
+        let mut table = PredictionTable {
+            classes,
+            ids: vec![],
+            truth: vec![],
+            groups: vec![],
+            probabilities: Array2::zeros((0, 0)),
+        };
         let mut values = Vec::new();
         for batch in batches {
             let batch = batch.map_err(|source| invalid(path, source))?;
@@ -124,6 +181,12 @@ impl PredictionTable {
     fn append(&mut self, batch: &RecordBatch, values: &mut Vec<f64>) -> Option<()> {
         let ids = batch.column_by_name("id")?.as_string_opt::<i32>()?;
         self.ids.extend(ids.iter().map(|id| id.unwrap_or_default().to_owned()));
+        match batch.column_by_name("group") {
+            Some(groups) => {
+                self.groups.extend(groups.as_string_opt::<i32>()?.iter().map(|group| group.map(str::to_owned)))
+            }
+            None => self.groups.resize(self.ids.len(), None),
+        }
         let truth = batch.column_by_name("truth")?;
         if let Some(lists) = truth.as_list_opt::<i32>() {
             for list in lists.iter() {
@@ -173,6 +236,7 @@ mod tests {
             classes: vec!["cat".into(), "dog, \"big\"".into()],
             ids: vec!["a.jpg".into(), "b.jpg".into()],
             truth: vec![Label::Class(1), Label::Unknown],
+            groups: vec![None, Some("patient 1".into())],
             probabilities: array![[0.25, 0.75], [1.0, 0.0]],
         };
         assert_eq!(round_trip(&table), table);
@@ -184,6 +248,7 @@ mod tests {
             classes: vec!["even".into(), "prime".into(), "loop".into()],
             ids: vec!["1".into()],
             truth: vec![Label::Classes(vec![Some(true), None, Some(false)])],
+            groups: vec![None],
             probabilities: array![[0.5, 0.125, 1.0]],
         };
         assert_eq!(round_trip(&table), table);

@@ -54,6 +54,9 @@ pub struct Record {
     pub seconds: Seconds,
     /// What the reader should know before trusting the figures.
     pub warnings: Vec<String>,
+    /// Leaks between splits that were allowed: the figures are too good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaks: Vec<String>,
     /// File name, beside the record, of the predictions on the test split, first repeat: see
     /// [`PredictionTable`](crate::records::PredictionTable).
     pub predictions: Option<String>,

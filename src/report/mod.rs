@@ -2,6 +2,7 @@
 //!
 //! [`Record`] holds what is shown; [`gather`] reads it from a cache directory, [`render`] makes the page of it.
 
+mod audit;
 mod charts;
 mod gather;
 mod layers;
@@ -20,6 +21,7 @@ use crate::error::{ReportError, Result};
 use crate::report::view::View;
 use crate::support::fs;
 
+pub use audit::write_audit;
 pub use gather::{Gathering, gather};
 pub use record::{
     Curve, DatasetFacts, EmbeddingFacts, Fact, LayerCurve, LayerPoint, Mistake, Picture, Plane, PlanePoint,

@@ -126,6 +126,8 @@ pub struct ProbeResult {
     pub mistakes: Vec<Mistake>,
     /// What the reader should know before trusting the figures.
     pub warnings: Vec<String>,
+    /// Leaks between splits that were allowed, shown in red.
+    pub leaks: Vec<String>,
 }
 
 /// Mean and standard deviation over repeats.

@@ -93,6 +93,7 @@ struct ProbeView<'a> {
     per_class: Vec<ClassRow>,
     mistakes: Vec<MistakeView<'a>>,
     warnings: &'a [String],
+    leaks: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -324,6 +325,7 @@ fn probe_view<'a>(record: &Record, probe: &'a ProbeResult, series: usize) -> Pro
             .map(|mistake| MistakeView { mistake, percent: format!("{:.0} %", 100.0 * mistake.probability) })
             .collect(),
         warnings: &probe.warnings,
+        leaks: &probe.leaks,
     }
 }
 

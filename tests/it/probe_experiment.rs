@@ -220,7 +220,7 @@ fn a_group_in_two_given_splits_is_refused_unless_allowed() {
     }
     plan.division.allow_leak = true;
     let record = run(&plan, leaking.clone()).unwrap().record;
-    assert!(record.warnings.iter().any(|warning| warning.contains("in two splits")), "{:?}", record.warnings);
+    assert!(record.leaks.iter().any(|leak| leak.contains("in two splits")), "{:?}", record.leaks);
     plan.division.redraw = true;
     let record = run(&plan, leaking).unwrap().record;
     assert_eq!((record.settings.splits.as_str(), record.warnings.len()), ("grouped random", 0));
@@ -261,17 +261,20 @@ fn what_cannot_be_probed_is_refused_with_its_place() {
 }
 
 #[test]
-fn too_many_neighbours_are_lowered_and_duplicates_across_splits_are_told() {
+fn too_many_neighbours_are_lowered_and_copies_across_splits_are_refused_unless_allowed() {
     let mut doubled = with_splits(samples(60));
     for row in [3, 11] {
         doubled.content_hashes[row] = Some("same".into());
     }
-    let plan = experiment(Method::Knn { k: vec![10, 100, 200], temperature: 0.07 });
+    let mut plan = experiment(Method::Knn { k: vec![10, 100, 200], temperature: 0.07 });
+    let copies = refusal(&plan, doubled.clone());
+    assert!(matches!(copies, ProbeError::RepeatedImage { id, count: 1, .. } if id == "image0003"));
+    plan.division.allow_leak = true;
     let record = run(&plan, doubled).unwrap().record;
     let tried: Vec<f64> = record.selection.candidates.iter().map(|candidate| candidate.value).collect();
     assert_eq!(tried, [10.0, 42.0]);
     assert!(record.warnings.iter().any(|warning| warning.contains("42 samples")), "{:?}", record.warnings);
-    assert!(record.warnings.iter().any(|warning| warning.contains("byte for byte")), "{:?}", record.warnings);
+    assert!(record.leaks.iter().any(|leak| leak.contains("byte for byte")), "{:?}", record.leaks);
 }
 
 /// `C * sum of losses + 1/2 ||W||^2`, scikit-learn's objective, for coefficients `[classes, D]`.

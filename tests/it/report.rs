@@ -118,6 +118,7 @@ fn cache(folder: &Path) {
             classes: vec!["cat".into(), "dog".into()],
             ids: vec![ids[0].clone(), ids[1].clone(), ids[5].clone()],
             truth: vec![Label::Class(0), Label::Class(0), Label::Class(1)],
+            groups: vec![None; 3],
             probabilities: ndarray::arr2(&[first, [0.4, 0.6], [0.3, 0.7]]),
         };
         table.write(&probes.join(format!("{name}.parquet"))).unwrap();

@@ -1,5 +1,6 @@
-//! `defrost data`: import a published dataset, look at a dataset, divide it into splits.
+//! `defrost data`: import a published dataset, look at a dataset, search it for leaks, divide it into splits.
 
+mod audit;
 mod import;
 mod inspect;
 mod manifests;
@@ -12,7 +13,7 @@ use crate::data::Census;
 use crate::data::Counts;
 use crate::error::Result;
 
-/// Import a published dataset, look at a dataset, or divide it into splits.
+/// Import a published dataset, look at a dataset, search it for leaks, or divide it into splits.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -21,6 +22,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    Audit(audit::Arguments),
     Import(import::Arguments),
     Inspect(inspect::Arguments),
     Manifests(manifests::Arguments),
@@ -31,6 +33,7 @@ impl Arguments {
     /// Runs the verb.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         match &self.verb {
+            Verb::Audit(arguments) => arguments.run(printer),
             Verb::Import(arguments) => arguments.run(printer),
             Verb::Inspect(arguments) => arguments.run(printer),
             Verb::Manifests(arguments) => arguments.run(printer),

@@ -87,3 +87,19 @@ pub(in crate::data) fn read_cells<'a>(
     }
     Ok(Cells { columns, rows: table.rows })
 }
+
+/// A column of a table by the id of its rows: `id_column`, or `id`, or `path` where there is no `id`.
+///
+/// # Errors
+/// [`DataError::NoColumn`]; those of reading the table.
+pub fn column_by_id(
+    path: &Path,
+    id_column: Option<&str>,
+    column: &str,
+) -> Result<std::collections::HashMap<String, Option<String>>> {
+    let present = column_names(path)?;
+    let id = id_column.unwrap_or(if present.iter().any(|name| name == "id") { "id" } else { "path" });
+    let cells = read_cells(path, true, [id, column])?;
+    let rows = cells.column(id).iter().zip(cells.column(column));
+    Ok(rows.filter_map(|(id, value)| Some((id.clone()?, value.clone()))).collect())
+}

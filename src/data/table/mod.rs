@@ -26,6 +26,7 @@ use crate::support::fs;
 
 use columns::Chosen;
 
+pub use cells::column_by_id;
 pub(in crate::data) use cells::{Cells, column_names, read_cells};
 pub use write::{ExtraColumn, write_table, write_table_with};
 

@@ -88,6 +88,7 @@ fn result(record: &probe::Record, mistakes: Vec<Mistake>) -> ProbeResult {
         reliability: record.reliability.clone(),
         mistakes,
         warnings: record.warnings.clone(),
+        leaks: record.leaks.clone(),
     }
 }
 

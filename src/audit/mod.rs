@@ -1,0 +1,191 @@
+//! Leaks: what would make a figure on test data too good. Groups in two splits, equal images, near-duplicates by their
+//! embeddings, and labels that contradict each other on equal images.
+//!
+//! Certain findings (groups, equal images across splits, contradictions) make an audit unsound. Near-duplicates are suspects:
+//! the cosine of two embeddings says how alike they look to the network, not that they show the same thing.
+
+mod images;
+mod near;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::data::{Label, Split};
+use crate::embed::Features;
+use crate::error::Result;
+
+pub use images::of_images;
+
+/// Pairs that are kept of each kind; all are counted.
+pub const MOST_PAIRS: usize = 200;
+/// Neighbours of each image that are looked at for near-duplicates.
+pub const NEIGHBOURS: usize = 10;
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Audit {
+    /// Images that were audited.
+    pub images: usize,
+    /// Images of each split; empty where no split is stated.
+    pub splits: BTreeMap<Split, usize>,
+    /// Groups in more than one split, sorted.
+    pub divided_groups: Vec<String>,
+    /// Pairs of equal images (byte for byte in a cache, pixel for pixel in a dataset) in two splits; without splits any equal
+    /// pair.
+    pub equal: Pairs,
+    /// Pairs of equal images whose labels contradict each other.
+    pub contradictions: Pairs,
+    /// Pairs of different images whose embeddings are alike, in two splits; without splits any such pair.
+    pub near: Option<Near>,
+    /// Files that could not be decoded.
+    pub broken: usize,
+}
+
+/// Near-duplicates.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Near {
+    /// Cosine from which on two embeddings count as alike.
+    pub threshold: f64,
+    /// The most alike first.
+    #[serde(flatten)]
+    pub pairs: Pairs,
+    /// Images whose last neighbour looked at was still alike: there may be more pairs than were counted.
+    pub crowded: usize,
+    /// The column of embeddings.
+    pub column: String,
+}
+
+/// Pairs of images.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Pairs {
+    /// How many there are.
+    pub count: usize,
+    /// The first of them, [`MOST_PAIRS`] at most.
+    pub first: Vec<Pair>,
+}
+
+/// Two images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pair {
+    /// One of them, in the later split: the test image of a training and a test image.
+    pub a: Member,
+    /// The other one.
+    pub b: Member,
+    /// Cosine of their embeddings; 1 for equal images.
+    pub similarity: f64,
+}
+
+/// One image of a pair.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Member {
+    /// Its id.
+    pub id: String,
+    /// Its file, where it is known.
+    pub path: Option<std::path::PathBuf>,
+    /// Its split.
+    pub split: Option<Split>,
+    /// Its group.
+    pub group: Option<String>,
+    /// Names of its classes.
+    pub labels: Vec<String>,
+}
+
+impl Audit {
+    /// Whether nothing certain was found; near-duplicates are not certain.
+    pub fn is_sound(&self) -> bool {
+        let leaking = !self.splits.is_empty() && self.equal.count > 0;
+        self.divided_groups.is_empty() && !leaking && self.contradictions.count == 0
+    }
+}
+
+impl Pairs {
+    fn push(&mut self, pair: impl FnOnce() -> Pair) {
+        self.count += 1;
+        if self.first.len() < MOST_PAIRS {
+            self.first.push(pair());
+        }
+    }
+}
+
+/// Audits the rows of a cache or a table of features; pairs of embeddings from `threshold` (cosine, -1 to 1) on are
+/// near-duplicates.
+///
+/// # Errors
+/// `ProbeError::Parameter` for a threshold that is no cosine.
+pub fn of_features(features: &Features, threshold: f64) -> Result<Audit> {
+    let mut audit = Audit { images: features.len(), ..Audit::default() };
+    for split in features.splits.iter().flatten() {
+        *audit.splits.entry(*split).or_default() += 1;
+    }
+    audit.divided_groups = divided(&features.groups, &features.splits);
+    let rows = Rows { features };
+    let mut equal: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (row, hash) in features.content_hashes.iter().enumerate() {
+        if let Some(hash) = hash {
+            equal.entry(hash).or_default().push(row);
+        }
+    }
+    let mut sets: Vec<Vec<usize>> = equal.into_values().filter(|rows| rows.len() > 1).collect();
+    sets.sort_unstable();
+    let split = !audit.splits.is_empty();
+    for set in &sets {
+        let (first, others) = (set[0], &set[1..]);
+        for &other in others {
+            if !split || features.splits[first] != features.splits[other] {
+                audit.equal.push(|| rows.pair(first, other, 1.0));
+            }
+            if contradict(&features.labels[first], &features.labels[other]) {
+                audit.contradictions.push(|| rows.pair(first, other, 1.0));
+            }
+        }
+    }
+    audit.near = Some(near::near(&rows, threshold)?);
+    Ok(audit)
+}
+
+/// The rows of features as members of pairs.
+struct Rows<'a> {
+    features: &'a Features,
+}
+
+impl Rows<'_> {
+    fn member(&self, row: usize) -> Member {
+        let features = self.features;
+        Member {
+            id: features.ids[row].clone(),
+            path: features.image(row),
+            split: features.splits[row],
+            group: features.groups[row].clone(),
+            labels: features.labels[row].present().map(|class| features.classes[class].clone()).collect(),
+        }
+    }
+
+    fn pair(&self, a: usize, b: usize, similarity: f64) -> Pair {
+        let later = self.features.splits[a] >= self.features.splits[b];
+        let (a, b) = if later { (a, b) } else { (b, a) };
+        Pair { a: self.member(a), b: self.member(b), similarity }
+    }
+}
+
+/// The groups with members in more than one split, sorted; members without a split are in none.
+fn divided(groups: &[Option<String>], splits: &[Option<Split>]) -> Vec<String> {
+    let mut seen: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
+    for (group, split) in groups.iter().zip(splits) {
+        if let (Some(group), Some(split)) = (group, split) {
+            seen.entry(group).or_default().insert(*split);
+        }
+    }
+    seen.into_iter().filter(|(_, splits)| splits.len() > 1).map(|(group, _)| group.to_owned()).collect()
+}
+
+/// Whether two labels cannot both be right; what is unknown contradicts nothing.
+fn contradict(a: &Label, b: &Label) -> bool {
+    match (a, b) {
+        (Label::Class(a), Label::Class(b)) => a != b,
+        (Label::Classes(a), Label::Classes(b)) => {
+            a.iter().zip(b).any(|(a, b)| matches!((a, b), (Some(a), Some(b)) if a != b))
+        }
+        _ => false,
+    }
+}
