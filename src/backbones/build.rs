@@ -1,10 +1,13 @@
 //! Builds a model of a known family into an ONNX graph.
 
 use crate::backbones::Backbone;
+use crate::backbones::Changes;
 use crate::backbones::Entry;
 use crate::backbones::Output;
 use crate::backbones::Provenance;
 use crate::backbones::Taps;
+use crate::backbones::changes::Adaptation;
+use crate::backbones::changes::COLOURS;
 use crate::backbones::family::FAMILIES;
 use crate::backbones::family::Family;
 use crate::backbones::layers::Network;
@@ -29,6 +32,10 @@ pub(super) const EMBEDDING: &str = "embedding";
 const TOKENS: &str = "tokens";
 /// Key of the model property that holds the preprocessing, as JSON.
 pub(super) const PREPROCESS_PROPERTY: &str = "defrost.preprocess";
+/// Key of the model property that says what was changed about the published network.
+pub(super) const CHANGES_PROPERTY: &str = "defrost.changes";
+/// What lies between two changes in that property.
+pub(super) const CHANGES_SEPARATOR: &str = "; ";
 
 /// Height and width of a graph's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +75,10 @@ pub struct Blueprint {
     pub architecture: toml::Table,
     /// Licence of the weights, where it is known.
     pub licence: Option<String>,
-    /// What happens to an image before the network.
+    /// What happens to an image before the network, unless its channels are changed.
     pub preprocess: Preprocess,
+    /// What is changed about the network.
+    pub changes: Changes,
 }
 
 impl Blueprint {
@@ -87,6 +96,41 @@ impl Blueprint {
     }
 }
 
+/// A blueprint's changes as they concern its family.
+struct Plan {
+    /// How the first convolution is adapted, where it is.
+    adaptation: Option<Adaptation>,
+    /// What happens to an image before the network.
+    preprocess: Preprocess,
+    /// How many blocks are kept, where not all are.
+    keep_blocks: Option<usize>,
+    /// The changes in words.
+    changes: Vec<String>,
+}
+
+impl Plan {
+    fn of(blueprint: &Blueprint, family: &dyn Family) -> Result<Self> {
+        let model = || blueprint.name.clone();
+        let adaptation = blueprint.changes.channels.and_then(|channels| channels.adaptation(&blueprint.preprocess));
+        let preprocess = adaptation.as_ref().map_or(&blueprint.preprocess, |adaptation| &adaptation.preprocess).clone();
+        let takes = adaptation.as_ref().map_or(COLOURS, Adaptation::channels);
+        let gives = preprocess.channels.count();
+        if takes != gives {
+            return Err(ModelError::Channels { model: model(), takes, gives }.into());
+        }
+        let has = family.blocks();
+        let keep_blocks = match blueprint.changes.keep_blocks {
+            Some(asked) if !(1..=has).contains(&asked) => {
+                return Err(ModelError::Blocks { model: model(), asked, has }.into());
+            }
+            kept => kept.filter(|kept| *kept < has),
+        };
+        let channels = adaptation.as_ref().map(|adaptation| adaptation.text.clone());
+        let blocks = keep_blocks.map(|kept| format!("first {kept} of {has} blocks"));
+        Ok(Plan { adaptation, preprocess, keep_blocks, changes: channels.into_iter().chain(blocks).collect() })
+    }
+}
+
 /// The parameters a model is built from.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
@@ -100,7 +144,7 @@ pub enum Origin<'a> {
 ///
 /// # Errors
 /// [`ModelError::ForeignWeights`], [`ModelError::SeveralNetworks`] and [`ModelError::Misfit`] when the weights are not those
-/// of the model, [`ModelError::UnknownTap`].
+/// of the model, [`ModelError::UnknownTap`]; for changed models [`ModelError::Channels`] and [`ModelError::Blocks`].
 pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Result<Backbone> {
     build_blueprint(&entry.blueprint(), origin, size, taps)
 }
@@ -112,19 +156,36 @@ pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Resu
 pub fn build_blueprint(blueprint: &Blueprint, origin: Origin<'_>, size: Size, taps: &Taps) -> Result<Backbone> {
     let name = &blueprint.name;
     let family = blueprint.family()?;
-    let parameters = match origin {
-        Origin::Weights(weights, prefix) => Parameters::stored(name, family.as_ref(), weights, prefix)?,
-        Origin::Random(seed) => Parameters::random(name, Seed::new(seed)),
+    let Plan { adaptation, preprocess, keep_blocks, changes } = Plan::of(blueprint, family.as_ref())?;
+    let construct = |keep_blocks| {
+        let parameters = match origin {
+            Origin::Weights(weights, prefix) => Parameters::stored(name, family.as_ref(), weights, prefix)?,
+            Origin::Random(seed) => Parameters::random(name, Seed::new(seed)),
+        };
+        let fixed = match size {
+            Size::Any => None,
+            Size::Fixed { height, width } => Some([height, width]),
+        };
+        let mut network = Network::new(name, parameters, fixed);
+        (network.adaptation, network.keep_blocks) = (adaptation.clone(), keep_blocks);
+        let outline = family.build(&mut network)?;
+        Ok::<_, crate::error::Error>((network, outline))
     };
-    let naming = parameters.naming();
-    let fixed = match size {
-        Size::Any => None,
-        Size::Fixed { height, width } => Some([height, width]),
+    // The weights have to be those of the whole network, whatever is kept of it.
+    let (whole, outline) = construct(None)?;
+    let naming = whole.parameters.naming();
+    let (network, outline) = match keep_blocks {
+        None => (whole, outline),
+        Some(_) => {
+            whole.parameters.finish()?;
+            construct(keep_blocks)?
+        }
     };
-    let mut network = Network::new(name, parameters, fixed);
-    let outline = family.build(&mut network)?;
     let Network { mut builder, parameters, taps: mut tappable, .. } = network;
-    parameters.finish()?;
+    match keep_blocks {
+        None => parameters.finish()?,
+        Some(_) => parameters.finish_part()?,
+    }
     tappable.push(Tap {
         name: TOKENS.to_owned(),
         value: outline.tokens,
@@ -161,8 +222,9 @@ pub fn build_blueprint(blueprint: &Blueprint, origin: Origin<'_>, size: Size, ta
         weights_sha256,
         licence: blueprint.licence.clone().filter(|_| !random),
         random,
+        changes,
     };
-    describe(&mut graph, blueprint, &provenance, naming)?;
+    describe(&mut graph, (blueprint, &preprocess), &provenance, naming)?;
     if !outputs.is_empty() {
         note_taps(&mut graph, &outputs)?;
     }
@@ -173,7 +235,7 @@ pub fn build_blueprint(blueprint: &Blueprint, origin: Origin<'_>, size: Size, ta
         embedding: Output::embedding(EMBEDDING, outline.width, None),
         taps: outputs,
         fixed_batch: None,
-        preprocess: blueprint.preprocess.clone(),
+        preprocess,
         provenance,
     })
 }
@@ -202,8 +264,13 @@ fn wanted(model: &str, taps: &Taps, tappable: &[Tap]) -> Result<Vec<usize>> {
 }
 
 /// Writes into the model what it is, so that the file tells it without the catalog.
-fn describe(graph: &mut Model, blueprint: &Blueprint, provenance: &Provenance, naming: Option<&str>) -> Result<()> {
-    let preprocess = serde_json::to_string(&blueprint.preprocess).map_err(|source| FileError::Parse {
+fn describe(
+    graph: &mut Model,
+    (blueprint, preprocess): (&Blueprint, &Preprocess),
+    provenance: &Provenance,
+    naming: Option<&str>,
+) -> Result<()> {
+    let preprocess = serde_json::to_string(preprocess).map_err(|source| FileError::Parse {
         path: "preprocess".into(),
         format: "JSON",
         source: Box::new(source),
@@ -218,6 +285,9 @@ fn describe(graph: &mut Model, blueprint: &Blueprint, provenance: &Provenance, n
     }
     if let Some(naming) = naming {
         graph.set_property("defrost.naming", naming);
+    }
+    if !provenance.changes.is_empty() {
+        graph.set_property(CHANGES_PROPERTY, provenance.changes.join(CHANGES_SEPARATOR));
     }
     graph.set_property(PREPROCESS_PROPERTY, preprocess);
     Ok(())

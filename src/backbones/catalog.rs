@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::backbones::Blueprint;
+use crate::backbones::Changes;
 use crate::error::FileError;
 use crate::error::ModelError;
 use crate::error::Result;
@@ -115,6 +116,7 @@ impl Entry {
             architecture: self.variant.architecture.clone(),
             licence: Some(self.variant.licence.clone()),
             preprocess: self.variant.preprocess.clone(),
+            changes: Changes::default(),
         }
     }
 }

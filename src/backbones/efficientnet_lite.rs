@@ -183,12 +183,17 @@ impl Family for Configuration {
         ]
     }
 
+    fn blocks(&self) -> usize {
+        STAGES.len()
+    }
+
     fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
-        let image = network.image("input", 3);
+        let image = network.image("input");
         let unit = |conv, norm, layer| Unit { conv, norm, layer, epsilon: EPSILON, activation: RELU6 };
         let layer = Convolution { channels: self.stem, kernel: 3, stride: 2, groups: 1, padding: Padding::Same };
         let mut map = network.unit(&image, unit("conv_stem", "bn1", layer))?;
-        for (number, (stage, repeats)) in STAGES.iter().zip(self.repeats()).enumerate() {
+        let stages = STAGES.iter().zip(self.repeats()).take(network.kept_blocks(STAGES.len()));
+        for (number, (stage, repeats)) in stages.enumerate() {
             let (kernel, expansion, channels) = (stage.kernel, stage.expansion, self.channels(stage));
             for index in 0..repeats {
                 let stride = if index == 0 { stage.stride } else { 1 };
@@ -197,14 +202,16 @@ impl Family for Configuration {
             }
             network.block(&map);
         }
-        let layer = Convolution { channels: self.head, kernel: 1, stride: 1, groups: 1, padding: Padding::Same };
-        let tokens = network.unit(&map, unit("conv_head", "bn2", layer))?;
-        let embedding = network.spatial_mean("global_pool", &tokens);
+        if !network.is_cut() {
+            let layer = Convolution { channels: self.head, kernel: 1, stride: 1, groups: 1, padding: Padding::Same };
+            map = network.unit(&map, unit("conv_head", "bn2", layer))?;
+        }
+        let embedding = network.spatial_mean("global_pool", &map);
         Ok(Outline {
             embedding,
-            width: self.head,
-            tokens: tokens.value,
-            token_width: self.head,
+            width: map.channels,
+            tokens: map.value,
+            token_width: map.channels,
             token_axes: Axes::ChannelsFirst,
         })
     }

@@ -16,6 +16,8 @@ use crate::backbones::Output;
 use crate::backbones::Pool;
 use crate::backbones::Provenance;
 use crate::backbones::Taps;
+use crate::backbones::build::CHANGES_PROPERTY;
+use crate::backbones::build::CHANGES_SEPARATOR;
 use crate::backbones::build::EMBEDDING;
 use crate::backbones::build::PREPROCESS_PROPERTY;
 use crate::backbones::pool::Pooling;
@@ -51,6 +53,9 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
         (options.weights.is_some(), "--weights"),
         (options.random_weights.is_some(), "--random-weights"),
         (options.size.is_some(), "--size"),
+        (options.channels.is_some(), "--channels"),
+        (options.channel_rule.is_some(), "--channel-rule"),
+        (options.keep_blocks.is_some(), "--keep-blocks"),
     ] {
         if given {
             let reason = "it applies to models of the catalog, not to an ONNX file".to_owned();
@@ -68,7 +73,10 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let random = model.property("defrost.weights").is_some_and(|weights| weights.starts_with("random weights"));
     let licence = sidecar.licence.or_else(|| model.property("defrost.licence").map(str::to_owned));
-    let provenance = Provenance { family: "onnx".to_owned(), weights: name.clone(), weights_sha256, licence, random };
+    let changes = model.property(CHANGES_PROPERTY).unwrap_or_default();
+    let changes = changes.split(CHANGES_SEPARATOR).filter(|change| !change.is_empty()).map(str::to_owned).collect();
+    let (family, weights) = ("onnx".to_owned(), name.clone());
+    let provenance = Provenance { family, weights, weights_sha256, licence, random, changes };
     let mut backbone = Backbone { name, graph: model, input, embedding, taps, fixed_batch, preprocess, provenance };
     if options.pool.or(sidecar.pool).is_some() {
         backbone.pool_taps(options.pool.or(sidecar.pool))?;

@@ -17,7 +17,10 @@ pub(super) trait Family {
     /// The ways its weights are named; where several match, the first one is meant.
     fn namings(&self) -> Vec<Naming>;
 
-    /// Adds the whole network, from its input to its embedding.
+    /// How many blocks, or stages of blocks, it has: the outputs `block_NN`.
+    fn blocks(&self) -> usize;
+
+    /// Adds the network, from its input to its embedding: all of it, or as many blocks as the network says.
     fn build(&self, network: &mut Network<'_>) -> Result<Outline>;
 }
 

@@ -116,10 +116,15 @@ impl Family for Configuration {
         ]
     }
 
+    fn blocks(&self) -> usize {
+        self.depths.len()
+    }
+
     fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
-        let image = network.image("input", 3);
+        let image = network.image("input");
         let mut map = self.shrink(network, "stem", &image, (self.width, 4))?;
-        for (stage, &depth) in self.depths.iter().enumerate() {
+        let kept = network.kept_blocks(self.blocks());
+        for (stage, &depth) in self.depths.iter().take(kept).enumerate() {
             if stage > 0 {
                 let wide = 2 * map.channels;
                 map = self.shrink(network, &format!("layers.{stage}.downsample"), &map, (wide, 2))?;
@@ -128,12 +133,16 @@ impl Family for Configuration {
                 map = self.block(network, &format!("layers.{stage}.blocks.{index}"), map, stage)?;
             }
             network.block(&map);
-            if self.depthwise && stage < 3 {
+            if self.depthwise && stage + 1 < kept {
                 let normed = network.channel_norm(&format!("norm{stage}"), &map, EPSILON)?;
                 network.tap(&format!("res{}", stage + 2), &normed.value, normed.channels, Axes::ChannelsFirst);
             }
         }
-        let tokens = network.channel_norm("norm", &map, EPSILON)?;
+        let tokens = match (network.is_cut(), self.depthwise) {
+            (false, _) => network.channel_norm("norm", &map, EPSILON)?,
+            (true, true) => network.channel_norm(&format!("norm{}", kept - 1), &map, EPSILON)?,
+            (true, false) => map,
+        };
         let embedding = network.spatial_mean("pool", &tokens);
         Ok(Outline {
             embedding,

@@ -3,16 +3,15 @@
 //! A layer's name is that of its parameters in the family's naming: `blocks.0.0.conv_dw` takes `blocks.0.0.conv_dw.weight`.
 
 use crate::backbones::Axes;
+use crate::backbones::changes::Adaptation;
 use crate::backbones::parameters::Parameters;
 use crate::error::Result;
 use crate::graph::BatchNormParameters;
 use crate::graph::Builder;
 use crate::graph::ConvOptions;
-use crate::graph::Dim;
 use crate::graph::Node;
 use crate::graph::PoolOptions;
 use crate::graph::Value;
-use crate::tensor::DType;
 
 /// A graph under construction, with the parameters it takes.
 pub(super) struct Network<'w> {
@@ -20,7 +19,14 @@ pub(super) struct Network<'w> {
     pub(super) parameters: Parameters<'w>,
     /// What can be tapped, met so far.
     pub(super) taps: Vec<Tap>,
-    size: Option<[usize; 2]>,
+    /// Height and width of the input, open where there are none.
+    pub(super) size: Option<[usize; 2]>,
+    /// The input.
+    pub(super) input: Option<Value>,
+    /// How the first convolution is adapted to other channels than colours.
+    pub(super) adaptation: Option<Adaptation>,
+    /// How many blocks are kept, where not all are.
+    pub(super) keep_blocks: Option<usize>,
 }
 
 /// A value that can be tapped.
@@ -98,32 +104,35 @@ pub(super) struct Unit<'a> {
 impl<'w> Network<'w> {
     /// A network without layers; `size` is the input's height and width, open when there is none.
     pub(super) fn new(name: &str, parameters: Parameters<'w>, size: Option<[usize; 2]>) -> Self {
-        Network { builder: Builder::new(name), parameters, taps: Vec::new(), size }
-    }
-
-    /// The input: `[batch, channels, H, W] f32`, normalised.
-    pub(super) fn image(&mut self, name: &str, channels: usize) -> Map {
-        let [height, width] = match self.size {
-            Some(size) => size.map(|length| Dim::Fixed(length as i64)),
-            None => [Dim::symbol("height"), Dim::symbol("width")],
-        };
-        let shape = [Dim::symbol("batch"), Dim::Fixed(channels as i64), height, width];
-        Map { value: self.builder.input(name, DType::F32, &shape), channels, size: self.size }
+        Network {
+            builder: Builder::new(name),
+            parameters,
+            taps: Vec::new(),
+            size,
+            input: None,
+            adaptation: None,
+            keep_blocks: None,
+        }
     }
 
     /// Convolution with `NAME.weight` [O, C / groups, k, k].
     pub(super) fn convolution(&mut self, name: &str, x: &Map, layer: Convolution) -> Result<Map> {
-        let shape = [layer.channels, x.channels / layer.groups, layer.kernel, layer.kernel];
-        let weight = self.parameter(&format!("{name}.weight"), &shape)?;
-        Ok(self.convolve(name, x, layer, (&weight, None)))
+        self.filtered(name, x, layer, false)
     }
 
     /// Convolution with `NAME.weight` [O, C / groups, k, k] and `NAME.bias` [O].
     pub(super) fn biased_convolution(&mut self, name: &str, x: &Map, layer: Convolution) -> Result<Map> {
+        self.filtered(name, x, layer, true)
+    }
+
+    fn filtered(&mut self, name: &str, x: &Map, layer: Convolution, biased: bool) -> Result<Map> {
+        if let Some(map) = self.adapted_convolution(name, x, layer, biased)? {
+            return Ok(map);
+        }
         let shape = [layer.channels, x.channels / layer.groups, layer.kernel, layer.kernel];
         let weight = self.parameter(&format!("{name}.weight"), &shape)?;
-        let bias = self.parameter(&format!("{name}.bias"), &[layer.channels])?;
-        Ok(self.convolve(name, x, layer, (&weight, Some(&bias))))
+        let bias = if biased { Some(self.parameter(&format!("{name}.bias"), &[layer.channels])?) } else { None };
+        Ok(self.convolve(name, x, layer, (&weight, bias.as_ref())))
     }
 
     /// A linear layer at every place of a map, with `NAME.weight` [O, C, 1, 1], or [O, C] in some weights, and `NAME.bias` [O].
@@ -134,7 +143,14 @@ impl<'w> Network<'w> {
         Ok(self.convolve(name, x, layer, (&weight, Some(&bias))))
     }
 
-    fn convolve(&mut self, name: &str, x: &Map, layer: Convolution, (weight, bias): (&Value, Option<&Value>)) -> Map {
+    /// Convolution with these weights and this bias.
+    pub(super) fn convolve(
+        &mut self,
+        name: &str,
+        x: &Map,
+        layer: Convolution,
+        (weight, bias): (&Value, Option<&Value>),
+    ) -> Map {
         let Convolution { channels, kernel, stride, groups, padding } = layer;
         let (pads, size) = match padding {
             Padding::Zeros(pad) => {
@@ -259,17 +275,19 @@ impl<'w> Network<'w> {
         self.taps.push(Tap { name: name.to_owned(), value: value.clone(), width, axes });
     }
 
+    /// How many of a network's blocks are built.
+    pub(super) fn kept_blocks(&self, all: usize) -> usize {
+        self.keep_blocks.unwrap_or(all)
+    }
+
+    /// Whether blocks, and all that lies behind them, are left out.
+    pub(super) fn is_cut(&self) -> bool {
+        self.keep_blocks.is_some()
+    }
+
     /// Fixes the size of an input that was open, for families whose graph stands for one size.
     pub(super) fn fix_size(&mut self, size: [usize; 2]) -> [usize; 2] {
         *self.size.get_or_insert(size)
-    }
-
-    /// Convolution of non-overlapping patches, `NAME.weight` [width, C, patch, patch] and, if wanted, `NAME.bias` [width].
-    pub(super) fn patches(&mut self, name: &str, x: &Map, [width, patch]: [usize; 2], bias: bool) -> Result<Value> {
-        let weight = self.parameter(&format!("{name}.weight"), &[width, x.channels, patch, patch])?;
-        let bias = if bias { Some(self.parameter(&format!("{name}.bias"), &[width])?) } else { None };
-        let options = ConvOptions { strides: [patch as i64; 2], ..ConvOptions::default() };
-        Ok(self.builder.scope(name, |b| b.conv(&x.value, &weight, bias.as_ref(), options)))
     }
 
     /// A parameter that may be stored with further axes of size 1, as `shape`.

@@ -8,6 +8,7 @@
 mod attention;
 mod build;
 mod catalog;
+mod changes;
 mod efficientnet_lite;
 mod external;
 mod family;
@@ -24,11 +25,13 @@ mod sam;
 mod sidecar;
 mod snapshot;
 mod source;
+mod stem;
 mod vit;
 mod vit_names;
 
 pub use build::{Blueprint, Origin, Size, build, build_blueprint};
 pub use catalog::{Entry, HubFile, Variant, WheelFile, entries, find};
+pub use changes::{Changes, ChannelRule, InputChannels};
 pub use options::{ModelOptions, Pool, Taps};
 pub use pool::Axes;
 pub use source::open;
@@ -96,4 +99,7 @@ pub struct Provenance {
     pub licence: Option<String>,
     /// Whether the weights are random: nothing such a backbone gives means anything.
     pub random: bool,
+    /// What was changed about the published network, in words: `input channels 1 (sum)`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }

@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::backbones::Changes;
+use crate::backbones::ChannelRule;
+use crate::backbones::InputChannels;
 use crate::backbones::Size;
+use crate::error::ModelError;
+use crate::error::Result;
 
 /// What a user says about the model beyond its name; everything may be left out where it is not ambiguous.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +31,30 @@ pub struct ModelOptions {
     pub size: Option<Size>,
     /// Further outputs.
     pub taps: Taps,
+    /// Number of input channels of a model that is built; three unless given.
+    pub channels: Option<usize>,
+    /// How the first convolution is adapted to them.
+    pub channel_rule: Option<ChannelRule>,
+    /// Blocks or stages of a model that is built that are kept, from the first on.
+    pub keep_blocks: Option<usize>,
+}
+
+impl ModelOptions {
+    /// What is changed about the network.
+    ///
+    /// # Errors
+    /// [`ModelError::Misplaced`] for a rule without channels, or for channels that it does not make.
+    pub(super) fn changes(&self) -> Result<Changes> {
+        let channels = match (self.channels, self.channel_rule) {
+            (Some(count), rule) => Some(InputChannels::new(count, rule)?),
+            (None, None) => None,
+            (None, Some(_)) => {
+                let reason = "it says how `--channels` are made, and there are none".to_owned();
+                return Err(ModelError::Misplaced { option: "--channel-rule", reason }.into());
+            }
+        };
+        Ok(Changes { channels, keep_blocks: self.keep_blocks })
+    }
 }
 
 /// How several vectors per image become one.

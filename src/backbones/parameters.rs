@@ -147,12 +147,21 @@ impl<'w> Parameters<'w> {
     /// # Errors
     /// [`ModelError::Misfit`] with everything that was missing, left over or of a wrong shape.
     pub(super) fn finish(mut self) -> Result<()> {
+        self.collect_left_over();
+        self.finish_part()
+    }
+
+    /// As [`Parameters::finish`], but lets tensors be that were not used: for a part of a network whose whole was checked.
+    pub(super) fn finish_part(self) -> Result<()> {
+        if self.misfits.is_empty() { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    fn collect_left_over(&mut self) {
         if let Origin::Stored { weights, prefix, naming } = &self.origin {
             let own = weights.names().filter_map(|name| name.strip_prefix(prefix.as_str()).map(|short| (name, short)));
             let unused = own.filter(|(name, short)| !self.taken.contains_key(*name) && !(naming.left_out)(short));
             self.misfits.left_over = unused.map(|(name, _)| name.to_owned()).collect();
         }
-        if self.misfits.is_empty() { Ok(()) } else { Err(self.refusal()) }
     }
 
     fn refusal(&self) -> crate::error::Error {

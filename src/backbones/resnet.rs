@@ -140,13 +140,18 @@ impl Family for Configuration {
         ]
     }
 
+    fn blocks(&self) -> usize {
+        self.repeats.len()
+    }
+
     fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
-        let image = network.image("input", 3);
+        let image = network.image("input");
         let layer = Convolution { channels: self.stem, kernel: 7, stride: 2, groups: 1, padding: Padding::Zeros(3) };
         let stem = Unit { conv: "conv1", norm: "bn1", layer, epsilon: EPSILON, activation: RELU };
         let stem = network.unit(&image, stem)?;
         let mut map = network.max_pool_3x3("maxpool", &stem);
-        for (stage, (&repeats, &channels)) in self.repeats.iter().zip(&self.channels).enumerate() {
+        let stages = self.repeats.iter().zip(&self.channels).take(network.kept_blocks(self.blocks()));
+        for (stage, (&repeats, &channels)) in stages.enumerate() {
             for index in 0..repeats {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
                 let name = format!("layer{}.{index}", stage + 1);

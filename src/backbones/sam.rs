@@ -100,10 +100,14 @@ impl Family for Configuration {
         ]
     }
 
+    fn blocks(&self) -> usize {
+        self.depth
+    }
+
     fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
         let grid = self.grid(network)?;
         let mut x = self.embed_patches(network, grid)?;
-        for index in 0..self.depth {
+        for index in 0..network.kept_blocks(self.depth) {
             x = self.block(network, index, x, grid)?;
             let map = self.as_map(network, &x, grid);
             network.token_block(&map, self.width, Axes::ChannelsLast);
@@ -114,6 +118,10 @@ impl Family for Configuration {
             let mean = b.reduce_mean(&map, &[1, 2], false);
             (mean, b.transpose(&map, &[0, 3, 1, 2]))
         });
+        if network.is_cut() {
+            let (width, token_axes) = (self.width, Axes::ChannelsFirst);
+            return Ok(Outline { embedding, width, tokens: channels_first, token_width: width, token_axes });
+        }
         let tokens = self.neck(network, Map { value: channels_first, channels: self.width, size: Some(grid) })?;
         let pooled = network.spatial_mean("neck", &tokens);
         network.tap("embedding_neck", &pooled, self.neck, Axes::Vector);
@@ -139,7 +147,7 @@ impl Configuration {
 
     /// Image to patches with positions: `[N * h * w, D]`.
     fn embed_patches(&self, network: &mut Network<'_>, grid: [usize; 2]) -> Result<Value> {
-        let image = network.image("input", 3);
+        let image = network.image("input");
         let patches = network.patches("patch_embed.proj", &image, [self.width, self.patch], true)?;
         let side = self.image / self.patch;
         let positions = network.parameter("pos_embed", &[1, side, side, self.width])?;

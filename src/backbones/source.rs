@@ -71,7 +71,7 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
 
 /// Builds an entry of the catalog as `options` say.
 fn from_catalog(entry: &Entry, options: &ModelOptions, progress: &dyn Progress) -> Result<Backbone> {
-    let mut blueprint = entry.blueprint();
+    let mut blueprint = Blueprint { changes: options.changes()?, ..entry.blueprint() };
     if let Some(path) = &options.preprocess {
         blueprint.preprocess = sidecar::preprocess(path)?;
     }

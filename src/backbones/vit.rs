@@ -110,6 +110,10 @@ impl Family for Configuration {
         NAMES.iter().map(|names| names.naming(self.mlp == MlpKind::Swiglu)).collect()
     }
 
+    fn blocks(&self) -> usize {
+        self.depth
+    }
+
     fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
         let names = VitNames::of(network.parameters.naming());
         let layout = self.layout(network)?;
@@ -117,7 +121,7 @@ impl Family for Configuration {
         if self.norm_before {
             x = network.layer_norm("norm_pre", &x, self.width, self.epsilon)?;
         }
-        for index in 0..self.depth {
+        for index in 0..network.kept_blocks(self.depth) {
             x = self.block(network, names, layout, (&format!("blocks.{index}"), x))?;
             let tokens = self.as_tokens(network, &x, layout);
             network.token_block(&tokens, self.width, layout.axes());
@@ -142,7 +146,7 @@ impl Configuration {
 
     /// Image to tokens with positions: `[N * T, D]`.
     fn embed_patches(&self, network: &mut Network<'_>, names: &VitNames, layout: Layout) -> Result<Value> {
-        let image = network.image("input", 3);
+        let image = network.image("input");
         let patches = network.patches("patch_embed.proj", &image, [self.width, self.patch], self.patch_bias)?;
         let table = self.prefix_and_positions(network, names, layout)?;
         let [width, prefix] = [self.width as i64, layout.prefix as i64];
@@ -246,7 +250,7 @@ impl Configuration {
             let class = b.reshape(&first, &[-1, width as i64]);
             (tokens, b.layer_norm(&class, &scale, Some(&bias), epsilon))
         });
-        if let Some(length) = self.projection {
+        if let Some(length) = self.projection.filter(|_| !network.is_cut()) {
             let projected = match names.projection {
                 Projection::Linear => network.linear("head", &embedding, [width, length])?,
                 Projection::WithoutBias => {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::backbones;
 use crate::backbones::Backbone;
+use crate::backbones::ChannelRule;
 use crate::backbones::ModelOptions;
 use crate::backbones::Pool;
 use crate::backbones::Size;
@@ -43,6 +44,15 @@ pub(crate) struct ModelFlags {
     /// Further outputs: `all`, or names such as `tokens,block_03`; of an ONNX file, any value of its graph.
     #[arg(long, value_name = "LIST", default_value = "none")]
     taps: Taps,
+    /// Input channels of a model that is built, 3 if left out: its first convolution is adapted, its images are grey for 1.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    channels: Option<u16>,
+    /// How the first convolution is adapted: `sum` (1 channel: as grey in all three), `red` (as the study), `repeat` (2 or more).
+    #[arg(long, value_name = "RULE")]
+    channel_rule: Option<ChannelRule>,
+    /// Keep the first COUNT blocks (stages of a convolutional network) of a model that is built; the embedding is taken there.
+    #[arg(long, value_name = "COUNT")]
+    keep_blocks: Option<usize>,
 }
 
 impl ModelFlags {
@@ -58,6 +68,9 @@ impl ModelFlags {
             preprocess: self.preprocess.clone(),
             size: self.size,
             taps: self.taps.clone(),
+            channels: self.channels.map(usize::from),
+            channel_rule: self.channel_rule,
+            keep_blocks: self.keep_blocks,
         }
     }
 

@@ -186,7 +186,7 @@ mod tests {
 
     fn recipe() -> Recipe {
         Recipe {
-            model: ModelRecord { name: "m".into(), weights: "1".into(), graph: "2".into() },
+            model: ModelRecord { name: "m".into(), weights: "1".into(), graph: "2".into(), changes: Vec::new() },
             preprocess: Preprocess::imagenet(8, 8),
             dtype: Precision::F32,
             columns: vec![EmbeddingColumn::new("embedding", 2)],

@@ -57,6 +57,9 @@ pub struct ModelRecord {
     pub weights: String,
     /// Digest of the graph that was run, sha256.
     pub graph: String,
+    /// What was changed about the published network, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }
 
 /// One column of embeddings.

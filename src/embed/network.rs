@@ -46,6 +46,7 @@ impl Network {
                 name: backbone.name.clone(),
                 weights: backbone.provenance.weights_sha256.clone(),
                 graph: sha256(&model),
+                changes: backbone.provenance.changes.clone(),
             },
             preprocess: backbone.preprocess.clone(),
             dtype,

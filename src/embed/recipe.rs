@@ -75,6 +75,11 @@ impl Recipe {
         compare_digest(&mut compare, "graph", [&cached.model.graph, &self.model.graph], |digest, own| {
             model(digest, if own { &self.model } else { &cached.model })
         });
+        let changes = |model: &ModelRecord| match model.changes.as_slice() {
+            [] => "none".to_owned(),
+            changes => changes.join(", "),
+        };
+        compare("changes to the network", changes(&cached.model), changes(&self.model));
         let (before, after) = (fields(&cached.preprocess), fields(&self.preprocess));
         for (name, value) in &before {
             if let Some((_, other)) = after.iter().find(|(other, _)| other == name) {
@@ -126,7 +131,7 @@ mod tests {
 
     fn recipe() -> Recipe {
         Recipe {
-            model: ModelRecord { name: "a".into(), weights: "11".into(), graph: "22".into() },
+            model: ModelRecord { name: "a".into(), weights: "11".into(), graph: "22".into(), changes: Vec::new() },
             preprocess: Preprocess::imagenet(256, 224),
             dtype: Precision::F32,
             columns: vec![EmbeddingColumn::new("embedding", 8)],

@@ -104,6 +104,26 @@ pub enum ModelError {
         /// Height and width of a patch, in pixels.
         patch: usize,
     },
+    /// A network has not the blocks that are to be kept.
+    #[error("`{model}` has {has} blocks, of which {asked} cannot be kept")]
+    Blocks {
+        /// The model.
+        model: String,
+        /// How many are to be kept.
+        asked: usize,
+        /// How many there are.
+        has: usize,
+    },
+    /// A preprocessing gives another number of channels than a network takes.
+    #[error("`{model}` takes {takes} channels, its preprocessing gives {gives}")]
+    Channels {
+        /// The model.
+        model: String,
+        /// Channels of its input.
+        takes: usize,
+        /// Channels of a preprocessed image.
+        gives: usize,
+    },
     /// An option does not apply.
     #[error("`{option}` does not apply: {reason}")]
     Misplaced {
@@ -285,6 +305,8 @@ impl ModelError {
             | ModelError::NoClassToken { .. }
             | ModelError::Unpooled { .. }
             | ModelError::OpenSize { .. }
+            | ModelError::Blocks { .. }
+            | ModelError::Channels { .. }
             | ModelError::Misplaced { .. }
             | ModelError::UnknownValue { .. }
             | ModelError::Ambiguous { .. }
@@ -318,6 +340,10 @@ impl ModelError {
             ModelError::OpenSize { .. } => Some("build it for one size with `--size HEIGHTxWIDTH`".into()),
             ModelError::UnknownModel { .. } => {
                 Some("`defrost models list` shows the catalog; a path to an `.onnx` file works too".into())
+            }
+            ModelError::Blocks { has, .. } => Some(format!("keep 1 to {has}; `models show` tells what its blocks are")),
+            ModelError::Channels { gives, .. } => {
+                Some(format!("build the model for {gives} channels with `--channels {gives}`, or change its preprocessing"))
             }
             ModelError::Misplaced { option, .. } => Some(format!("leave `{option}` out")),
             ModelError::UnknownValue { path, .. } | ModelError::Unsuitable { path, .. } => {

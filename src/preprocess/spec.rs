@@ -70,14 +70,17 @@ pub enum Channels {
     Rgb,
     /// One channel; colour images become luma as PIL's `convert("L")` does.
     Grey,
+    /// Another number of channels, for networks whose input is made elsewhere: images cannot be brought to it.
+    Many(u32),
 }
 
 impl Channels {
-    /// 3 or 1.
+    /// How many they are.
     pub const fn count(self) -> usize {
         match self {
             Channels::Rgb => 3,
             Channels::Grey => 1,
+            Channels::Many(count) => count as usize,
         }
     }
 }
@@ -136,10 +139,14 @@ impl Preprocess {
     /// Checks the values and prepares the tables that applying needs.
     ///
     /// # Errors
-    /// [`PixelError::Specification`] for lengths of 0 or above 16,384, for a mean or standard deviation that has not one
+    /// [`PixelError::Specification`] for other channels than colours or grey, for lengths of 0 or above 16,384, for a mean or standard deviation that has not one
     /// finite value per channel, and for a standard deviation that is not positive.
     pub fn check(self) -> Result<ValidPreprocess> {
         let channels = self.channels.count();
+        if let Channels::Many(count) = self.channels {
+            let (found, expected) = (count.to_string(), "colours or grey, which are what images have");
+            return Err(PixelError::Specification { field: "channels", found, expected }.into());
+        }
         if let Some(resize) = self.resize {
             let lengths = match resize {
                 Resize::ShorterSide(length) => vec![length],
@@ -191,10 +198,11 @@ fn check_lengths(field: &'static str, lengths: &[u32]) -> Result<()> {
 /// Lengths are height x width. Every field is printed in full: two specifications that print alike are equal.
 impl fmt::Display for Preprocess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.channels {
-            Channels::Rgb => "rgb",
-            Channels::Grey => "grey",
-        })?;
+        match self.channels {
+            Channels::Rgb => f.write_str("rgb")?,
+            Channels::Grey => f.write_str("grey")?,
+            Channels::Many(count) => write!(f, "{count} channels")?,
+        }
         match self.resize {
             Some(Resize::ShorterSide(length)) => write!(f, ", resize shorter side to {length}")?,
             Some(Resize::Exact { height, width }) => write!(f, ", resize to {height}x{width}")?,

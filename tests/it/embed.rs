@@ -100,7 +100,7 @@ impl Scene {
         let model = network("first").to_bytes().unwrap();
         let digest = sha256(&model);
         let recipe = Recipe {
-            model: ModelRecord { name: "small".into(), weights: digest.clone(), graph: digest },
+            model: ModelRecord { name: "small".into(), weights: digest.clone(), graph: digest, changes: Vec::new() },
             preprocess: Preprocess::imagenet(SIDE, SIDE),
             dtype: Precision::F32,
             columns: vec![EmbeddingColumn::new("embedding", DIMENSION)],

@@ -4,6 +4,7 @@
 
 mod audit;
 mod backbones;
+mod changed;
 mod data;
 mod embed;
 mod external;

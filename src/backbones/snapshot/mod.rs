@@ -116,7 +116,8 @@ pub(super) fn open(folder: &Path, options: &ModelOptions, progress: &dyn Progres
         (None, None) => return Err(ModelError::NoPreprocess { path: folder.to_path_buf() }.into()),
     };
     let (name, licence) = (name_of(folder)?, licence_of_card(folder)?.or(licence));
-    let blueprint = Blueprint { name, family: family.to_owned(), architecture, licence, preprocess };
+    let changes = options.changes()?;
+    let blueprint = Blueprint { name, family: family.to_owned(), architecture, licence, preprocess, changes };
     Ok(Snapshot { blueprint, weights })
 }
 

@@ -19,6 +19,7 @@ use crate::preprocess::Preprocess;
     defrost models build resnet50 --weights model.safetensors --taps all --out resnet50.onnx\n  \
     defrost models build efficientnet-lite4 --random-weights 0 --size any --out lite4.onnx\n  \
     defrost models build ~/models/dinov2-base --out dinov2.onnx\n  \
+    defrost models build dinov2-small --weights model.safetensors --keep-blocks 6 --channels 1 --out six-grey.onnx\n  \
     defrost models build tower.onnx --output pooler_output --out tower-as-run.onnx\n\n\
     A folder is a snapshot as the Hugging Face hub has it: `config.json` as timm or transformers write it, or \
     `open_clip_config.json`; weights as safetensors, shards with an index, `.bin`, `.pth` or `.pt`; and, for transformers, \
@@ -75,6 +76,9 @@ impl Arguments {
                 ],
                 ["licence".to_owned(), built.provenance.licence.clone().unwrap_or_else(|| "unknown".to_owned())],
             ];
+            if !built.provenance.changes.is_empty() {
+                lines.push(["changes".to_owned(), built.provenance.changes.join(", ")]);
+            }
             if let Some(batch) = built.fixed_batch {
                 lines.push(["batch".to_owned(), format!("always {batch}")]);
             }

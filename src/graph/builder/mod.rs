@@ -208,8 +208,13 @@ impl Builder {
         self.outputs.push((name.to_owned(), value));
     }
 
-    /// Calls a computed value `name` in the model, so that it can be found there; the handle stays as it is.
+    /// Calls a computed value `name` in the model, so that it can be found there; the handle stays as it is. A value that was
+    /// named before keeps that name too.
     pub fn name(&mut self, value: &Value, name: &str) {
+        if self.renamed.contains_key(value.name()) {
+            let copy = self.apply("Identity", &[value]);
+            return self.name(&copy, name);
+        }
         if value.name() != name {
             self.claim(name, "a name given to a computed value");
             self.renamed.insert(value.name().to_owned(), name.to_owned());
