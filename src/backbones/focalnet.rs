@@ -1,25 +1,49 @@
 //! FocalNet: stages of focal modulation, a convolutional stand-in for self-attention; also the variant that SEEM uses.
 //!
-//! Yang et al. 2022 (arXiv 2203.11926); SEEM: Zou et al. 2023 (arXiv 2304.06718). In: `input` [N, 3, H, W], any size. A stem
-//! of stride 4, four stages of blocks, a convolution of stride 2 that doubles the channels before each later stage. Out:
-//! `tokens` [N, D, H/32, W/32], the last stage behind its norm; `embedding` [N, D] its spatial mean; `block_00` to
-//! `block_03` the outputs of the stages before any norm; with SEEM's form `res2` to `res4`, the earlier stages each behind
-//! a norm of its own (`tokens` is `res5`).
+//! Yang et al., Focal Modulation Networks, NeurIPS 2022 (arXiv 2203.11926); SEEM: Zou et al., NeurIPS 2023 (arXiv 2304.06718).
 //!
-//! A block adds a modulation and then an MLP. The modulation makes of every place a query, a context and a gate per focal
-//! level. Depthwise convolutions of growing windows run over the context one after the other, each followed by GELU; the
-//! last one's mean over the whole map is one level more. Contexts times their gates are summed, mixed by a 1x1 convolution,
-//! multiplied with the query and projected. Norms are over the channels of each place.
+//! | value | shape | what it is |
+//! |---|---|---|
+//! | `input` | [N, 3, H, W] | the normalised image, of any size |
+//! | `block_00` to `block_03` | [N, C, H/s, W/s] | the outputs of the stages before any norm, s = 4, 8, 16, 32 |
+//! | `tokens` | [N, D, H/32, W/32] | the last of them behind its norm; in SEEM `res5` |
+//! | `embedding` | [N, D] | its spatial mean |
+//! | `res2` to `res4` | [N, C, H/s, W/s] | SEEM only: the earlier stages, each behind a norm of its own |
 //!
-//! What differs between siblings: `lrf` has three focal levels, `srf` two; the large models filter with overlap in stem and
-//! between stages (`overlap`), norm the branches behind instead of before (`post_norm`) and scale them (`layer_scale`), the
-//! huge ones also norm within the modulation. SEEM's form (`depthwise`) adds a depthwise 3x3 convolution before each branch,
-//! norms the *sum* of input and branch, divides the summed context by the number of levels (`scaled_modulator`), and pads its
-//! stem by one more. A map of odd size loses its last row and column between plain stages; with overlap none is lost.
-//! The reference pads such maps with zeros to even sizes first: with a kernel of 3 and a padding of 1 (stem: 7 and 3) those
-//! zeros are the padding's own, so nothing has to be added here.
+//! # The network
 //!
-//! Linear layers are stored as 1x1 convolutions by timm and as matrices by the original releases.
+//! ```text
+//!  image ── stem, stride 4 ── norm ──▶ stage ── halve ── norm ──▶ stage ── halve ── norm ──▶ stage ──▶ ... ── norm ──▶ mean
+//!
+//!  block:       x ─┬─ norm ── modulation ── (scale) ──▶ + ─┬─ norm ── widen ── GELU ── narrow ── (scale) ──▶ + ──▶
+//!                  └───────────────────────────────────▶┘  └─────────────────────────────────────────────▶┘
+//!
+//!  modulation:  x ── linear ─┬─ query ──────────────────────────────────────────────────────────────▶ * ── linear ──▶
+//!                            ├─ context ── depthwise ── GELU ── depthwise ── GELU ── ... ── mean, GELU │
+//!                            │                  └─ * gate 1         └─ * gate 2          └─ * gate L+1 │
+//!                            └─ gates           └──────────── + ────────────── + ── linear ────────────┘
+//! ```
+//!
+//! At every place, contexts of growing windows (3x3, then 5x5 over that, ...) and at last of the whole map are weighed by gates of
+//! that place and summed; the mixed sum multiplies the query. All linear layers are 1x1 convolutions, norms are layer norms over the
+//! channels of each place (epsilon 1e-5).
+//!
+//! # What differs between siblings
+//!
+//! | | focal levels | stem and steps between stages | norms |
+//! |---|---|---|---|
+//! | `srf` | 2 | 4x4 and 2x2 patches | before each branch |
+//! | `lrf` | 3 | 4x4 and 2x2 patches | before each branch |
+//! | large (`fl3`, `fl4`) | 3, 4 | overlapping 7x7 and 3x3 (`overlap`) | behind each branch (`post_norm`), which is scaled (`layer_scale`) |
+//! | huge | 3, 4 | overlapping | also within the modulation (`norm_in_modulation`) |
+//! | SEEM (`depthwise`) | 3 | overlapping, the stem padded by one more | of the *sum* of input and branch |
+//!
+//! SEEM's form also adds a depthwise 3x3 convolution before each branch and divides the summed contexts by their number
+//! (`scaled_modulator`). A map of odd size loses its last row and column between plain stages; with overlap none is lost. SEEM's code
+//! pads such maps to even sizes first; with its kernels those zeros are the padding's own, so nothing has to be added here.
+//!
+//! Weights of timm, of the original release (below `model`) and of SEEM (below `backbone.`) are understood; timm stores linear
+//! layers as 1x1 convolutions, the others as matrices, and puts the step between two stages at the start of the later one.
 
 use serde::Deserialize;
 

@@ -4,29 +4,32 @@
 //! that leads to its input. It comes from the catalog (`models/*.toml`: a family's configuration and where its weights
 //! lie) or from a folder with a configuration (a Hugging Face snapshot), built here from the weights, or from a user's ONNX
 //! file. [`open`] finds any of them.
+//!
+//! A page per family says what it computes: [`vit`] (DINOv2, DINO, DeiT, OpenCLIP, CLIP, BLIP), [`sam`], [`focalnet`] (also
+//! SEEM's), [`resnet`], [`efficientnet_lite`]; [`changes`] says how a network is adapted to other channels and cut.
 
 mod attention;
 mod build;
 mod catalog;
-mod changes;
-mod efficientnet_lite;
+pub mod changes;
+pub mod efficientnet_lite;
 mod external;
 mod family;
 mod fields;
-mod focalnet;
+pub mod focalnet;
 mod layers;
 mod options;
 mod parameters;
 mod pool;
 mod position;
 mod processor;
-mod resnet;
-mod sam;
+pub mod resnet;
+pub mod sam;
 mod sidecar;
 mod snapshot;
 mod source;
 mod stem;
-mod vit;
+pub mod vit;
 mod vit_names;
 
 pub use build::{Blueprint, Origin, Size, build, build_blueprint};

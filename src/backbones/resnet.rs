@@ -1,11 +1,31 @@
 //! ResNet 18, 34, 50, 101, 152, as in torchvision and timm (v1.5: a bottleneck's stride is in its 3x3 convolution).
 //!
-//! He et al. 2016 (arXiv 1512.03385). In: `input` [N, 3, H, W]. A 7x7 stem of stride 2 and a 3x3 max pool of stride 2, four
-//! stages of residual blocks, batch normalisation with epsilon 1e-5. Out: `tokens` [N, D, H/32, W/32], the last stage,
-//! `embedding` [N, D] its spatial mean, `block_00` to `block_03` the outputs of the stages.
+//! He et al., Deep Residual Learning for Image Recognition, CVPR 2016 (arXiv 1512.03385).
 //!
-//! A basic block has two 3x3 convolutions; a bottleneck narrows by a 1x1, filters by a 3x3, and widens fourfold by a 1x1.
-//! The input is added before the last ReLU, brought to the right shape by a 1x1 convolution (`downsample`) where it differs.
+//! | value | shape | what it is |
+//! |---|---|---|
+//! | `input` | [N, 3, H, W] | the normalised image, of any size |
+//! | `block_00` to `block_03` | [N, C, H/s, W/s] | the outputs of the stages, s = 4, 8, 16, 32 (rounded up) |
+//! | `tokens` | [N, D, H/32, W/32] | the last of them; there is no norm behind it |
+//! | `embedding` | [N, D] | its spatial mean |
+//!
+//! # The network
+//!
+//! ```text
+//!  image ── 7x7, stride 2 ── norm ── ReLU ── max pool 3x3, stride 2 ──▶ four stages of blocks ──▶ mean ──▶ embedding
+//!
+//!  basic:       x ─┬─ 3x3 ── norm ── ReLU ── 3x3 ── norm ──▶ + ── ReLU ──▶          (18, 34)
+//!  bottleneck:  x ─┬─ 1x1 ── norm ── ReLU ── 3x3 ── norm ── ReLU ── 1x1 ── norm ──▶ + ── ReLU ──▶          (50, 101, 152)
+//!                  └─ (1x1 ── norm, where the shape changes) ─────────────────────▶┘
+//! ```
+//!
+//! Norms are batch normalisations with stored statistics, epsilon 1e-5. Each stage but the first halves the map in its first block
+//! and doubles the channels. A bottleneck is four times wider outside than in its 3x3 convolution.
+//!
+//! # What differs between siblings
+//!
+//! Depth and kind of block only. Compared with transformers, nothing is resampled and no image size is special: one graph
+//! serves all. Weights of timm and torchvision (the same names) and of transformers (`ResNetModel`) are understood.
 
 use serde::Deserialize;
 

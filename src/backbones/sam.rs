@@ -1,14 +1,35 @@
 //! SAM's image encoder: a vision transformer over a map of patches, with windowed attention and relative positions.
 //!
-//! Kirillov et al. 2023 (arXiv 2304.02643), after ViTDet (Li et al. 2022). In: `input` [N, 3, H, W], H and W multiples of the
-//! patch. Most blocks attend within windows, a few over the whole map; both add to the logits what the queries make of learned
-//! relative positions. Out: `embedding` [N, D], the mean of the patch map before the neck, as the study takes it;
-//! `block_00`... [N, h, w, D] the outputs of the blocks; `tokens_preneck` [N, h, w, D] the last of them; `tokens` [N, C, h, w]
-//! behind the neck, as the references return it; `embedding_neck` [N, C] its mean.
+//! Kirillov et al., Segment Anything, ICCV 2023 (arXiv 2304.02643), after ViTDet (Li et al. 2022, arXiv 2203.16527).
 //!
-//! What differs from a plain transformer: there is no class token and no last norm; the map is padded with zeros to whole
-//! windows behind the norm, and padded places take part in the attention, as in the references; tables of relative positions
-//! are interpolated linearly for maps of another size.
+//! | value | shape | what it is |
+//! |---|---|---|
+//! | `input` | [N, 3, H, W] | the normalised image; H and W are multiples of the patch P |
+//! | `block_00`... | [N, h, w, D] | the output of each block; h = H/P, w = W/P |
+//! | `tokens_preneck` | [N, h, w, D] | the last of them |
+//! | `embedding` | [N, D] | its mean, as the study takes it |
+//! | `tokens` | [N, C, h, w] | behind the neck, as the references return it |
+//! | `embedding_neck` | [N, C] | its mean |
+//!
+//! # The network
+//!
+//! ```text
+//!  image ── convolution P x P, stride P ──▶ map of patches ── + positions ──▶ blocks ──▶ mean ──▶ embedding
+//!                                                                               └──▶ neck: 1x1, norm, 3x3, norm ──▶ tokens
+//!  block:  x ─┬─ norm ── cut into windows ── attention ── join ──▶ + ─┬─ norm ── widen ── GELU ── narrow ──▶ + ──▶
+//!             └───────────────────────────────────────────────────▶┘  └───────────────────────────────────▶┘
+//! ```
+//!
+//! Most blocks attend within windows of 14 x 14 patches, four of them (`global_blocks`) over the whole map. Both add to the
+//! logits what the queries make of learned relative positions: for a query in row y and a key in row v the product with the entry
+//! `y - v` of a table, and the same for columns.
+//!
+//! # What differs from a plain transformer
+//!
+//! There is no class token and no last norm. The map is padded with zeros to whole windows *behind* the norm, and padded places
+//! take part in the attention, as in the references. The tables of relative positions are interpolated linearly for maps of another
+//! size than the one trained on (1,024 pixels), the grid of positions bicubically with antialias: the graph stands for one image
+//! size. Weights of timm, of transformers (`SamVisionModel`) and of the original release (below `image_encoder.`) are understood.
 
 use serde::Deserialize;
 

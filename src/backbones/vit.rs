@@ -1,19 +1,55 @@
-//! The one transformer: DINOv2, DINO, DeiT, OpenCLIP, CLIP and BLIP are configurations of it and names for its weights.
+//! Vision transformers: DINOv2, DINO, DeiT, OpenCLIP, CLIP and BLIP are configurations of one network and names for its weights.
 //!
-//! Dosovitskiy et al. 2021 (arXiv 2010.11929). In: `input` [N, 3, H, W], H and W multiples of the patch. Patches are
-//! embedded by one convolution, class and register tokens put before them, positions added; every block adds attention and
-//! then an MLP, each behind its own norm. Out: `tokens` [N, T, D], class token first; `embedding` [N, D], the class token
-//! behind the last norm; `block_00`... [N, T, D] the outputs of the blocks; `projected` [N, P] where there is a projection.
+//! Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021 (arXiv 2010.11929).
+//!
+//! | value | shape | what it is |
+//! |---|---|---|
+//! | `input` | [N, 3, H, W] | the normalised image; H and W are multiples of the patch P |
+//! | `block_00`... | [N, T, D] | the output of each block; T tokens: class, registers, then H/P x W/P patches row by row |
+//! | `tokens` | [N, T, D] | the last block's output behind the last norm; in transformers' CLIP without it |
+//! | `embedding` | [N, D] | the class token behind the last norm |
+//! | `projected` | [N, P'] | the embedding in the space shared with text, where there is one |
+//!
+//! # The network
+//!
+//! ```text
+//!  image ── convolution P x P, stride P ──▶ patches ── before them: class token, registers; added: positions ──▶ tokens
+//!                                                                                                                 │ (norm)
+//!  ┌──────────────────────────────────────────────── block, repeated ───────────────────────────────────────────┐ │
+//!  │  x ─┬─ norm ── attention ── (scale) ──▶ + ─┬─ norm ── widen ── activation ── narrow ── (scale) ──▶ + ──▶   │◀┘
+//!  │     └──────────────────────────────────▶┘  └───────────────────────────────────────────────────▶┘           │
+//!  └─────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+//!                                         last norm ── class token ──▶ embedding ── (projection) ──▶ projected
+//! ```
+//!
+//! Attention: every token makes a query, a key and a value per head; softmax of query times key over the root of the head's
+//! width weighs the values, a linear layer mixes the heads. What stands in brackets depends on the sibling.
 //!
 //! Tokens flow through the blocks as one matrix `[N * T, D]`, so that every linear layer is a `Gemm` over the weight as it is
 //! stored. The tokens before the patches are written by padding the patches with zeros and adding one table that holds class
-//! token, registers and positions: no shape depends on the batch.
+//! token, registers and positions: no shape depends on the batch. Positions were learned for one grid and are resampled for
+//! another one while the graph is built, as each library does it (see `position.rs`): the graph stands for one image size.
 //!
-//! What differs between siblings: DINOv2 scales the branches of its blocks (`layer_scale`), its registers (arXiv 2309.16588)
-//! carry no position in timm's weights, its giant has SwiGLU MLPs; distilled DeiT has a second token, with a position, behind the
-//! class token; CLIP norms the tokens before the first block
-//! (`norm_before`) and has no bias in the patch embedding; transformers' CLIP gives its tokens without the last norm; every
-//! library resamples positions in its own way (see `position`).
+//! # Siblings
+//!
+//! | | paper | differs from the plain network in |
+//! |---|---|---|
+//! | DeiT | Touvron et al. 2021 (arXiv 2012.12877) | nothing; the distilled one has a second token, with a position, behind the class token |
+//! | DINO | Caron et al. 2021 (arXiv 2104.14294) | nothing but its training, without labels |
+//! | DINOv2 | Oquab et al. 2024 (arXiv 2304.07193) | patch 14; the branches are scaled per channel (`layer_scale`); positions for 518 pixels |
+//! | DINOv2 with registers | Darcet et al. 2024 (arXiv 2309.16588) | four register tokens; in timm's weights no prefix token has a position, in the others the class token has |
+//! | DINOv2 giant | the same | the MLP is SwiGLU: `silu(a) * b` of a layer twice as wide |
+//! | OpenCLIP | Cherti et al. 2023 (arXiv 2212.07143) | the tokens are normed before the first block (`norm_before`), the patch embedding has no bias, `projected` |
+//! | CLIP | Radford et al. 2021 (arXiv 2103.00020) | as OpenCLIP, with the activation `x * sigmoid(1.702 x)`; transformers norms the class token only |
+//! | BLIP | Li et al. 2022 (arXiv 2201.12086) | nothing; positions for 224 pixels in the release, for 384 and epsilon 1e-5 in transformers' weights |
+//!
+//! Epsilon of the norms is 1e-6 in most, 1e-5 in CLIP and OpenCLIP and in transformers' BLIP, 1e-12 in transformers' ViT.
+//!
+//! # Names
+//!
+//! Weights of timm, of transformers (`ViTModel`, `Dinov2Model`, `CLIPVisionModel`, `BlipVisionModel`), of open_clip (below
+//! `visual.`) and of the original releases (DINO, DeiT, DINOv2; BLIP below `visual_encoder.`) are told apart by their names, see
+//! `vit_names.rs`. Libraries keep query, key and value in one matrix or in three; either is used as it is.
 
 use serde::Deserialize;
 

@@ -134,16 +134,17 @@ impl Builder {
 
     /// A constant without a name of its own; small ones are stored once.
     pub fn constant(&mut self, tensor: &HostTensor) -> Value {
+        if tensor.bytes().len() > SHARED_CONSTANT {
+            let name = self.unique("constant");
+            return self.store(&name, tensor);
+        }
         let key = (tensor.dtype(), tensor.shape().to_vec(), tensor.bytes().to_vec());
-        let is_small = tensor.bytes().len() <= SHARED_CONSTANT;
-        if let Some(value) = self.constants.get(&key).filter(|_| is_small) {
+        if let Some(value) = self.constants.get(&key) {
             return value.clone();
         }
         let name = self.unique("constant");
         let value = self.store(&name, tensor);
-        if is_small {
-            self.constants.insert(key, value.clone());
-        }
+        self.constants.insert(key, value.clone());
         value
     }
 
