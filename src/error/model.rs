@@ -205,6 +205,8 @@ pub enum ModelError {
         model: String,
         /// Where they can be found, in words.
         origin: String,
+        /// Whether `models pull` fetches them.
+        pullable: bool,
     },
     /// Weights have none of the names that a family's weights have.
     #[error(
@@ -368,6 +370,9 @@ impl ModelError {
                 path.display()
             )),
             ModelError::UnknownTap { known, .. } => Some(format!("it has `{}`", known.join("`, `"))),
+            ModelError::WeightsNeeded { model, origin, pullable: true } => Some(format!(
+                "`defrost models pull {model}` fetches {origin}; or name a file with `--weights FILE`"
+            )),
             ModelError::WeightsNeeded { origin, .. } => {
                 Some(format!("fetch {origin} and name the file with `--weights FILE`"))
             }

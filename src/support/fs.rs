@@ -2,7 +2,7 @@
 //!
 //! `std::fs` is used nowhere else in the crate for these operations, so that no error lacks its path.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -118,6 +118,19 @@ pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) ->
 /// Replaces `path` by `bytes` atomically, see [`replace_with`].
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_with(path, |file| Ok(file.write_all(bytes).map_err(io_error("write", path))?))
+}
+
+/// Waits until this process alone holds the lock file `path`; it is held until the file is dropped. `waiting` is called once
+/// where another process holds it.
+pub fn lock(path: &Path, waiting: impl FnOnce()) -> Result<File> {
+    let file = File::create(path).map_err(io_error("create", path))?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => waiting(),
+        Err(TryLockError::Error(error)) => return Err(io_error("lock", path)(error).into()),
+    }
+    file.lock().map_err(io_error("lock", path))?;
+    Ok(file)
 }
 
 /// Flushes the directory of `path` to disk, so that a rename in it survives a power failure.

@@ -2,6 +2,7 @@
 
 pub mod env;
 pub mod fs;
+pub mod hub;
 pub mod machine;
 pub mod memory;
 pub mod names;

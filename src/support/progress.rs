@@ -4,7 +4,11 @@
 pub trait Progress: Sync {
     /// The work starts: `total` items, of which `done` need no work.
     fn begin(&self, title: &str, total: u64, done: u64);
-    /// `count` more items are done.
+    /// The work starts: `total` bytes (0: nobody knows), of which `done` are there.
+    fn begin_bytes(&self, title: &str, total: u64, done: u64) {
+        self.begin(title, total, done);
+    }
+    /// `count` more items, or bytes, are done.
     fn advance(&self, count: u64);
     /// Something the user should know while the work goes on.
     fn note(&self, message: &str);

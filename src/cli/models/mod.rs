@@ -1,14 +1,15 @@
-//! `defrost models`: what there is, one model in detail, a model built into an ONNX file. One file per verb.
+//! `defrost models`: what there is, one model in detail, weights fetched, a model built into an ONNX file. One file per verb.
 
 mod build;
 mod list;
+mod pull;
 mod show;
 
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::error::Result;
 
-/// List the models known by name, show one, or build one into an ONNX file.
+/// List the models known by name, show one, fetch its weights, or build it into an ONNX file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -19,6 +20,7 @@ pub(crate) struct Arguments {
 enum Verb {
     List(list::Arguments),
     Show(show::Arguments),
+    Pull(pull::Arguments),
     Build(Box<build::Arguments>),
 }
 
@@ -28,6 +30,7 @@ impl Arguments {
         match &self.verb {
             Verb::List(arguments) => arguments.run(printer),
             Verb::Show(arguments) => arguments.run(printer),
+            Verb::Pull(arguments) => arguments.run(printer),
             Verb::Build(arguments) => arguments.run(printer),
         }
     }
