@@ -44,6 +44,7 @@ use crate::graph::shape_text;
 use crate::graph::validate;
 use crate::preprocess::Preprocess;
 use crate::support::fs;
+use crate::support::mapped;
 use crate::support::names;
 use crate::tensor::DType;
 
@@ -119,7 +120,7 @@ impl External<'_> {
         hasher.update(own);
         for tensor in &model.graph.initializers {
             if let TensorData::Bytes(bytes) = &tensor.data {
-                hasher.update(bytes);
+                mapped::update(&mut hasher, bytes);
             }
         }
         Ok(fs::hexadecimal(&hasher.finalize()))

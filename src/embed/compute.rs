@@ -14,8 +14,8 @@ use crate::runtime::{Device, Runtime, SessionOptions};
 
 /// How often the journal is flushed to disk.
 const SYNC_INTERVAL: Duration = Duration::from_secs(5);
-/// Bytes that the weights of several sessions may take together.
-const LANES_BYTES: usize = 256 << 20;
+/// Images on the CPU at once, at most; from there on several threads compute one together.
+const MOST_LANES: usize = 16;
 
 impl<'a> Run<'a> {
     /// Computes what is missing of the samples `todo` into the journal.
@@ -34,8 +34,7 @@ impl<'a> Run<'a> {
         let batch = match (job.network.fixed_batch, self.options.batch) {
             (Some(fixed), _) => fixed,
             (None, 0) if matches!(device, Device::Cuda(_)) => 32,
-            (None, 0) if lanes.len() > 1 => 1,
-            (None, 0) => 8,
+            (None, 0) => 1,
             (None, batch) => batch,
         };
         let shape = [batch, channels, height, width];
@@ -87,8 +86,8 @@ impl<'a> Run<'a> {
         if self.options.threads > 0 { self.options.threads } else { cores }
     }
 
-    /// Opens the sessions: on the CPU up to one per thread while the network is small, which wastes nothing on threads
-    /// that wait for each other; otherwise one with all threads.
+    /// Opens the session; on the CPU every thread computes an image by itself, which wastes nothing on threads that wait for
+    /// each other.
     fn open_lanes<'b>(&self, runtime: &Runtime, findings: &'b Findings) -> Result<Vec<Lane<'b>>>
     where
         'a: 'b,
@@ -100,23 +99,17 @@ impl<'a> Run<'a> {
             Device::Cuda(_) => false,
             Device::Auto => !runtime.providers().iter().any(|name| name.contains("CUDA")),
         };
-        // ONNX Runtime keeps the weights about twice: as they are and as its kernels want them.
-        let fitting = LANES_BYTES / (2 * network.model.len()).max(1);
-        let count = if on_cpu { fitting.clamp(1, threads) } else { 1 };
+        let count = if on_cpu { threads.min(MOST_LANES) } else { 1 };
         let options = SessionOptions {
             device: self.options.device,
-            threads: threads.div_ceil(count),
+            // Each lane computes by itself; threads beyond the lanes help all of them.
+            threads: threads - count + 1,
             spinning: false,
             ..SessionOptions::default()
         };
-        let first = Lane::open(runtime, (network, self.job.recipe), &options, findings)?;
-        let device = first.session().device();
-        self.progress.note(&format!("computing on {device}: {}", first.session().device_reason()));
-        let mut lanes = vec![first];
-        for _ in 1..count {
-            let options = SessionOptions { device, ..options.clone() };
-            lanes.push(Lane::open(runtime, (network, self.job.recipe), &options, findings)?);
-        }
+        let lanes = Lane::open(runtime, (network, self.job.recipe), (&options, count), findings)?;
+        let session = lanes[0].session();
+        self.progress.note(&format!("computing on {}: {}", session.device(), session.device_reason()));
         Ok(lanes)
     }
 }

@@ -4,15 +4,15 @@
 //! network whose rows depend on each other (dynamic quantisation over the batch does that) is found out before the first
 //! batch and given one image at a time.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rand::Rng;
 
 use crate::backbones::{Backbone, Output};
 use crate::embed::{EmbeddingColumn, ModelRecord, Precision, Recipe};
 use crate::error::{CacheError, Result};
+use crate::graph::Detached;
 use crate::runtime::{Binding, Device, DeviceTensor, ModelSource, Runtime, Session, SessionOptions};
-use crate::support::fs::sha256;
 use crate::support::progress::Progress;
 use crate::support::seed::Seed;
 use crate::tensor::{DType, HostTensor};
@@ -20,8 +20,8 @@ use crate::tensor::{DType, HostTensor};
 /// A network that embeds images, ready to be opened.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// The serialised ONNX model, complete in itself.
-    pub model: Vec<u8>,
+    /// The ONNX model, its weights where they lie.
+    pub model: Detached,
     /// Name of its input, `[N, C, H, W] f32`.
     pub input: String,
     /// Names of its outputs, `[N, D] f32` each, one per column of the recipe.
@@ -37,7 +37,7 @@ impl Network {
     /// # Errors
     /// `GraphError` where the graph has no serialised form.
     pub fn of(backbone: &Backbone, dtype: Precision) -> Result<(Network, Recipe)> {
-        let model = backbone.graph.to_bytes()?;
+        let model = backbone.graph.detach()?;
         let outputs = || [&backbone.embedding].into_iter().chain(&backbone.taps);
         let column =
             |output: &Output| EmbeddingColumn { name: output.tap.clone(), dimension: output.width, pool: output.pool };
@@ -45,7 +45,7 @@ impl Network {
             model: ModelRecord {
                 name: backbone.name.clone(),
                 weights: backbone.provenance.weights_sha256.clone(),
-                graph: sha256(&model),
+                graph: model.digest.clone(),
                 changes: backbone.provenance.changes.clone(),
             },
             preprocess: backbone.preprocess.clone(),
@@ -62,17 +62,21 @@ impl Network {
     }
 }
 
-/// What was found out about a network, shared by its sessions.
+/// What was found out about a network, shared by its lanes.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     independent: OnceLock<bool>,
 }
 
-/// A session of the network and what it needs to make rows.
+/// Who computes: a session of its own on a GPU, or one that several lanes share on the CPU.
+enum Engine {
+    Bound(Box<Session>, Binding),
+    Shared(Arc<Session>),
+}
+
+/// One of the places where batches become rows.
 pub(crate) struct Lane<'a> {
-    session: Session,
-    /// Where the session does not compute in host memory: what it reads and writes on its device.
-    binding: Option<Binding>,
+    engine: Engine,
     network: &'a Network,
     recipe: &'a Recipe,
     findings: &'a Findings,
@@ -87,27 +91,31 @@ pub(crate) struct Rows {
 }
 
 impl<'a> Lane<'a> {
-    /// Opens a session.
+    /// Opens a session and makes a lane of it, or on the CPU `count` lanes that share it.
     pub(crate) fn open(
         runtime: &Runtime,
         (network, recipe): (&'a Network, &'a Recipe),
-        options: &SessionOptions,
+        (options, count): (&SessionOptions, usize),
         findings: &'a Findings,
-    ) -> Result<Self> {
-        let session = Session::open(runtime, ModelSource::Bytes(&network.model), options)?;
-        let mut binding = None;
-        if matches!(session.device(), Device::Cuda(_)) {
-            let mut bound = Binding::new(&session)?;
-            for name in &network.outputs {
-                bound.bind_output_to_device(&session, name)?;
-            }
-            binding = Some(bound);
+    ) -> Result<Vec<Self>> {
+        let session = Session::open(runtime, ModelSource::Detached(&network.model), options)?;
+        let lane = |engine| Lane { engine, network, recipe, findings };
+        if !matches!(session.device(), Device::Cuda(_)) {
+            let session = Arc::new(session);
+            return Ok((0..count).map(|_| lane(Engine::Shared(session.clone()))).collect());
         }
-        Ok(Lane { session, binding, network, recipe, findings })
+        let mut binding = Binding::new(&session)?;
+        for name in &network.outputs {
+            binding.bind_output_to_device(&session, name)?;
+        }
+        Ok(vec![lane(Engine::Bound(Box::new(session), binding))])
     }
 
     pub(crate) fn session(&self) -> &Session {
-        &self.session
+        match &self.engine {
+            Engine::Bound(session, _) => session,
+            Engine::Shared(session) => session,
+        }
     }
 
     /// Finds out whether the rows of a batch of this shape depend on each other.
@@ -160,16 +168,16 @@ impl<'a> Lane<'a> {
     }
 
     fn raw(&mut self, images: &HostTensor, count: usize) -> Result<Rows> {
-        let outputs = match &mut self.binding {
-            Some(binding) => {
-                let input = DeviceTensor::from_host(images, &self.session)?;
-                binding.bind_input(&self.session, &self.network.input, &input)?;
-                let results = binding.run(&mut self.session)?;
+        let outputs = match &mut self.engine {
+            Engine::Bound(session, binding) => {
+                let input = DeviceTensor::from_host(images, session)?;
+                binding.bind_input(session, &self.network.input, &input)?;
+                let results = binding.run(session)?;
                 results.into_iter().map(DeviceTensor::into_host).collect::<Result<Vec<HostTensor>>>()?
             }
-            None => {
+            Engine::Shared(session) => {
                 let names: Vec<&str> = self.network.outputs.iter().map(String::as_str).collect();
-                self.session.run(&[(&self.network.input, images)], &names)?
+                session.run_shared(&[(&self.network.input, images)], &names)?
             }
         };
         let batch = images.shape()[0];

@@ -18,6 +18,7 @@ use crate::graph::encode;
 use crate::graph::external;
 use crate::graph::external::ExternalFiles;
 use crate::graph::proto;
+use crate::graph::stream;
 use crate::support::fs;
 
 /// The largest protobuf message: 2 GiB less one byte.
@@ -96,17 +97,27 @@ impl Model {
                 fs::replace_with(&side, |file| external::write(&side, file, &pieces))?;
             }
         }
-        let bytes = encoded(&message)?;
-        fs::replace_with(path, |file| Ok(file.write_all(&bytes).map_err(fs::io_error("write", path))?))
+        check_size(&message)?;
+        let pieces = stream::pieces(message);
+        fs::replace_with(path, |file| {
+            let mut write = || pieces.iter().try_for_each(|piece| file.write_all(piece));
+            Ok(write().map_err(fs::io_error("write", path))?)
+        })
     }
 }
 
-fn encoded(message: &proto::Model) -> Result<Vec<u8>> {
+/// The message as bytes, if it is not larger than protobuf allows.
+pub(super) fn encoded(message: &proto::Model) -> Result<Vec<u8>> {
+    check_size(message)?;
+    Ok(message.encode_to_vec())
+}
+
+fn check_size(message: &proto::Model) -> Result<()> {
     let size = message.encoded_len() as u64;
     if size > LARGEST_MESSAGE {
         return Err(GraphError::TooLarge { size, limit: LARGEST_MESSAGE }.into());
     }
-    Ok(message.encode_to_vec())
+    Ok(())
 }
 
 /// The model, if its standard operators are of a version that is understood.

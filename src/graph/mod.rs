@@ -5,6 +5,7 @@
 
 mod builder;
 mod decode;
+mod detach;
 mod encode;
 mod external;
 mod fact;
@@ -18,6 +19,7 @@ mod order;
 mod patch;
 mod proto;
 pub mod rewrite;
+mod stream;
 mod text;
 mod types;
 mod validate;
@@ -25,6 +27,7 @@ mod validate;
 use std::collections::HashMap;
 
 pub use builder::*;
+pub use detach::{Detached, DetachedWeight};
 pub use fact::{Constant, Fact};
 pub use infer::{Inference, infer};
 pub use io::SaveOptions;

@@ -4,6 +4,7 @@
 //! on a [`Device`]; it takes and gives host tensors.
 
 mod binding;
+mod concurrent;
 mod device;
 mod device_tensor;
 pub mod install;
@@ -14,6 +15,7 @@ mod provider;
 mod self_test;
 mod session;
 mod value;
+mod weights;
 
 pub use binding::Binding;
 pub use device::Device;

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use ort::session::OutputSelector;
 use ort::session::RunOptions;
@@ -15,6 +16,7 @@ use ort::value::Outlet;
 use ort::value::ValueType;
 
 use crate::error::{Error, Result, RuntimeError};
+use crate::graph::Detached;
 use crate::runtime::Device;
 use crate::runtime::Optimization;
 use crate::runtime::Runtime;
@@ -22,6 +24,8 @@ use crate::runtime::SessionOptions;
 use crate::runtime::WorkingMemory;
 use crate::runtime::provider;
 use crate::runtime::value;
+use crate::runtime::weights;
+use crate::runtime::weights::Lent;
 use crate::support::names;
 use crate::tensor::{DType, HostTensor};
 
@@ -32,6 +36,8 @@ pub enum ModelSource<'a> {
     File(&'a Path),
     /// A serialised model in memory, complete in itself.
     Bytes(&'a [u8]),
+    /// A serialised model and its weights where they lie.
+    Detached(&'a Detached),
 }
 
 impl std::fmt::Display for ModelSource<'_> {
@@ -39,6 +45,7 @@ impl std::fmt::Display for ModelSource<'_> {
         match self {
             ModelSource::File(path) => write!(f, "`{}`", path.display()),
             ModelSource::Bytes(bytes) => write!(f, "the model in memory ({} bytes)", bytes.len()),
+            ModelSource::Detached(model) => write!(f, "the model in memory ({} bytes)", model.size()),
         }
     }
 }
@@ -104,6 +111,8 @@ impl TensorInfo {
 /// A model opened on a device.
 pub struct Session {
     pub(super) session: ort::session::Session,
+    /// Weights that the session reads in place; behind it, so that they outlive it.
+    _weights: Option<Arc<Lent>>,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
     device: Device,
@@ -126,15 +135,17 @@ impl Session {
     pub fn open(runtime: &Runtime, source: ModelSource<'_>, options: &SessionOptions) -> Result<Session> {
         let builder = builder(runtime, options).map_err(|error| value::refused("set session options", &error))?;
         let (mut builder, device, device_reason) = provider::register(runtime, builder, options)?;
-        let session = match source {
-            ModelSource::File(path) => builder.commit_from_file(path),
-            ModelSource::Bytes(bytes) => builder.commit_from_memory(bytes),
+        let opened = match source {
+            ModelSource::File(path) => builder.commit_from_file(path).map(|session| (session, None)),
+            ModelSource::Bytes(bytes) => builder.commit_from_memory(bytes).map(|session| (session, None)),
+            ModelSource::Detached(model) => weights::open(runtime, builder, model)?,
         };
-        let session = session
-            .map_err(|error| RuntimeError::Model { model: source.to_string(), reason: value::reason(&error) })?;
+        let (session, weights) =
+            opened.map_err(|error| RuntimeError::Model { model: source.to_string(), reason: value::reason(&error) })?;
         let inputs = session.inputs().iter().map(TensorInfo::of).collect();
         let outputs = session.outputs().iter().map(TensorInfo::of).collect();
-        Ok(Session { session, inputs, outputs, device, device_reason, memory: options.memory })
+        let memory = options.memory;
+        Ok(Session { session, _weights: weights, inputs, outputs, device, device_reason, memory })
     }
 
     /// The model's inputs, in its order.
@@ -176,22 +187,15 @@ impl Session {
     /// Runtime fails, [`RuntimeError::ElementType`] for an output that is no tensor of numbers.
     pub fn run(&mut self, inputs: &[(&str, &HostTensor)], outputs: &[&str]) -> Result<Vec<HostTensor>> {
         self.check_inputs(inputs)?;
+        let wanted = self.wanted(outputs)?;
         let mut values = Vec::with_capacity(inputs.len());
         for (name, tensor) in inputs {
             values.push((Cow::Borrowed(*name), value::borrowed(tensor)?));
         }
-        let all: Vec<String>;
-        let wanted: Vec<&str> = if outputs.is_empty() {
-            all = self.outputs.iter().map(|output| output.name.clone()).collect();
-            all.iter().map(String::as_str).collect()
-        } else {
-            outputs.iter().try_for_each(|name| self.check_output_name(name))?;
-            outputs.to_vec()
-        };
         let mut selector = OutputSelector::no_default();
         for (at, name) in wanted.iter().enumerate() {
             if !wanted[..at].contains(name) {
-                selector = selector.with(*name);
+                selector = selector.with(name);
             }
         }
         let options = run_options(self.memory, self.device)?.with_outputs(selector);
@@ -216,8 +220,17 @@ impl Session {
         Ok(tensors)
     }
 
+    /// The names of the outputs asked for, all where none is named.
+    pub(super) fn wanted(&self, outputs: &[&str]) -> Result<Vec<String>> {
+        if outputs.is_empty() {
+            return Ok(self.outputs.iter().map(|output| output.name.clone()).collect());
+        }
+        outputs.iter().try_for_each(|name| self.check_output_name(name))?;
+        Ok(outputs.iter().map(|&name| name.to_owned()).collect())
+    }
+
     /// Whether the inputs are those of the model, each once, each of the right type and shape.
-    fn check_inputs(&self, given: &[(&str, &HostTensor)]) -> Result<()> {
+    pub(super) fn check_inputs(&self, given: &[(&str, &HostTensor)]) -> Result<()> {
         for (at, (name, tensor)) in given.iter().enumerate() {
             self.input(name)?.check(tensor)?;
             if given[..at].iter().any(|(earlier, _)| earlier == name) {

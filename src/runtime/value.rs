@@ -28,6 +28,8 @@ macro_rules! by_dtype {
     };
 }
 
+pub(super) use by_dtype;
+
 /// The element type, where a host tensor can hold it.
 pub(super) fn dtype_of(element: TensorElementType) -> Option<DType> {
     Some(match element {

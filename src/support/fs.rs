@@ -10,6 +10,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{FileError, Result};
+use crate::support::mapped;
 
 /// Turns an I/O error into a [`FileError::Io`] with what was tried and where.
 pub fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FileError {
@@ -44,9 +45,7 @@ pub fn read_shared(path: &Path) -> Result<Bytes> {
     if size < MAPPED_FROM {
         return Ok(read(path)?.into());
     }
-    #[expect(unsafe_code, reason = "mapping a file is only sound while nobody shortens it, which callers are told")]
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io_error("map", path))?;
-    Ok(Bytes::from_owner(map))
+    mapped::map(path, file)
 }
 
 /// Reads a whole UTF-8 text file.

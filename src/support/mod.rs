@@ -4,6 +4,7 @@ pub mod env;
 pub mod fs;
 pub mod hub;
 pub mod machine;
+pub mod mapped;
 pub mod memory;
 pub mod names;
 pub mod progress;

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::ModelError;
 use crate::error::Result;
 use crate::support::fs;
+use crate::support::mapped;
 use crate::support::names;
 use crate::tensor::DType;
 use crate::tensor::HostTensor;
@@ -181,12 +182,17 @@ impl Weights {
     /// `sha256  name` that `sha256sum` prints for them in order.
     pub fn digest(&self) -> &str {
         self.digest.get_or_init(|| {
+            let digest = |bytes: &Bytes| {
+                let mut hasher = Sha256::new();
+                mapped::update(&mut hasher, bytes);
+                fs::hexadecimal(&hasher.finalize())
+            };
             if let [(_, bytes)] = self.files.as_slice() {
-                return fs::sha256(bytes);
+                return digest(bytes);
             }
             let mut hasher = Sha256::new();
             for (name, bytes) in &self.files {
-                hasher.update(format!("{}  {name}\n", fs::sha256(bytes)));
+                hasher.update(format!("{}  {name}\n", digest(bytes)));
             }
             fs::hexadecimal(&hasher.finalize())
         })

@@ -97,8 +97,8 @@ impl Scene {
     fn new(count: usize) -> Scene {
         let folder = tempfile::tempdir().unwrap();
         write_images(&folder.path().join("images"), count, 40);
-        let model = network("first").to_bytes().unwrap();
-        let digest = sha256(&model);
+        let model = network("first").detach().unwrap();
+        let digest = model.digest.clone();
         let recipe = Recipe {
             model: ModelRecord { name: "small".into(), weights: digest.clone(), graph: digest, changes: Vec::new() },
             preprocess: Preprocess::imagenet(SIDE, SIDE),
@@ -165,7 +165,7 @@ fn rows_are_those_of_the_network_run_on_one_image() {
     assert_eq!(counts(&scene.embed()), (14, 14, 0, 0));
     let features = scene.features();
     let runtime = Runtime::ensure(None, &Silent).unwrap();
-    let source = defrost::runtime::ModelSource::Bytes(&scene.network.model);
+    let source = defrost::runtime::ModelSource::Detached(&scene.network.model);
     let mut session = defrost::runtime::Session::open(&runtime, source, &Default::default()).unwrap();
     let preprocess = scene.recipe.preprocess.clone().check().unwrap();
     for row in 0..features.len() {
@@ -269,7 +269,7 @@ fn embeddings_that_are_not_finite_are_quarantined() {
     let x = builder.apply("Mul", &[&x, &large]);
     let x = builder.apply("Exp", &[&x]);
     builder.output("embedding", &x);
-    scene.network.model = builder.finish().unwrap().to_bytes().unwrap();
+    scene.network.model = builder.finish().unwrap().detach().unwrap();
     scene.recipe.columns[0].dimension = 3;
     let summary = scene.embed();
     assert!(summary.failed > 0 && summary.rows + summary.failed == 5, "{summary:?}");
@@ -396,7 +396,7 @@ fn a_network_whose_rows_depend_on_each_other_gets_one_image_at_a_time() {
     let scale = builder.apply("ReduceMax", &[&x]);
     let x = builder.apply("Div", &[&x, &scale]);
     builder.output("embedding", &x);
-    scene.network.model = builder.finish().unwrap().to_bytes().unwrap();
+    scene.network.model = builder.finish().unwrap().detach().unwrap();
     scene.recipe.columns[0].dimension = 3;
     scene.options.batch = 4;
     scene.embed();

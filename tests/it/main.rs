@@ -14,6 +14,7 @@ mod house;
 mod hub_server;
 mod inspect;
 mod interrupt;
+mod large;
 mod layering;
 mod manifest;
 mod metrics;

@@ -6,7 +6,7 @@ use defrost::runtime::{
     Binding, Device, DeviceTensor, ModelSource, Optimization, Runtime, Session, SessionOptions, WorkingMemory,
 };
 use defrost::support::progress::Silent;
-use defrost::tensor::{DType, HostTensor};
+use defrost::tensor::{DType, HostTensor, safetensors};
 
 /// `y = x w + b` with `x: [batch, 3]`, and `positive = y > 0`; metadata `labels`.
 const AFFINE: &[u8] = include_bytes!("../fixtures/runtime/affine.onnx");
@@ -194,4 +194,52 @@ fn an_output_can_be_written_over_the_input_it_is_computed_from() {
     assert_eq!(weights.to_host().unwrap().values::<f32>().unwrap().as_ref(), [0.5; 3]);
     assert!(weights.write(&HostTensor::vector(vec![0.5f32; 4])).is_err());
     assert!(weights.write(&HostTensor::vector(vec![1i32; 3])).is_err());
+}
+
+/// `y = relu(x w1) w2`, its first weight in a mapped file, its second in memory.
+fn mapped_model(folder: &std::path::Path) -> (defrost::graph::Model, HostTensor) {
+    let values = |shape: &[usize]| HostTensor::from_fn(shape, |at| ((at * 31) % 97) as f32 / 97.0 - 0.5);
+    let path = folder.join("weights.safetensors");
+    let tensors = [("first".to_owned(), values(&[512, 600]))].into_iter().collect();
+    safetensors::write(&path, &tensors, &Default::default()).unwrap();
+    let weights = defrost::tensor::Weights::open(&path).unwrap();
+    let mut b = Builder::new("net");
+    let x = b.input("x", DType::F32, &[Dim::symbol("batch"), Dim::Fixed(512)]);
+    let first = b.parameter("first", &weights.get("first").unwrap());
+    let second = b.parameter("second", &values(&[600, 96]));
+    let hidden = b.matmul(&x, &first);
+    let bent = b.relu(&hidden);
+    let y = b.matmul(&bent, &second);
+    b.output("y", &y);
+    (b.finish().unwrap(), values(&[7, 512]))
+}
+
+#[test]
+fn weights_are_read_where_they_lie_and_threads_share_a_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, x) = mapped_model(folder.path());
+    let detached = model.detach().unwrap();
+    let places: Vec<bool> = detached.weights.iter().map(|weight| weight.place.is_some()).collect();
+    assert_eq!(places, [true, false]);
+    let options = SessionOptions { device: Device::Cpu, threads: 1, ..SessionOptions::default() };
+    let run = |source: ModelSource<'_>| {
+        Session::open(&runtime(), source, &options).unwrap().run(&[("x", &x)], &["y"]).unwrap()
+    };
+    let bytes = model.to_bytes().unwrap();
+    let whole = run(ModelSource::Bytes(&bytes));
+    assert_eq!(run(ModelSource::Detached(&detached)), whole);
+    let session = Session::open(&runtime(), ModelSource::Detached(&detached), &options).unwrap();
+    // Neither the model nor its weights are needed by a session that is open.
+    drop((detached, model));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (session, x, whole) = (&session, &x, &whole);
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let found = session.run_shared(&[("x", x)], &["y"]).unwrap();
+                    assert_eq!(found, *whole, "thread {thread}, round {round}");
+                }
+            });
+        }
+    });
 }
