@@ -70,7 +70,7 @@ pub(crate) struct Findings {
 
 /// Who computes: a session of its own on a GPU, or one that several lanes share on the CPU.
 enum Engine {
-    Bound(Box<Session>, Binding),
+    Bound(Box<(Session, Binding)>),
     Shared(Arc<Session>),
 }
 
@@ -108,12 +108,12 @@ impl<'a> Lane<'a> {
         for name in &network.outputs {
             binding.bind_output_to_device(&session, name)?;
         }
-        Ok(vec![lane(Engine::Bound(Box::new(session), binding))])
+        Ok(vec![lane(Engine::Bound(Box::new((session, binding))))])
     }
 
     pub(crate) fn session(&self) -> &Session {
         match &self.engine {
-            Engine::Bound(session, _) => session,
+            Engine::Bound(bound) => &bound.0,
             Engine::Shared(session) => session,
         }
     }
@@ -169,7 +169,8 @@ impl<'a> Lane<'a> {
 
     fn raw(&mut self, images: &HostTensor, count: usize) -> Result<Rows> {
         let outputs = match &mut self.engine {
-            Engine::Bound(session, binding) => {
+            Engine::Bound(bound) => {
+                let (session, binding) = bound.as_mut();
                 let input = DeviceTensor::from_host(images, session)?;
                 binding.bind_input(session, &self.network.input, &input)?;
                 let results = binding.run(session)?;
