@@ -178,6 +178,24 @@ pub enum GraphError {
         /// What it got.
         found: String,
     },
+    /// A node between the loss and a value it is differentiated by has no gradient rule.
+    #[error("node `{node}` ({operator}) has no gradient rule and lies on the way to the loss: {}", way(path))]
+    NoGradient {
+        /// The node.
+        node: String,
+        /// Its operator, with its domain if that is not the standard one.
+        operator: String,
+        /// Labels of the nodes from this one to the one that computes the loss.
+        path: Vec<String>,
+    },
+    /// What is to be differentiated is no single number.
+    #[error("`{value}` of shape {shape} cannot be a loss, which is a single number")]
+    NotScalar {
+        /// The value.
+        value: String,
+        /// Its shape.
+        shape: String,
+    },
     /// A model is larger than protobuf allows, even without its weights.
     #[error("the model takes {size} bytes without external data, more than the {limit} that protobuf allows")]
     TooLarge {
@@ -212,6 +230,16 @@ pub enum GraphError {
     },
 }
 
+/// The nodes of a way, the middle of a long one left out.
+fn way(path: &[String]) -> String {
+    match path {
+        [first @ .., _, _, _] if first.len() > 4 => {
+            format!("{} -> ... -> {}", first[..3].join(" -> "), path[path.len() - 3..].join(" -> "))
+        }
+        _ => path.join(" -> "),
+    }
+}
+
 impl GraphError {
     pub(super) fn kind(&self) -> Kind {
         Kind::Input
@@ -231,6 +259,10 @@ impl GraphError {
             }
             GraphError::ExternalInMemory { .. } => Some("load the model from its file".into()),
             GraphError::Opset { .. } => Some("export the model again with an operator set in that range".into()),
+            GraphError::NoGradient { .. } => Some(
+                "differentiate by parameters behind that node only, or export the model without the operator".into(),
+            ),
+            GraphError::NotScalar { .. } => Some("reduce it to its mean first, or choose a loss".into()),
             GraphError::Cut { .. } => Some("name exactly the values that the part starts from".into()),
             GraphError::Patch { source, .. } => source.hint(),
             _ => None,

@@ -1,8 +1,9 @@
 //! ONNX graphs in memory: load, validate, edit, save. Pure data: nothing here executes a graph.
 //!
 //! [`Model`] and [`Graph`] hold everything that ONNX 1.16 defines; [`Model::load`] and [`Model::save`] lose nothing.
-//! [`Builder`] makes graphs operator by operator, [`infer`](infer()) tells their types and shapes, [`rewrite`] edits them.
+//! [`Builder`] makes graphs operator by operator, [`infer`](infer()) tells their types and shapes, [`rewrite`] edits them, [`autodiff`] differentiates them.
 
+pub mod autodiff;
 mod builder;
 mod decode;
 mod detach;

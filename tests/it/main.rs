@@ -8,6 +8,7 @@ mod changed;
 mod data;
 mod embed;
 mod external;
+mod gradients;
 mod graph;
 mod graph_commands;
 mod house;

@@ -24,6 +24,7 @@ mod extend;
 mod layout;
 mod normalization;
 mod reduction;
+mod shape;
 mod subgraph;
 
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ pub use normalization::BatchNormParameters;
 use crate::error::GraphError;
 use crate::error::Result;
 use crate::graph::Dim;
+use crate::graph::ElementType;
 use crate::graph::Fact;
 use crate::graph::Graph;
 use crate::graph::Model;
@@ -46,6 +48,7 @@ use crate::graph::Tensor;
 use crate::graph::Type;
 use crate::graph::ValueInfo;
 use crate::graph::infer::infer_node;
+use crate::graph::ops::Site;
 use crate::graph::validate::validate;
 use crate::tensor::DType;
 use crate::tensor::HostTensor;
@@ -66,6 +69,11 @@ impl Value {
     /// The value's name while the graph is built; [`Builder::output`] and [`Builder::name`] may change it in the model.
     pub fn name(&self) -> &str {
         &self.0
+    }
+
+    /// The value of that name.
+    pub(in crate::graph) fn named(name: &str) -> Self {
+        Value(name.into())
     }
 }
 
@@ -167,15 +175,7 @@ impl Builder {
 
     /// A constant without axes, of the element type of `x`.
     fn scalar_like(&mut self, x: &Value, value: f32) -> Value {
-        let tensor = match self.dtype(x) {
-            Some(DType::F16) => HostTensor::scalar(half::f16::from_f32(value)),
-            Some(DType::BF16) => HostTensor::scalar(half::bf16::from_f32(value)),
-            Some(DType::F64) => HostTensor::scalar(f64::from(value)),
-            Some(DType::I64) => HostTensor::scalar(value as i64),
-            Some(DType::I32) => HostTensor::scalar(value as i32),
-            _ => HostTensor::scalar(value),
-        };
-        self.constant(&tensor)
+        self.number_like(x, value.into())
     }
 
     /// The element type of a value, where it is known.
@@ -186,6 +186,47 @@ impl Builder {
     /// The axes of a value, where their number is known.
     pub fn dims(&self, value: &Value) -> Option<&[Dim]> {
         self.facts.get(value.name())?.shape.as_deref()
+    }
+
+    /// Whether a value is of a floating-point type, or of one that is not known.
+    pub(in crate::graph) fn is_differentiable(&self, name: &str) -> bool {
+        self.facts.get(name).is_none_or(|fact| fact.element == ElementType::Undefined || fact.element.is_float())
+    }
+
+    /// The graph as it is so far; names given by [`Builder::output`] and [`Builder::name`] are not in it yet.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// What is known about a node of the graph.
+    pub(in crate::graph) fn site<'a>(&self, node: &'a Node) -> Site<'a> {
+        let known =
+            |name: &String| (!name.is_empty()).then(|| self.facts.get(name).cloned().unwrap_or_else(Fact::unknown));
+        Site { node, opset: self.opset, inputs: node.inputs.iter().map(known).collect() }
+    }
+
+    /// Output `index` of the node that computes `first`, its first output; added to the node where it was left out.
+    pub(in crate::graph) fn further_output(&mut self, first: &Value, index: usize) -> Option<Value> {
+        let is_first = |node: &Node| node.outputs.first().is_some_and(|output| output == first.name());
+        let at = self.graph.nodes.iter().position(is_first)?;
+        if let Some(output) = self.graph.nodes[at].outputs.get(index).filter(|output| !output.is_empty()) {
+            return Some(Value(output.as_str().into()));
+        }
+        let mut name = format!("{}.{index}", first.name());
+        while !self.used.insert(name.clone()) {
+            name.push('_');
+        }
+        let node = &mut self.graph.nodes[at];
+        let count = node.outputs.len().max(index + 1);
+        node.outputs.resize(count, String::new());
+        node.outputs[index].clone_from(&name);
+        let node = node.clone();
+        if let Ok(Some(found)) = infer_node(&node, self.opset, |name| self.facts.get(name).cloned())
+            && let Some(fact) = found.into_iter().nth(index)
+        {
+            self.facts.insert(name.clone(), fact);
+        }
+        Some(Value(name.into()))
     }
 
     /// Runs `body` with `name` added to the scope: nodes and values made in it are called `scope.name`.
@@ -235,16 +276,21 @@ impl Builder {
     }
 
     /// Adds a node of any operator with `N` outputs; its name and its outputs' names are given here.
-    pub fn nodes<const N: usize>(&mut self, mut node: Node) -> [Value; N] {
-        node.name = self.unique(&snake_case(&node.operator));
-        let values: [Value; N] = std::array::from_fn(|index| match index {
-            0 => Value(node.name.as_str().into()),
-            _ => Value(self.unique(&format!("{}.{index}", snake_case(&node.operator))).into()),
-        });
+    pub fn nodes<const N: usize>(&mut self, node: Node) -> [Value; N] {
+        let mut values = self.many(node, N).into_iter();
+        std::array::from_fn(|_| values.next().unwrap_or_else(|| Value("".into())))
+    }
+
+    /// Adds a node of any operator with `count` outputs, at least one; its name and its outputs' names are given here.
+    pub fn many(&mut self, mut node: Node, count: usize) -> Vec<Value> {
+        let kind = snake_case(&node.operator);
+        node.name = self.unique(&kind);
+        let mut values = vec![Value(node.name.as_str().into())];
+        values.extend((1..count).map(|index| Value(self.unique(&format!("{kind}.{index}")).into())));
         node.outputs = values.iter().map(|value| value.name().to_owned()).collect();
         match infer_node(&node, self.opset, |name| self.facts.get(name).cloned()) {
             Ok(found) => {
-                let found = found.unwrap_or_else(|| vec![Fact::unknown(); N]);
+                let found = found.unwrap_or_else(|| vec![Fact::unknown(); values.len()]);
                 self.facts.extend(node.outputs.iter().cloned().zip(found));
             }
             Err(mistake) => self.fail(mistake),
@@ -254,7 +300,7 @@ impl Builder {
     }
 
     /// Keeps the first mistake for [`Builder::finish`].
-    fn fail(&mut self, error: GraphError) {
+    pub(in crate::graph) fn fail(&mut self, error: GraphError) {
         self.failure.get_or_insert(error);
     }
 

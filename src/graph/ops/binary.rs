@@ -9,28 +9,30 @@ use crate::graph::fact::Constant;
 use crate::graph::ops::OpDef;
 use crate::graph::ops::Result;
 use crate::graph::ops::Site;
+use crate::graph::ops::Vjp;
 use crate::graph::ops::size;
+use crate::graph::ops::vjp::binary as vjp;
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "Add", since: 7, infer: |site| arithmetic(site, size::add) },
-    OpDef { name: "Sub", since: 7, infer: |site| arithmetic(site, size::subtract) },
-    OpDef { name: "Mul", since: 7, infer: |site| arithmetic(site, size::multiply) },
-    OpDef { name: "Div", since: 7, infer: |site| arithmetic(site, size::divide) },
-    OpDef { name: "Pow", since: 7, infer: broadcast_all },
-    OpDef { name: "Mod", since: 10, infer: broadcast_all },
-    OpDef { name: "Max", since: 8, infer: broadcast_all },
-    OpDef { name: "Min", since: 8, infer: broadcast_all },
-    OpDef { name: "Sum", since: 8, infer: broadcast_all },
-    OpDef { name: "Mean", since: 8, infer: broadcast_all },
-    OpDef { name: "And", since: 7, infer: truth },
-    OpDef { name: "Or", since: 7, infer: truth },
-    OpDef { name: "Xor", since: 7, infer: truth },
-    OpDef { name: "Equal", since: 7, infer: equal },
-    OpDef { name: "Less", since: 7, infer: truth },
-    OpDef { name: "LessOrEqual", since: 12, infer: truth },
-    OpDef { name: "Greater", since: 7, infer: truth },
-    OpDef { name: "GreaterOrEqual", since: 12, infer: truth },
-    OpDef { name: "Where", since: 9, infer: select },
+    OpDef { name: "Add", since: 7, infer: |site| arithmetic(site, size::add), vjp: Vjp::Rule(vjp::sum) },
+    OpDef { name: "Sub", since: 7, infer: |site| arithmetic(site, size::subtract), vjp: Vjp::Rule(vjp::sub) },
+    OpDef { name: "Mul", since: 7, infer: |site| arithmetic(site, size::multiply), vjp: Vjp::Rule(vjp::mul) },
+    OpDef { name: "Div", since: 7, infer: |site| arithmetic(site, size::divide), vjp: Vjp::Rule(vjp::div) },
+    OpDef { name: "Pow", since: 7, infer: broadcast_all, vjp: Vjp::Rule(vjp::pow) },
+    OpDef { name: "Mod", since: 10, infer: broadcast_all, vjp: Vjp::Missing },
+    OpDef { name: "Max", since: 8, infer: broadcast_all, vjp: Vjp::Missing },
+    OpDef { name: "Min", since: 8, infer: broadcast_all, vjp: Vjp::Missing },
+    OpDef { name: "Sum", since: 8, infer: broadcast_all, vjp: Vjp::Rule(vjp::sum) },
+    OpDef { name: "Mean", since: 8, infer: broadcast_all, vjp: Vjp::Missing },
+    OpDef { name: "And", since: 7, infer: truth, vjp: Vjp::Zero },
+    OpDef { name: "Or", since: 7, infer: truth, vjp: Vjp::Zero },
+    OpDef { name: "Xor", since: 7, infer: truth, vjp: Vjp::Zero },
+    OpDef { name: "Equal", since: 7, infer: equal, vjp: Vjp::Zero },
+    OpDef { name: "Less", since: 7, infer: truth, vjp: Vjp::Zero },
+    OpDef { name: "LessOrEqual", since: 12, infer: truth, vjp: Vjp::Zero },
+    OpDef { name: "Greater", since: 7, infer: truth, vjp: Vjp::Zero },
+    OpDef { name: "GreaterOrEqual", since: 12, infer: truth, vjp: Vjp::Zero },
+    OpDef { name: "Where", since: 9, infer: select, vjp: Vjp::Rule(vjp::select) },
 ];
 
 /// The common shape of all inputs from `first` on; refuses different element types.

@@ -8,14 +8,15 @@ use crate::graph::fact::Constant;
 use crate::graph::ops::OpDef;
 use crate::graph::ops::Result;
 use crate::graph::ops::Site;
+use crate::graph::ops::Vjp;
 use crate::graph::ops::size;
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "Constant", since: 7, infer: constant },
-    OpDef { name: "ConstantOfShape", since: 9, infer: constant_of_shape },
-    OpDef { name: "Range", since: 11, infer: range },
-    OpDef { name: "Shape", since: 7, infer: shape },
-    OpDef { name: "Size", since: 7, infer: count },
+    OpDef { name: "Constant", since: 7, infer: constant, vjp: Vjp::Zero },
+    OpDef { name: "ConstantOfShape", since: 9, infer: constant_of_shape, vjp: Vjp::Zero },
+    OpDef { name: "Range", since: 11, infer: range, vjp: Vjp::Zero },
+    OpDef { name: "Shape", since: 7, infer: shape, vjp: Vjp::Zero },
+    OpDef { name: "Size", since: 7, infer: count, vjp: Vjp::Zero },
 ];
 
 fn constant(site: &Site<'_>) -> Result<Vec<Fact>> {

@@ -7,11 +7,14 @@ use crate::graph::Fact;
 use crate::graph::ops::OpDef;
 use crate::graph::ops::Result;
 use crate::graph::ops::Site;
+use crate::graph::ops::Vjp;
 use crate::graph::ops::size;
 use crate::graph::shape_text;
 
-pub(super) const OPERATORS: &[OpDef] =
-    &[OpDef { name: "Conv", since: 7, infer: conv }, OpDef { name: "ConvTranspose", since: 7, infer: conv_transpose }];
+pub(super) const OPERATORS: &[OpDef] = &[
+    OpDef { name: "Conv", since: 7, infer: conv, vjp: Vjp::Missing },
+    OpDef { name: "ConvTranspose", since: 7, infer: conv_transpose, vjp: Vjp::Missing },
+];
 
 /// How a window of a convolution or pooling moves along one axis.
 #[derive(Clone, Copy)]

@@ -5,19 +5,21 @@ use crate::graph::Fact;
 use crate::graph::ops::OpDef;
 use crate::graph::ops::Result;
 use crate::graph::ops::Site;
+use crate::graph::ops::Vjp;
 use crate::graph::ops::size;
+use crate::graph::ops::vjp::layout as vjp;
 use crate::graph::shape_text;
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "Reshape", since: 7, infer: reshape },
-    OpDef { name: "Flatten", since: 7, infer: flatten },
-    OpDef { name: "Transpose", since: 7, infer: transpose },
-    OpDef { name: "Squeeze", since: 7, infer: squeeze },
-    OpDef { name: "Unsqueeze", since: 7, infer: unsqueeze },
-    OpDef { name: "Expand", since: 8, infer: expand },
-    OpDef { name: "Tile", since: 7, infer: tile },
-    OpDef { name: "DepthToSpace", since: 7, infer: depth_to_space },
-    OpDef { name: "SpaceToDepth", since: 7, infer: space_to_depth },
+    OpDef { name: "Reshape", since: 7, infer: reshape, vjp: Vjp::Rule(vjp::reshape) },
+    OpDef { name: "Flatten", since: 7, infer: flatten, vjp: Vjp::Rule(vjp::reshape) },
+    OpDef { name: "Transpose", since: 7, infer: transpose, vjp: Vjp::Rule(vjp::transpose) },
+    OpDef { name: "Squeeze", since: 7, infer: squeeze, vjp: Vjp::Rule(vjp::reshape) },
+    OpDef { name: "Unsqueeze", since: 7, infer: unsqueeze, vjp: Vjp::Rule(vjp::reshape) },
+    OpDef { name: "Expand", since: 8, infer: expand, vjp: Vjp::Rule(vjp::expand) },
+    OpDef { name: "Tile", since: 7, infer: tile, vjp: Vjp::Missing },
+    OpDef { name: "DepthToSpace", since: 7, infer: depth_to_space, vjp: Vjp::Missing },
+    OpDef { name: "SpaceToDepth", since: 7, infer: space_to_depth, vjp: Vjp::Missing },
 ];
 
 /// Axes of unknown size, as many as the vector `shape` has entries.

@@ -7,10 +7,14 @@ use crate::graph::Fact;
 use crate::graph::ops::OpDef;
 use crate::graph::ops::Result;
 use crate::graph::ops::Site;
+use crate::graph::ops::Vjp;
+use crate::graph::ops::vjp::matmul as vjp;
 use crate::graph::shape_text;
 
-pub(super) const OPERATORS: &[OpDef] =
-    &[OpDef { name: "MatMul", since: 7, infer: matmul }, OpDef { name: "Gemm", since: 7, infer: gemm }];
+pub(super) const OPERATORS: &[OpDef] = &[
+    OpDef { name: "MatMul", since: 7, infer: matmul, vjp: Vjp::Rule(vjp::matmul) },
+    OpDef { name: "Gemm", since: 7, infer: gemm, vjp: Vjp::Rule(vjp::gemm) },
+];
 
 fn matmul(site: &Site<'_>) -> Result<Vec<Fact>> {
     let (a, b) = (site.input(0)?, site.input(1)?);

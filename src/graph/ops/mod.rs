@@ -1,7 +1,9 @@
-//! The operators: what each makes of its inputs' types and shapes. One constant per operator, listed once in [`ALL`].
+//! The operators: what each makes of its inputs' types and shapes, and how it passes gradients back. One constant per
+//! operator, listed once in [`ALL`].
 //!
 //! Rules accept what is unknown and refuse what cannot be: they never guess.
 
+mod adjoint;
 mod binary;
 mod constant;
 mod convolution;
@@ -14,7 +16,9 @@ mod select;
 mod site;
 mod size;
 mod unary;
+mod vjp;
 
+pub use adjoint::{Adjoint, Cotangent, Rule, Vjp};
 pub use site::Site;
 
 use crate::error::GraphError;
@@ -32,6 +36,8 @@ pub struct OpDef {
     pub since: i64,
     /// Types and shapes of the outputs from those of the inputs, in the order of the outputs.
     pub infer: fn(&Site<'_>) -> Result<Vec<Fact>>,
+    /// How it passes gradients back.
+    pub vjp: Vjp,
 }
 
 /// All operators with a rule, by family.

@@ -6,17 +6,18 @@ use crate::graph::Fact;
 use crate::graph::ops::OpDef;
 use crate::graph::ops::Result;
 use crate::graph::ops::Site;
+use crate::graph::ops::Vjp;
 use crate::graph::ops::convolution::moved_over;
 use crate::graph::ops::convolution::windows;
 use crate::graph::shape_text;
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "AveragePool", since: 7, infer: pool },
-    OpDef { name: "LpPool", since: 7, infer: pool },
-    OpDef { name: "MaxPool", since: 7, infer: pool },
-    OpDef { name: "GlobalAveragePool", since: 7, infer: global },
-    OpDef { name: "GlobalLpPool", since: 7, infer: global },
-    OpDef { name: "GlobalMaxPool", since: 7, infer: global },
+    OpDef { name: "AveragePool", since: 7, infer: pool, vjp: Vjp::Missing },
+    OpDef { name: "LpPool", since: 7, infer: pool, vjp: Vjp::Missing },
+    OpDef { name: "MaxPool", since: 7, infer: pool, vjp: Vjp::Missing },
+    OpDef { name: "GlobalAveragePool", since: 7, infer: global, vjp: Vjp::Missing },
+    OpDef { name: "GlobalLpPool", since: 7, infer: global, vjp: Vjp::Missing },
+    OpDef { name: "GlobalMaxPool", since: 7, infer: global, vjp: Vjp::Missing },
 ];
 
 /// The second output, of `MaxPool` only, holds indices.

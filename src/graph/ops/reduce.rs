@@ -8,24 +8,26 @@ use crate::graph::Fact;
 use crate::graph::ops::OpDef;
 use crate::graph::ops::Result;
 use crate::graph::ops::Site;
+use crate::graph::ops::Vjp;
+use crate::graph::ops::vjp::reduce as vjp;
 
-const fn reduction(name: &'static str) -> OpDef {
-    OpDef { name, since: 7, infer: reduce }
+const fn reduction(name: &'static str, vjp: Vjp) -> OpDef {
+    OpDef { name, since: 7, infer: reduce, vjp }
 }
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    reduction("ReduceL1"),
-    reduction("ReduceL2"),
-    reduction("ReduceLogSum"),
-    reduction("ReduceLogSumExp"),
-    reduction("ReduceMax"),
-    reduction("ReduceMean"),
-    reduction("ReduceMin"),
-    reduction("ReduceProd"),
-    reduction("ReduceSum"),
-    reduction("ReduceSumSquare"),
-    OpDef { name: "ArgMax", since: 7, infer: arg },
-    OpDef { name: "ArgMin", since: 7, infer: arg },
+    reduction("ReduceL1", Vjp::Missing),
+    reduction("ReduceL2", Vjp::Missing),
+    reduction("ReduceLogSum", Vjp::Missing),
+    reduction("ReduceLogSumExp", Vjp::Missing),
+    reduction("ReduceMax", Vjp::Missing),
+    reduction("ReduceMean", Vjp::Rule(vjp::mean)),
+    reduction("ReduceMin", Vjp::Missing),
+    reduction("ReduceProd", Vjp::Missing),
+    reduction("ReduceSum", Vjp::Rule(vjp::sum)),
+    reduction("ReduceSumSquare", Vjp::Missing),
+    OpDef { name: "ArgMax", since: 7, infer: arg, vjp: Vjp::Zero },
+    OpDef { name: "ArgMin", since: 7, infer: arg, vjp: Vjp::Zero },
 ];
 
 /// The shape without the axes in `reduced`, or with size 1 in their place.

@@ -8,9 +8,12 @@ use crate::graph::Fact;
 use crate::graph::ops::OpDef;
 use crate::graph::ops::Result;
 use crate::graph::ops::Site;
+use crate::graph::ops::Vjp;
 
-pub(super) const OPERATORS: &[OpDef] =
-    &[OpDef { name: "Resize", since: 10, infer: resize }, OpDef { name: "Upsample", since: 7, infer: upsample }];
+pub(super) const OPERATORS: &[OpDef] = &[
+    OpDef { name: "Resize", since: 10, infer: resize, vjp: Vjp::Missing },
+    OpDef { name: "Upsample", since: 7, infer: upsample, vjp: Vjp::Missing },
+];
 
 fn resize(site: &Site<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;

@@ -9,17 +9,19 @@ use crate::graph::fact::Constant;
 use crate::graph::ops::OpDef;
 use crate::graph::ops::Result;
 use crate::graph::ops::Site;
+use crate::graph::ops::Vjp;
 use crate::graph::ops::size;
+use crate::graph::ops::vjp::select as vjp;
 use crate::graph::shape_text;
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "Concat", since: 7, infer: concat },
-    OpDef { name: "Split", since: 7, infer: split },
-    OpDef { name: "Slice", since: 7, infer: slice },
-    OpDef { name: "Gather", since: 7, infer: gather },
-    OpDef { name: "GatherElements", since: 11, infer: gather_elements },
-    OpDef { name: "Pad", since: 7, infer: pad },
-    OpDef { name: "TopK", since: 7, infer: top_k },
+    OpDef { name: "Concat", since: 7, infer: concat, vjp: Vjp::Rule(vjp::concat) },
+    OpDef { name: "Split", since: 7, infer: split, vjp: Vjp::Rule(vjp::split) },
+    OpDef { name: "Slice", since: 7, infer: slice, vjp: Vjp::Rule(vjp::slice) },
+    OpDef { name: "Gather", since: 7, infer: gather, vjp: Vjp::Rule(vjp::gather) },
+    OpDef { name: "GatherElements", since: 11, infer: gather_elements, vjp: Vjp::Missing },
+    OpDef { name: "Pad", since: 7, infer: pad, vjp: Vjp::Missing },
+    OpDef { name: "TopK", since: 7, infer: top_k, vjp: Vjp::Missing },
 ];
 
 fn concat(site: &Site<'_>) -> Result<Vec<Fact>> {
@@ -90,7 +92,7 @@ fn split(site: &Site<'_>) -> Result<Vec<Fact>> {
 }
 
 /// Start, end and step of a slice of an axis of `size`, cut to the axis as ONNX defines it; and how many positions it has.
-fn positions(size: i64, start: i64, end: i64, step: i64) -> (i64, i64) {
+pub(super) fn positions(size: i64, start: i64, end: i64, step: i64) -> (i64, i64) {
     let from_first = |position: i64| if position < 0 { position.saturating_add(size) } else { position };
     let (start, end) = match step > 0 {
         true => (from_first(start).clamp(0, size), from_first(end).clamp(0, size)),

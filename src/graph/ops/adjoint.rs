@@ -1,0 +1,138 @@
+//! One application of an operator seen backwards, as its gradient rule sees it: what went in, what came out, and how the loss
+//! changes with what came out.
+
+use crate::graph::Builder;
+use crate::graph::Dim;
+use crate::graph::Node;
+use crate::graph::Value;
+use crate::graph::ops::Result;
+use crate::graph::ops::Site;
+
+/// How an operator passes gradients back.
+#[derive(Clone, Copy)]
+pub enum Vjp {
+    /// The vector-Jacobian product as nodes.
+    Rule(Rule),
+    /// The outputs do not change with small changes of the inputs, or are whole numbers.
+    Zero,
+    /// No rule is written yet.
+    Missing,
+}
+
+/// Adds nodes that compute the cotangents of the inputs from those of the outputs, in the order of the inputs; `None` is
+/// zero, and so is what is left out at the end. Inputs that are not wanted may be left out too.
+pub type Rule = fn(&Adjoint<'_>, &mut Builder) -> Result<Vec<Option<Cotangent>>>;
+
+/// How the loss changes with a value.
+#[derive(Clone, Debug)]
+pub enum Cotangent {
+    /// In the shape of the value.
+    Whole(Value),
+    /// Zero outside of a part of one axis. Parts that fill an axis are put together without adding zeros.
+    Part {
+        /// The axis.
+        axis: usize,
+        /// First position; the axis's size is known both in the part and in the whole.
+        start: i64,
+        /// The cotangent of the part.
+        value: Value,
+    },
+}
+
+impl From<Value> for Cotangent {
+    fn from(value: Value) -> Self {
+        Cotangent::Whole(value)
+    }
+}
+
+/// One application of an operator seen backwards.
+pub struct Adjoint<'a> {
+    /// The node, and what is known about its inputs.
+    pub site: Site<'a>,
+    /// The inputs; `None` where an optional one is left out.
+    pub inputs: Vec<Option<Value>>,
+    /// The outputs; `None` where an optional one is left out.
+    pub outputs: Vec<Option<Value>>,
+    /// The cotangents of the outputs; `None` where it is zero. At least one is not.
+    pub cotangents: Vec<Option<Value>>,
+    /// Which inputs need a cotangent.
+    pub wanted: Vec<bool>,
+}
+
+impl<'a> Adjoint<'a> {
+    /// The node.
+    pub fn node(&self) -> &'a Node {
+        self.site.node
+    }
+
+    /// An input that the operator needs.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when it is left out.
+    pub fn input(&self, index: usize) -> Result<&Value> {
+        self.optional(index).ok_or_else(|| self.site.error(format!("at least {} inputs", index + 1), "fewer"))
+    }
+
+    /// An input that may be left out.
+    pub fn optional(&self, index: usize) -> Option<&Value> {
+        self.inputs.get(index)?.as_ref()
+    }
+
+    /// An output that the node has.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when it is left out.
+    pub fn output(&self, index: usize) -> Result<&Value> {
+        let output = self.outputs.get(index).and_then(Option::as_ref);
+        output.ok_or_else(|| self.site.error(format!("output {index}"), "none"))
+    }
+
+    /// The cotangent of the first output, of a rule that passes back no other.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when the loss depends on another output.
+    pub fn cotangent(&self) -> Result<&Value> {
+        match self.cotangents.split_first() {
+            Some((Some(first), rest)) if rest.iter().all(Option::is_none) => Ok(first),
+            _ => Err(self.site.error("a loss that depends on the first output only", "one that depends on others")),
+        }
+    }
+
+    /// Whether an input needs a cotangent.
+    pub fn wants(&self, index: usize) -> bool {
+        self.wanted.get(index).copied().unwrap_or(false)
+    }
+
+    /// Number of axes of an input.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when it is not known.
+    pub fn rank(&self, index: usize) -> Result<usize> {
+        self.shape(index).map(<[Dim]>::len)
+    }
+
+    /// The axes of an input.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when their number is not known.
+    pub fn shape(&self, index: usize) -> Result<&[Dim]> {
+        let shape = self.site.input(index)?.shape.as_deref();
+        shape.ok_or_else(|| self.site.error(format!("a known number of axes of input {index}"), "none"))
+    }
+
+    /// The axis that the attribute `axis` names; `default` without it.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when there is no such axis or their number is not known.
+    pub fn axis(&self, default: i64) -> Result<usize> {
+        self.site.axis(self.site.int("axis").unwrap_or(default), self.rank(0)?)
+    }
+
+    /// An attribute that is a number.
+    pub fn float(&self, name: &str, default: f32) -> f64 {
+        match self.node().attribute(name) {
+            Some(crate::graph::AttributeValue::Float(value)) => f64::from(*value),
+            _ => f64::from(default),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Gradients of functions of one number.
+//!
+//! Written with `y` where it saves computing the function again: `dx = dy y` for the exponential.
+
+use std::f64::consts::FRAC_1_SQRT_2;
+use std::f64::consts::FRAC_2_SQRT_PI;
+use std::f64::consts::PI;
+
+use crate::graph::Builder;
+use crate::graph::Value;
+use crate::graph::ops::Adjoint;
+use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::vjp::unary;
+use crate::tensor::DType;
+
+/// `dx = dy`.
+pub(in crate::graph::ops) fn identity(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |_, _, _, dy| dy.clone())
+}
+
+/// `dx = dy` in the type of `x`.
+pub(in crate::graph::ops) fn cast(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let from = a.site.input(0)?.element;
+    let Some(dtype) = from.dtype().filter(|_| from.is_float()) else {
+        return Err(a.site.error("an input of a known floating-point type", from.to_string()));
+    };
+    unary(a, b, |b, _, _, dy| if b.dtype(dy) == Some(dtype) { dy.clone() } else { b.cast(dy, dtype) })
+}
+
+/// `dx = dy * 2 / sqrt(pi) * exp(-x^2)`.
+pub(in crate::graph::ops) fn erf(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, x, _, dy| {
+        let bell = bell(b, x, 1.0, FRAC_2_SQRT_PI);
+        b.mul(dy, &bell)
+    })
+}
+
+/// `height * exp(-width x^2)`.
+fn bell(b: &mut Builder, x: &Value, width: f64, height: f64) -> Value {
+    let square = b.mul(x, x);
+    let exponent = if width == 1.0 {
+        b.neg(&square)
+    } else {
+        let width = b.number_like(x, -width);
+        b.mul(&square, &width)
+    };
+    let bell = b.exp(&exponent);
+    let height = b.number_like(x, height);
+    b.mul(&bell, &height)
+}
+
+/// Exact: `dx = dy (Phi(x) + x phi(x))` with the normal distribution function and its density;
+/// `tanh` kind, `y = x/2 (1 + t)`, `t = tanh(u)`, `u = sqrt(2/pi) (x + 0.044715 x^3)`:
+/// `dx = dy (1 + t + x (1 - t^2) u') / 2`.
+pub(in crate::graph::ops) fn gelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let is_exact = a.site.text("approximate").unwrap_or("none") == "none";
+    unary(a, b, |b, x, _, dy| {
+        let half = b.number_like(x, 0.5);
+        if is_exact {
+            let root = b.number_like(x, FRAC_1_SQRT_2);
+            let scaled = b.mul(x, &root);
+            let error = b.erf(&scaled);
+            let halved = b.mul(&error, &half);
+            let below = b.add(&halved, &half);
+            let density = bell(b, x, 0.5, 1.0 / (2.0 * PI).sqrt());
+            let slope = b.mul(x, &density);
+            let slope = b.add(&slope, &below);
+            return b.mul(dy, &slope);
+        }
+        let root = (2.0 / PI).sqrt();
+        let square = b.mul(x, x);
+        let line = |b: &mut Builder, factor: f64, offset: f64| {
+            let (factor, offset) = (b.number_like(x, factor), b.number_like(x, offset));
+            let scaled = b.mul(&square, &factor);
+            b.add(&scaled, &offset)
+        };
+        let inner = line(b, root * 0.044_715, root);
+        let inner = b.mul(x, &inner);
+        let bent = b.tanh(&inner);
+        let steepness = line(b, 3.0 * root * 0.044_715, root);
+        let steepness = b.mul(x, &steepness);
+        let one = b.number_like(x, 1.0);
+        let shifted = b.add(&bent, &one);
+        let rest = b.sub(&one, &bent);
+        let curve = b.mul(&rest, &steepness);
+        // 1 + t + (1 - t)(1 + t) x u' = (1 + t) (1 + (1 - t) x u')
+        let curve = b.add(&curve, &one);
+        let slope = b.mul(&shifted, &curve);
+        let slope = b.mul(&slope, &half);
+        b.mul(dy, &slope)
+    })
+}
+
+/// `dx = dy (1 - y^2)`.
+pub(in crate::graph::ops) fn tanh(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, _, y, dy| {
+        let one = b.number_like(y, 1.0);
+        let square = b.mul(y, y);
+        let slope = b.sub(&one, &square);
+        b.mul(dy, &slope)
+    })
+}
+
+/// `dx = dy y (1 - y)`.
+pub(in crate::graph::ops) fn sigmoid(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, _, y, dy| {
+        let one = b.number_like(y, 1.0);
+        let rest = b.sub(&one, y);
+        let slope = b.mul(y, &rest);
+        b.mul(dy, &slope)
+    })
+}
+
+/// `dx = dy` where `x > 0`, else 0.
+pub(in crate::graph::ops) fn relu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, _, y, dy| {
+        let open = b.apply("Sign", &[y]);
+        b.mul(dy, &open)
+    })
+}
+
+/// `dx = dy / (2 y)`.
+pub(in crate::graph::ops) fn sqrt(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, _, y, dy| {
+        let half = b.number_like(y, 0.5);
+        let halved = b.mul(dy, &half);
+        b.div(&halved, y)
+    })
+}
+
+/// `dx = dy y`.
+pub(in crate::graph::ops) fn exp(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, _, y, dy| b.mul(dy, y))
+}
+
+/// `dx = dy / x`.
+pub(in crate::graph::ops) fn log(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, x, _, dy| b.div(dy, x))
+}
+
+/// `dx = -dy`.
+pub(in crate::graph::ops) fn neg(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, _, _, dy| b.neg(dy))
+}
+
+/// `dx = dy` where `y` is not at a bound (as `hardtanh` and `relu6` of PyTorch), else 0; nothing for the bounds.
+pub(in crate::graph::ops) fn clip(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    if a.wants(1) || a.wants(2) {
+        return Err(a.site.error("bounds that are constant", "bounds to be differentiated by"));
+    }
+    let (least, most) = (a.optional(1).cloned(), a.optional(2).cloned());
+    unary(a, b, |b, _, y, dy| {
+        let above = least.map(|least| b.greater(y, &least));
+        let below = most.map(|most| b.less(y, &most));
+        let open = match (above, below) {
+            (Some(above), Some(below)) => b.apply("And", &[&above, &below]),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return dy.clone(),
+        };
+        let open = b.cast(&open, b.dtype(y).unwrap_or(DType::F32));
+        b.mul(dy, &open)
+    })
+}
+
+/// `dx = dy sigmoid(x)`.
+pub(in crate::graph::ops) fn softplus(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, x, _, dy| {
+        let slope = b.sigmoid(x);
+        b.mul(dy, &slope)
+    })
+}

@@ -1,0 +1,82 @@
+//! Gradients of softmax and of layer normalisation.
+
+use crate::graph::Builder;
+use crate::graph::Value;
+use crate::graph::ops::Adjoint;
+use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::vjp::unary;
+
+/// The axis of a softmax, which before operator set 13 was another operator: over all axes from it on.
+fn softmax_axis(a: &Adjoint<'_>) -> crate::graph::ops::Result<i64> {
+    match a.site.opset {
+        13.. => Ok(a.site.int("axis").unwrap_or(-1)),
+        older => Err(a.site.error("operator set 13 or later", older.to_string())),
+    }
+}
+
+/// `dx = y (dy - sum(dy y))`.
+pub(in crate::graph::ops) fn softmax(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let axis = softmax_axis(a)?;
+    unary(a, b, |b, _, y, dy| {
+        let product = b.mul(dy, y);
+        let sum = b.reduce_sum(&product, &[axis], true);
+        let weighted = b.mul(y, &sum);
+        b.sub(&product, &weighted)
+    })
+}
+
+/// `dx = dy - exp(y) sum(dy)`.
+pub(in crate::graph::ops) fn log_softmax(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let axis = softmax_axis(a)?;
+    unary(a, b, |b, _, y, dy| {
+        let sum = b.reduce_sum(dy, &[axis], true);
+        let probability = b.exp(y);
+        let weighted = b.mul(&probability, &sum);
+        b.sub(dy, &weighted)
+    })
+}
+
+/// With `n = (x - mean) r`, the normalised input, and `g = dy scale`, over the normalised axes:
+/// `dx = r (g - mean(g) - n mean(g n))`, `dscale = sum(dy n)`, `dbias = sum(dy)`.
+///
+/// Mean and inverse deviation `r` are the operator's own further outputs.
+pub(in crate::graph::ops) fn layer_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let (x, scale, y, dy) = (a.input(0)?, a.input(1)?, a.output(0)?, a.cotangent()?);
+    let statistic = |b: &mut Builder, index: usize| {
+        let value = b.further_output(y, index).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
+        Ok(match b.dtype(x) {
+            Some(dtype) if b.dtype(&value) != Some(dtype) => b.cast(&value, dtype),
+            _ => value,
+        })
+    };
+    let (mean, inverse) = (statistic(b, 1)?, statistic(b, 2)?);
+    let axes: Vec<i64> = (a.axis(-1)? as i64..a.rank(0)? as i64).collect();
+    let mut passed = vec![None, None, None];
+    if a.wants(0) || a.wants(1) {
+        let centred = b.sub(x, &mean);
+        let normal = b.mul(&centred, &inverse);
+        if a.wants(0) {
+            let scaled = b.mul(dy, scale);
+            passed[0] = Some(normalized_backwards(b, &scaled, &normal, &inverse, &axes).into());
+        }
+        if a.wants(1) {
+            let product = b.mul(dy, &normal);
+            passed[1] = Some(b.sum_to(&product, scale).into());
+        }
+    }
+    if let (true, Some(bias)) = (a.wants(2), a.optional(2)) {
+        passed[2] = Some(b.sum_to(dy, bias).into());
+    }
+    Ok(passed)
+}
+
+/// `r (g - mean(g) - n mean(g n))` over `axes`.
+fn normalized_backwards(b: &mut Builder, g: &Value, normal: &Value, inverse: &Value, axes: &[i64]) -> Value {
+    let mean = b.reduce_mean(g, axes, true);
+    let product = b.mul(g, normal);
+    let along = b.reduce_mean(&product, axes, true);
+    let turned = b.mul(normal, &along);
+    let rest = b.sub(g, &turned);
+    let rest = b.sub(&rest, &mean);
+    b.mul(&rest, inverse)
+}

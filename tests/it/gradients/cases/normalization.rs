@@ -1,0 +1,34 @@
+//! Softmax and normalisations.
+
+use super::Case;
+use super::any;
+use super::case;
+use super::node;
+use super::op;
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case("softmax", &[any(&[2, 3, 4])], |b, x| vec![b.softmax(&x[0], -1)]),
+        case("softmax of a middle axis", &[any(&[2, 3, 4])], |b, x| vec![b.softmax(&x[0], 1)]),
+        case("log softmax", &[any(&[2, 3, 4])], |b, x| vec![b.log_softmax(&x[0], -1)]),
+        case("layer norm", &[any(&[2, 3, 8]), any(&[8]), any(&[8])], |b, x| {
+            vec![b.layer_norm(&x[0], &x[1], Some(&x[2]), 1e-5)]
+        }),
+        case("layer norm over two axes, without bias", &[any(&[2, 3, 4]), any(&[3, 4])], |b, x| {
+            vec![node(b, op("LayerNormalization").with("axis", 1), &[&x[0], &x[1]])]
+        }),
+        case("decomposed layer norm", &[any(&[2, 3, 8]), any(&[8]), any(&[8])], |b, x| {
+            let mean = b.reduce_mean(&x[0], &[-1], true);
+            let centred = b.sub(&x[0], &mean);
+            let two = b.number_like(&x[0], 2.0);
+            let square = b.pow(&centred, &two);
+            let variance = b.reduce_mean(&square, &[-1], true);
+            let epsilon = b.number_like(&x[0], 1e-5);
+            let variance = b.add(&variance, &epsilon);
+            let deviation = b.sqrt(&variance);
+            let normal = b.div(&centred, &deviation);
+            let scaled = b.mul(&normal, &x[1]);
+            vec![b.add(&scaled, &x[2])]
+        }),
+    ]
+}
