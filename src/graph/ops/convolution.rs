@@ -9,11 +9,12 @@ use crate::graph::ops::Result;
 use crate::graph::ops::Site;
 use crate::graph::ops::Vjp;
 use crate::graph::ops::size;
+use crate::graph::ops::vjp::convolution;
 use crate::graph::shape_text;
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "Conv", since: 7, infer: conv, vjp: Vjp::Missing },
-    OpDef { name: "ConvTranspose", since: 7, infer: conv_transpose, vjp: Vjp::Missing },
+    OpDef { name: "Conv", since: 7, infer: conv, vjp: Vjp::Rule(convolution::conv) },
+    OpDef { name: "ConvTranspose", since: 7, infer: conv_transpose, vjp: Vjp::Rule(convolution::conv_transpose) },
 ];
 
 /// How a window of a convolution or pooling moves along one axis.

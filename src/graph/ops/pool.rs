@@ -9,15 +9,16 @@ use crate::graph::ops::Site;
 use crate::graph::ops::Vjp;
 use crate::graph::ops::convolution::moved_over;
 use crate::graph::ops::convolution::windows;
+use crate::graph::ops::vjp::pool as vjp;
 use crate::graph::shape_text;
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "AveragePool", since: 7, infer: pool, vjp: Vjp::Missing },
+    OpDef { name: "AveragePool", since: 7, infer: pool, vjp: Vjp::Rule(vjp::average) },
     OpDef { name: "LpPool", since: 7, infer: pool, vjp: Vjp::Missing },
-    OpDef { name: "MaxPool", since: 7, infer: pool, vjp: Vjp::Missing },
-    OpDef { name: "GlobalAveragePool", since: 7, infer: global, vjp: Vjp::Missing },
+    OpDef { name: "MaxPool", since: 7, infer: pool, vjp: Vjp::Rule(vjp::max) },
+    OpDef { name: "GlobalAveragePool", since: 7, infer: global, vjp: Vjp::Rule(vjp::global_average) },
     OpDef { name: "GlobalLpPool", since: 7, infer: global, vjp: Vjp::Missing },
-    OpDef { name: "GlobalMaxPool", since: 7, infer: global, vjp: Vjp::Missing },
+    OpDef { name: "GlobalMaxPool", since: 7, infer: global, vjp: Vjp::Rule(vjp::global_max) },
 ];
 
 /// The second output, of `MaxPool` only, holds indices.

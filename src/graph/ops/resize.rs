@@ -9,9 +9,10 @@ use crate::graph::ops::OpDef;
 use crate::graph::ops::Result;
 use crate::graph::ops::Site;
 use crate::graph::ops::Vjp;
+use crate::graph::ops::vjp::resample;
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "Resize", since: 10, infer: resize, vjp: Vjp::Missing },
+    OpDef { name: "Resize", since: 10, infer: resize, vjp: Vjp::Rule(resample::resize) },
     OpDef { name: "Upsample", since: 7, infer: upsample, vjp: Vjp::Missing },
 ];
 

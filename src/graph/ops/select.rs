@@ -11,6 +11,7 @@ use crate::graph::ops::Result;
 use crate::graph::ops::Site;
 use crate::graph::ops::Vjp;
 use crate::graph::ops::size;
+use crate::graph::ops::vjp::resample;
 use crate::graph::ops::vjp::select as vjp;
 use crate::graph::shape_text;
 
@@ -20,7 +21,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Slice", since: 7, infer: slice, vjp: Vjp::Rule(vjp::slice) },
     OpDef { name: "Gather", since: 7, infer: gather, vjp: Vjp::Rule(vjp::gather) },
     OpDef { name: "GatherElements", since: 11, infer: gather_elements, vjp: Vjp::Missing },
-    OpDef { name: "Pad", since: 7, infer: pad, vjp: Vjp::Missing },
+    OpDef { name: "Pad", since: 7, infer: pad, vjp: Vjp::Rule(resample::pad) },
     OpDef { name: "TopK", since: 7, infer: top_k, vjp: Vjp::Missing },
 ];
 

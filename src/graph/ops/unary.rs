@@ -9,6 +9,7 @@ use crate::graph::ops::Result;
 use crate::graph::ops::Site;
 use crate::graph::ops::Vjp;
 use crate::graph::ops::vjp::activation;
+use crate::graph::ops::vjp::channels;
 use crate::graph::ops::vjp::normalization;
 
 const fn like_input(name: &'static str, vjp: Vjp) -> OpDef {
@@ -28,11 +29,11 @@ pub(super) const OPERATORS: &[OpDef] = &[
     like_input("Exp", Vjp::Rule(activation::exp)),
     like_input("Floor", Vjp::Zero),
     like_input("Gelu", Vjp::Rule(activation::gelu)),
-    like_input("GroupNormalization", Vjp::Missing),
+    like_input("GroupNormalization", Vjp::Rule(channels::group_normalization)),
     like_input("HardSigmoid", Vjp::Missing),
     like_input("HardSwish", Vjp::Missing),
     like_input("Hardmax", Vjp::Zero),
-    like_input("InstanceNormalization", Vjp::Missing),
+    like_input("InstanceNormalization", Vjp::Rule(channels::instance_normalization)),
     like_input("LRN", Vjp::Missing),
     like_input("LeakyRelu", Vjp::Missing),
     like_input("Log", Vjp::Rule(activation::log)),
@@ -64,7 +65,12 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "IsNaN", since: 9, infer: is_something, vjp: Vjp::Zero },
     OpDef { name: "IsInf", since: 10, infer: is_something, vjp: Vjp::Zero },
     OpDef { name: "Dropout", since: 7, infer: dropout, vjp: Vjp::Missing },
-    OpDef { name: "BatchNormalization", since: 7, infer: batch_normalization, vjp: Vjp::Missing },
+    OpDef {
+        name: "BatchNormalization",
+        since: 7,
+        infer: batch_normalization,
+        vjp: Vjp::Rule(channels::batch_normalization),
+    },
     OpDef {
         name: "LayerNormalization",
         since: 17,

@@ -5,10 +5,14 @@
 
 pub(super) mod activation;
 pub(super) mod binary;
+pub(super) mod channels;
+pub(super) mod convolution;
 pub(super) mod layout;
 pub(super) mod matmul;
 pub(super) mod normalization;
+pub(super) mod pool;
 pub(super) mod reduce;
+pub(super) mod resample;
 pub(super) mod select;
 
 use crate::graph::Builder;

@@ -2,11 +2,15 @@
 
 mod activation;
 mod binary;
+mod channels;
+mod convolution;
 mod layout;
 mod loss;
 mod matmul;
 mod normalization;
+mod pool;
 mod reduce;
+mod resample;
 mod select;
 
 use defrost::graph::Builder;
@@ -22,11 +26,15 @@ pub(super) fn all() -> Vec<Case> {
     [
         activation::cases(),
         binary::cases(),
+        channels::cases(),
+        convolution::cases(),
         layout::cases(),
         loss::cases(),
         matmul::cases(),
         normalization::cases(),
+        pool::cases(),
         reduce::cases(),
+        resample::cases(),
         select::cases(),
     ]
     .into_iter()
@@ -57,6 +65,11 @@ impl Case {
 
     fn opset(self, opset: i64) -> Case {
         Case { opset, ..self }
+    }
+
+    /// The rule, or shape inference, needs known sizes.
+    fn fixed_only(self) -> Case {
+        Case { open: false, ..self }
     }
 }
 

@@ -1,0 +1,126 @@
+//! Gradients of pooling: means are spread over their windows, largest elements get what came of them.
+
+use crate::graph::Builder;
+use crate::graph::Node;
+use crate::graph::Value;
+use crate::graph::ops::Adjoint;
+use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::vjp::convolution::Motion;
+use crate::graph::ops::vjp::convolution::cut_to;
+use crate::graph::ops::vjp::convolution::spread;
+use crate::graph::ops::vjp::convolution::window;
+use crate::graph::ops::vjp::unary;
+
+/// The spatial axes.
+fn spatial(a: &Adjoint<'_>) -> crate::graph::ops::Result<Vec<i64>> {
+    Ok((2..a.rank(0)? as i64).collect())
+}
+
+/// `dx = dy / count`, spread over the image.
+pub(in crate::graph::ops) fn global_average(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let axes = spatial(a)?;
+    unary(a, b, |b, x, _, dy| {
+        let mut count = None;
+        for &axis in &axes {
+            let size = b.size_of(x, axis as usize);
+            count = Some(match count {
+                None => size,
+                Some(before) => b.mul(&before, &size),
+            });
+        }
+        let scaled = match (count, b.dtype(x)) {
+            (Some(count), Some(dtype)) => {
+                let count = b.cast(&count, dtype);
+                b.div(dy, &count)
+            }
+            _ => dy.clone(),
+        };
+        b.expand_like(&scaled, x)
+    })
+}
+
+/// The largest elements of an image share `dy` evenly.
+pub(in crate::graph::ops) fn global_max(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let axes = spatial(a)?;
+    unary(a, b, |b, x, y, dy| {
+        let is_largest = b.equal(x, y);
+        let largest = match b.dtype(x) {
+            Some(dtype) => b.cast(&is_largest, dtype),
+            None => is_largest,
+        };
+        let count = b.reduce_sum(&largest, &axes, true);
+        let share = b.div(dy, &count);
+        b.mul(&largest, &share)
+    })
+}
+
+/// `dx` is what each window's `dy` gives its elements: `dy / count`, where the border counts or not.
+pub(in crate::graph::ops) fn average(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let kernel = window(a)?;
+    let motion = Motion::of(a, kernel, 0)?;
+    let counts_border = a.site.int("count_include_pad").unwrap_or(0) != 0;
+    let rounds_up = a.site.int("ceil_mode").unwrap_or(0) != 0;
+    let is_padded = motion.before.iter().chain(&motion.behind).any(|pad| *pad != 0);
+    let axes = motion.axes();
+    let taps: i64 = motion.kernel.iter().product();
+    if rounds_up && counts_border {
+        return Err(a.site.error("`ceil_mode` or `count_include_pad`", "both"));
+    }
+    unary(a, b, |b, x, _, dy| {
+        // Channels as samples: one kernel of ones serves all.
+        let one_channel = |b: &mut Builder, value: &Value| {
+            let shape = b.shape_of(value);
+            let sizes = b.narrow(&shape, 0, 2..axes as i64 + 2);
+            let front = b.integers(&[-1, 1]);
+            let shape = b.concat(&[&front, &sizes], 0);
+            b.reshape_to(value, &shape)
+        };
+        let ones_shape: Vec<i64> = [1, 1].into_iter().chain(motion.kernel.iter().copied()).collect();
+        let ones_shape = b.integers(&ones_shape);
+        let dtype = b.dtype(x);
+        let ones = b.filled(&ones_shape, dtype, 1.0);
+        let (steps, image) = (one_channel(b, dy), one_channel(b, x));
+        let scaled = if (is_padded && !counts_border) || rounds_up {
+            // How many elements each window covers: the sum of its ones.
+            let first = b.narrow(&image, 0, 0..1);
+            let whole = b.filled_like(&first, 1.0);
+            let mut pads = vec![0; 2 * (axes + 2)];
+            for axis in 0..axes {
+                pads[2 + axis] = motion.before[axis];
+                pads[axes + 4 + axis] = motion.behind[axis] + if rounds_up { motion.strides[axis] } else { 0 };
+            }
+            let padded = b.pad(&whole, &pads, 0.0);
+            let node = Node::new("Conv", &[padded.name(), ones.name()], &[])
+                .with("strides", motion.strides.clone())
+                .with("dilations", motion.dilations.clone());
+            let counts = b.node(node);
+            let first = b.narrow(&steps, 0, 0..1);
+            let counts = cut_to(b, &counts, &first, axes);
+            b.div(&steps, &counts)
+        } else {
+            let count = b.number_like(&steps, taps as f64);
+            b.div(&steps, &count)
+        };
+        let spread = spread(b, &motion, (&scaled, &ones, &image));
+        b.reshape_like(&spread, x)
+    })
+}
+
+/// Each window's `dy` goes to its largest element, which the operator's second output names by its place in the whole tensor.
+pub(in crate::graph::ops) fn max(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    if a.site.int("storage_order").unwrap_or(0) != 0 {
+        return Err(a.site.error("`storage_order` 0", "another"));
+    }
+    let (x, y, dy) = (a.input(0)?, a.output(0)?, a.cotangent()?);
+    let places = b.further_output(y, 1).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
+    let flat_places = b.reshape(&places, &[-1]);
+    let flat = b.reshape(dy, &[-1]);
+    let shape = b.shape_of(x);
+    let node = Node::new("ReduceProd", &[shape.name()], &[]).with("keepdims", 1);
+    let count = b.node(node);
+    let dtype = b.dtype(x);
+    let zeros = b.filled(&count, dtype, 0.0);
+    let node = Node::new("ScatterElements", &[zeros.name(), flat_places.name(), flat.name()], &[]);
+    let sums = b.node(node.with("axis", 0).with("reduction", "add"));
+    Ok(vec![Some(b.reshape_like(&sums, x).into())])
+}
