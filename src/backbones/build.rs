@@ -38,7 +38,8 @@ pub(super) const CHANGES_PROPERTY: &str = "defrost.changes";
 pub(super) const CHANGES_SEPARATOR: &str = "; ";
 
 /// Height and width of a graph's input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Size {
     /// Any, decided at each run.
     Any,
@@ -182,6 +183,7 @@ pub fn build_blueprint(blueprint: &Blueprint, origin: Origin<'_>, size: Size, ta
         }
     };
     let Network { mut builder, parameters, taps: mut tappable, .. } = network;
+    let names = parameters.names();
     match keep_blocks {
         None => parameters.finish()?,
         Some(_) => parameters.finish_part()?,
@@ -234,6 +236,7 @@ pub fn build_blueprint(blueprint: &Blueprint, origin: Origin<'_>, size: Size, ta
         input: INPUT.to_owned(),
         embedding: Output::embedding(EMBEDDING, outline.width, None),
         taps: outputs,
+        parameters: names,
         fixed_batch: None,
         preprocess,
         provenance,

@@ -49,7 +49,8 @@ pub struct InputChannels {
 }
 
 /// How weights for red, green and blue become weights for other channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ChannelRule {
     /// Their sum: one grey channel has the effect of three equal ones.
     Sum,

@@ -78,11 +78,27 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
     let changes = changes.split(CHANGES_SEPARATOR).filter(|change| !change.is_empty()).map(str::to_owned).collect();
     let (family, weights) = ("onnx".to_owned(), name.clone());
     let provenance = Provenance { family, weights, weights_sha256, licence, random, changes };
-    let mut backbone = Backbone { name, graph: model, input, embedding, taps, fixed_batch, preprocess, provenance };
+    let parameters = parameters(&model);
+    let mut backbone =
+        Backbone { name, graph: model, input, embedding, taps, parameters, fixed_batch, preprocess, provenance };
     if options.pool.or(sidecar.pool).is_some() {
         backbone.pool_taps(options.pool.or(sidecar.pool))?;
     }
     Ok(backbone)
+}
+
+/// The initializers that are weights: those of floating-point numbers with more than one element. Files written here call
+/// the constants of an architecture `constant`.
+fn parameters(model: &Model) -> Vec<String> {
+    let own = model.property("defrost.model").is_some();
+    let is_constant = |name: &str| {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        own && last.strip_prefix("constant").is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    let weights = model.graph.initializers.iter().filter(|tensor| {
+        tensor.element.is_float() && tensor.elements().is_some_and(|count| count > 1) && !is_constant(&tensor.name)
+    });
+    weights.map(|tensor| tensor.name.clone()).collect()
 }
 
 /// The preprocessing: as the user says, from beside the file, or from the file's own properties.

@@ -31,6 +31,7 @@ pub mod sam;
 mod sidecar;
 mod snapshot;
 mod source;
+mod stacked;
 mod stem;
 pub mod vit;
 mod vit_names;
@@ -42,6 +43,7 @@ pub use options::{ModelOptions, Pool, Taps};
 pub use pool::Axes;
 pub use pull::{PullOptions, Pulled, is_here, pull};
 pub use source::open;
+pub use stacked::{BuiltHead, StackedHead};
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -62,6 +64,9 @@ pub struct Backbone {
     pub embedding: Output,
     /// Its further outputs, as asked for.
     pub taps: Vec<Output>,
+    /// The initializers of the graph that are weights, under the names that the weights' file has for them: what can be
+    /// trained, and the statistics of batch norms; everything else is a constant of the architecture.
+    pub parameters: Vec<String>,
     /// The number of images that the graph takes at once, where it takes no other.
     pub fixed_batch: Option<usize>,
     /// What happens to an image before the network.

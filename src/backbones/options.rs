@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::Deserialize;
+use serde::Serialize;
+
 use crate::backbones::Changes;
 use crate::backbones::ChannelRule;
 use crate::backbones::InputChannels;
@@ -11,7 +14,8 @@ use crate::error::ModelError;
 use crate::error::Result;
 
 /// What a user says about the model beyond its name; everything may be left out where it is not ambiguous.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct ModelOptions {
     /// Weights for a model of the catalog: a file, an index of shards, or a folder with one of them.
     pub weights: Option<PathBuf>,
@@ -95,7 +99,8 @@ impl FromStr for Pool {
 }
 
 /// Inner values that a backbone gives besides its embedding.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum Taps {
     /// None.
     #[default]
@@ -131,6 +136,42 @@ impl FromStr for Size {
         match text.split_once('x').map(|(height, width)| (length(height), length(width))) {
             Some((Some(height), Some(width))) => Ok(Size::Fixed { height, width }),
             _ => Err("expected `any` or HEIGHTxWIDTH in pixels, for example `224x224`".to_owned()),
+        }
+    }
+}
+
+impl From<String> for Taps {
+    fn from(text: String) -> Self {
+        match text.parse() {
+            Ok(taps) => taps,
+            Err(never) => match never {},
+        }
+    }
+}
+
+impl From<Taps> for String {
+    fn from(taps: Taps) -> Self {
+        match taps {
+            Taps::None => "none".to_owned(),
+            Taps::All => "all".to_owned(),
+            Taps::Names(names) => names.join(","),
+        }
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> Self {
+        match size {
+            Size::Any => "any".to_owned(),
+            Size::Fixed { height, width } => format!("{height}x{width}"),
         }
     }
 }

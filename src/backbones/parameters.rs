@@ -29,6 +29,8 @@ pub(super) struct Parameter {
 pub(super) struct Parameters<'w> {
     model: String,
     origin: Origin<'w>,
+    /// Names within the family that are drawn although there are weights.
+    drawn: Option<(Seed, &'static [&'static str])>,
     taken: BTreeMap<String, Vec<usize>>,
     misfits: Misfits,
 }
@@ -59,7 +61,7 @@ impl<'w> Parameters<'w> {
             (Some(prefix), None) => {
                 let naming = namings.swap_remove(index);
                 let origin = Origin::Stored { weights, prefix, naming };
-                Ok(Parameters { model: model.to_owned(), origin, taken: BTreeMap::new(), misfits: Misfits::default() })
+                Ok(Parameters::of(model, origin))
             }
             (Some(first), Some(second)) => {
                 let prefixes = [first, second].into_iter().chain(places).collect();
@@ -78,7 +80,26 @@ impl<'w> Parameters<'w> {
     /// norms start as the identity.
     pub(super) fn random(model: &str, seed: Seed) -> Self {
         let origin = Origin::Random(seed.named("weights"));
-        Parameters { model: model.to_owned(), origin, taken: BTreeMap::new(), misfits: Misfits::default() }
+        Parameters::of(model, origin)
+    }
+
+    /// Parameters from weights but for those whose names in the family start with one of `drawn`; what else the weights hold
+    /// is left.
+    ///
+    /// # Errors
+    /// As [`Parameters::stored`].
+    pub(super) fn partly(
+        model: &str,
+        family: &dyn Family,
+        weights: &'w Weights,
+        (seed, drawn): (Seed, &'static [&'static str]),
+    ) -> Result<Self> {
+        let stored = Parameters::stored(model, family, weights, None)?;
+        Ok(Parameters { drawn: Some((seed.named("weights"), drawn)), ..stored })
+    }
+
+    fn of(model: &str, origin: Origin<'w>) -> Self {
+        Parameters { model: model.to_owned(), origin, drawn: None, taken: BTreeMap::new(), misfits: Misfits::default() }
     }
 
     /// Whose naming the weights follow; `None` for random ones.
@@ -101,7 +122,12 @@ impl<'w> Parameters<'w> {
 
     /// A parameter by its name in the family, of the shape given.
     pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Parameter> {
+        let draws = |(_, drawn): &(Seed, &[&str])| drawn.iter().any(|start| name.starts_with(start));
         let (stored, tensor) = match &self.origin {
+            Origin::Stored { .. } if self.drawn.as_ref().is_some_and(draws) => {
+                let seed = self.drawn.map_or(Seed::new(0), |(seed, _)| seed);
+                (name.to_owned(), random(seed, name, shape))
+            }
             Origin::Random(seed) => (name.to_owned(), random(*seed, name, shape)),
             Origin::Stored { weights, prefix, naming } => {
                 let stored = below(prefix, &(naming.stored)(name));
@@ -142,6 +168,11 @@ impl<'w> Parameters<'w> {
         }
     }
 
+    /// The stored names of the parameters taken so far, in alphabetical order.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.taken.keys().cloned().collect()
+    }
+
     /// Checks that every parameter was there and every tensor was used.
     ///
     /// # Errors
@@ -157,7 +188,7 @@ impl<'w> Parameters<'w> {
     }
 
     fn collect_left_over(&mut self) {
-        if let Origin::Stored { weights, prefix, naming } = &self.origin {
+        if let (Origin::Stored { weights, prefix, naming }, None) = (&self.origin, self.drawn) {
             let own = weights.names().filter_map(|name| name.strip_prefix(prefix.as_str()).map(|short| (name, short)));
             let unused = own.filter(|(name, short)| !self.taken.contains_key(*name) && !(naming.left_out)(short));
             self.misfits.left_over = unused.map(|(name, _)| name.to_owned()).collect();

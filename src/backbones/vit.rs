@@ -124,7 +124,7 @@ pub(super) fn read(table: toml::Table) -> Result<Box<dyn Family>, toml::de::Erro
 
 /// Sizes that depend on the image.
 #[derive(Clone, Copy)]
-struct Layout {
+pub(super) struct Layout {
     /// Patches down and across.
     grid: [usize; 2],
     /// Tokens before the patches.
@@ -151,9 +151,39 @@ impl Family for Configuration {
     }
 
     fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
-        let names = VitNames::of(network.parameters.naming());
         let layout = self.layout(network)?;
-        let mut x = self.embed_patches(network, names, layout)?;
+        let rows = self.embed_patches(network)?;
+        self.over_patches(network, layout, &rows)
+    }
+}
+
+impl Configuration {
+    /// A DeiT of some sizes, for images of 224 x 224 and patches of 16 x 16.
+    pub(super) fn deit(width: usize, depth: usize, heads: usize) -> Self {
+        Configuration {
+            image: 224,
+            patch: 16,
+            width,
+            depth,
+            heads,
+            hidden: None,
+            mlp: MlpKind::Gelu,
+            layer_scale: false,
+            registers: 0,
+            distilled: false,
+            class_position: Some(true),
+            norm_before: false,
+            patch_bias: true,
+            epsilon: 1e-6,
+            projection: None,
+            resampling: None,
+        }
+    }
+
+    /// The network behind the patch embedding: `rows` `[N, patches, width]`, row by row of the grid.
+    pub(super) fn over_patches(&self, network: &mut Network<'_>, layout: Layout, rows: &Value) -> Result<Outline> {
+        let names = VitNames::of(network.parameters.naming());
+        let mut x = self.place(network, names, layout, rows)?;
         if self.norm_before {
             x = network.layer_norm("norm_pre", &x, self.width, self.epsilon)?;
         }
@@ -164,15 +194,18 @@ impl Family for Configuration {
         }
         self.finish(network, names, layout, &x)
     }
-}
 
-impl Configuration {
+    /// The layout of a grid of patches.
+    pub(super) fn layout_of(&self, grid: [usize; 2]) -> Layout {
+        Layout { grid, prefix: self.leading() + self.registers }
+    }
+
     fn layout(&self, network: &mut Network<'_>) -> Result<Layout> {
         let size = network.fix_size([self.image; 2]);
         if size.iter().any(|length| *length == 0 || length % self.patch != 0) {
             return Err(ModelError::PatchSize { size, patch: self.patch }.into());
         }
-        Ok(Layout { grid: size.map(|length| length / self.patch), prefix: self.leading() + self.registers })
+        Ok(self.layout_of(size.map(|length| length / self.patch)))
     }
 
     /// Class token and distillation token.
@@ -180,16 +213,22 @@ impl Configuration {
         1 + usize::from(self.distilled)
     }
 
-    /// Image to tokens with positions: `[N * T, D]`.
-    fn embed_patches(&self, network: &mut Network<'_>, names: &VitNames, layout: Layout) -> Result<Value> {
+    /// Image to patches, `[N, patches, D]`.
+    fn embed_patches(&self, network: &mut Network<'_>) -> Result<Value> {
         let image = network.image("input");
         let patches = network.patches("patch_embed.proj", &image, [self.width, self.patch], self.patch_bias)?;
+        Ok(network.builder.scope("patch_embed", |b| {
+            let flat = b.reshape(&patches, &[0, self.width as i64, -1]);
+            b.transpose(&flat, &[0, 2, 1])
+        }))
+    }
+
+    /// Patches to tokens with positions, class token and registers: `[N * T, D]`.
+    fn place(&self, network: &mut Network<'_>, names: &VitNames, layout: Layout, rows: &Value) -> Result<Value> {
         let table = self.prefix_and_positions(network, names, layout)?;
         let [width, prefix] = [self.width as i64, layout.prefix as i64];
         Ok(network.builder.scope("patch_embed", |b| {
-            let flat = b.reshape(&patches, &[0, width, -1]);
-            let rows = b.transpose(&flat, &[0, 2, 1]);
-            let padded = b.pad(&rows, &[0, prefix, 0, 0, 0, 0], 0.0);
+            let padded = b.pad(rows, &[0, prefix, 0, 0, 0, 0], 0.0);
             let tokens = b.add(&padded, &table);
             b.reshape(&tokens, &[-1, width])
         }))

@@ -1,5 +1,6 @@
 //! The arguments of every verb that reads a dataset: where it is and how to read it.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use crate::cli::Printer;
@@ -25,12 +26,12 @@ pub(crate) struct DatasetArguments {
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
     #[command(flatten)]
-    reading: ReadingArguments,
+    pub(crate) reading: ReadingArguments,
 }
 
 /// How to read a dataset where the defaults do not fit.
 #[derive(Debug, clap::Args)]
-struct ReadingArguments {
+pub(crate) struct ReadingArguments {
     /// Folder that the paths of a table are relative to [default: the folder of the table].
     #[arg(long, help_heading = READING, value_name = "FOLDER")]
     root: Option<PathBuf>,
@@ -81,20 +82,26 @@ struct ReadingArguments {
 impl DatasetArguments {
     /// Reads the dataset and tells on stderr what it is, what was left out and how it was interpreted.
     pub(crate) fn open(&self, printer: &Printer) -> Result<Dataset> {
-        let dataset = data::open(&self.data, &self.reading.options())?;
-        printer.say(&describe(&dataset));
-        if let Some(skipped) = describe_skipped(&dataset) {
-            printer.say(&skipped);
-        }
-        for note in &dataset.notes {
-            printer.say(&format!("note: {note}"));
-        }
-        Ok(dataset)
+        open(&self.data, &self.reading.options(), printer)
     }
 }
 
+/// Reads a dataset, see [`DatasetArguments::open`].
+pub(crate) fn open(path: &Path, options: &OpenOptions, printer: &Printer) -> Result<Dataset> {
+    let dataset = data::open(path, options)?;
+    printer.say(&describe(&dataset));
+    if let Some(skipped) = describe_skipped(&dataset) {
+        printer.say(&skipped);
+    }
+    for note in &dataset.notes {
+        printer.say(&format!("note: {note}"));
+    }
+    Ok(dataset)
+}
+
 impl ReadingArguments {
-    fn options(&self) -> OpenOptions {
+    /// The options these flags stand for.
+    pub(crate) fn options(&self) -> OpenOptions {
         OpenOptions {
             root: self.root.clone(),
             columns: Columns {

@@ -76,10 +76,15 @@ impl ModelFlags {
 
     /// Opens the model `name`; says so on stderr where its weights are random.
     pub(crate) fn open(&self, name: &str, printer: &Printer) -> Result<Backbone> {
-        let backbone = backbones::open(name, &self.options(), printer)?;
-        if backbone.provenance.random {
-            printer.say(&format!("note: the weights of `{name}` are random; what it gives means nothing"));
-        }
-        Ok(backbone)
+        open(name, &self.options(), printer)
     }
+}
+
+/// Opens a model, see [`ModelFlags::open`].
+pub(crate) fn open(name: &str, options: &ModelOptions, printer: &Printer) -> Result<Backbone> {
+    let backbone = backbones::open(name, options, printer)?;
+    if backbone.provenance.random {
+        printer.say(&format!("note: the weights of `{name}` are random; what it gives means nothing"));
+    }
+    Ok(backbone)
 }

@@ -122,6 +122,12 @@ impl Progress for Printer {
         }
     }
 
+    fn status(&self, text: &str) {
+        if let Some(bar) = self.bar.lock().ok().and_then(|bar| bar.clone()) {
+            bar.set_message(text.to_owned());
+        }
+    }
+
     fn note(&self, message: &str) {
         self.say(message);
     }

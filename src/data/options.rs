@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// How to read a dataset; the default reads folders and tables as [`crate::data::open`] describes them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct OpenOptions {
     /// Folder that the paths of a table are relative to; default the folder of the table.
     pub root: Option<PathBuf>,
@@ -23,7 +24,8 @@ pub struct OpenOptions {
 
 /// Names of a table's columns. `None` is the default name, compared without regard to case, and the column may be absent
 /// (except `path`); a stated name is compared exactly and must be there.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Columns {
     /// Image path relative to the root; default `path`, required.
     pub path: Option<String>,

@@ -124,6 +124,14 @@ pub enum ModelError {
         /// Channels of a preprocessed image.
         gives: usize,
     },
+    /// A head on the patch tokens of a backbone that has none.
+    #[error("a head on the patch tokens of `{model}` is not possible: {reason}")]
+    NoPatches {
+        /// The model.
+        model: String,
+        /// What is missing.
+        reason: &'static str,
+    },
     /// An option does not apply.
     #[error("`{option}` does not apply: {reason}")]
     Misplaced {
@@ -310,6 +318,7 @@ impl ModelError {
             | ModelError::Blocks { .. }
             | ModelError::Channels { .. }
             | ModelError::Misplaced { .. }
+            | ModelError::NoPatches { .. }
             | ModelError::UnknownValue { .. }
             | ModelError::Ambiguous { .. }
             | ModelError::Unsuitable { .. }
@@ -347,6 +356,7 @@ impl ModelError {
             ModelError::Channels { gives, .. } => {
                 Some(format!("build the model for {gives} channels with `--channels {gives}`, or change its preprocessing"))
             }
+            ModelError::NoPatches { .. } => Some("`--head linear` stands on the embedding of any model".into()),
             ModelError::Misplaced { option, .. } => Some(format!("leave `{option}` out")),
             ModelError::UnknownValue { path, .. } | ModelError::Unsuitable { path, .. } => {
                 Some(format!("`defrost graph show {}` lists inputs and outputs", path.display()))

@@ -65,6 +65,16 @@ impl DeviceTensor {
         Ok(resident)
     }
 
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.value.shape().num_elements()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Writes the elements of a tensor of the same type and shape over these.
     ///
     /// # Errors
@@ -76,6 +86,19 @@ impl DeviceTensor {
             return copied.map_err(|error| value::refused("write a tensor", &error));
         }
         value::overwrite(&mut self.value, tensor)
+    }
+
+    /// Writes f32 elements over these.
+    ///
+    /// # Errors
+    /// As [`DeviceTensor::write`].
+    pub fn write_values(&mut self, values: &[f32]) -> Result<()> {
+        if self.value.memory_info().is_cpu_accessible() {
+            return value::overwrite_values(&mut self.value, values);
+        }
+        let shape = self.value.shape().iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+        let tensor = HostTensor::from_vec(shape, values.to_vec()).ok_or_else(|| value::differs(values.len()))?;
+        self.write(&tensor)
     }
 
     /// A copy of the tensor in host memory.

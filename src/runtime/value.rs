@@ -108,6 +108,21 @@ pub(super) fn overwrite(value: &mut DynTensor, tensor: &HostTensor) -> Result<()
     Ok(())
 }
 
+/// Writes f32 elements over those of a value in host memory.
+pub(super) fn overwrite_values(value: &mut DynTensor, values: &[f32]) -> Result<()> {
+    let (_, target) = value.try_extract_tensor_mut::<f32>().map_err(|error| refused("write a tensor", &error))?;
+    if target.len() != values.len() {
+        return Err(differs(values.len()).into());
+    }
+    target.copy_from_slice(values);
+    Ok(())
+}
+
+/// That elements do not fit the tensor they are to be written to.
+pub(super) fn differs(found: usize) -> RuntimeError {
+    RuntimeError::Call { action: "write a tensor", reason: format!("it has another number of elements than {found}") }
+}
+
 /// A value in host memory as a host tensor; the value stays alive behind the tensor's bytes, nothing is copied.
 ///
 /// # Errors

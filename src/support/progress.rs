@@ -10,6 +10,8 @@ pub trait Progress: Sync {
     }
     /// `count` more items, or bytes, are done.
     fn advance(&self, count: u64);
+    /// What the work is at, in a few words: takes the place of the title.
+    fn status(&self, _text: &str) {}
     /// Something the user should know while the work goes on.
     fn note(&self, message: &str);
     /// The work is over.

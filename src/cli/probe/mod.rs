@@ -1,6 +1,6 @@
 //! `defrost probe`: fit a linear or nearest-neighbour probe on features, choose its hyper-parameter, evaluate it.
 
-mod table;
+pub(super) mod table;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -138,7 +138,8 @@ const ALL: &str = "all";
 /// How the files of predictions end.
 const PREDICTIONS: &str = "-predictions.parquet";
 
-fn parse_metric(name: &str) -> Result<Metric, String> {
+/// The metric of that name.
+pub(super) fn parse_metric(name: &str) -> Result<Metric, String> {
     serde_json::from_value(serde_json::Value::from(name)).map_err(|error| error.to_string())
 }
 

@@ -13,10 +13,14 @@ const MOST_CLASSES: usize = 12;
 const NAME: usize = 16;
 
 /// What was probed, what was chosen, how it does.
-pub(super) fn describe(record: &Record) -> String {
+pub(crate) fn describe(record: &Record) -> String {
     let source = &record.source;
-    let mut text = format!("{} probe of `{}`", record.chosen.name(), source.path);
-    if let Some(model) = &source.model {
+    let model = source.model.as_deref();
+    let mut text = match record.chosen {
+        Chosen::Finetune { .. } => format!("{} fine-tuned on `{}`", model.unwrap_or("network"), source.path),
+        _ => format!("{} probe of `{}`", record.chosen.name(), source.path),
+    };
+    if let Some(model) = model.filter(|_| !matches!(record.chosen, Chosen::Finetune { .. })) {
         let _ = write!(text, ", model {model}");
     }
     let counts: Vec<String> =

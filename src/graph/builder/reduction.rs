@@ -30,6 +30,11 @@ impl Builder {
         self.reduce("ReduceL2", x, axes, keep)
     }
 
+    /// Sum of the squares of all elements, a scalar.
+    pub fn sum_of_squares(&mut self, x: &Value) -> Value {
+        self.node(Node::new("ReduceSumSquare", &[x.name()], &[]).with("keepdims", 0i64))
+    }
+
     /// The axes are an attribute before operator set 18 (13 for the sum), an input since.
     fn reduce(&mut self, operator: &str, x: &Value, axes: &[i64], keep: bool) -> Value {
         let node = if self.opset() >= 18 || operator == "ReduceSum" {

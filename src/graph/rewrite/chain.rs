@@ -51,6 +51,17 @@ pub fn chain(front: &Model, from: &str, back: &Model, to: &str) -> Result<Model>
     Ok(joined)
 }
 
+/// Puts `prefix` before the names of all values of the main graph, initializers included, but those in `kept`.
+///
+/// # Errors
+/// What [`validate`](crate::graph::validate()) finds in the result.
+pub fn prefix(model: &mut Model, prefix: &str, kept: &[&str]) -> Result<()> {
+    let values = model.graph.value_names().into_iter().filter(|name| !kept.contains(name));
+    let names = values.map(|name| (name.to_owned(), format!("{prefix}{name}"))).collect();
+    model.graph = renamed(std::mem::take(&mut model.graph), &names);
+    validate(model)
+}
+
 /// The graph with values called otherwise, in subgraphs too.
 fn renamed(mut graph: Graph, names: &HashMap<String, String>) -> Graph {
     let rename = |name: &mut String| {
