@@ -85,7 +85,7 @@ impl Processor<'_> {
         let filter = if resizes { self.filter()? } else { Filter::Bicubic };
         let (mean, std) = self.normalisation()?;
         let channels = if mean.len() == 1 { Channels::Grey } else { Channels::Rgb };
-        let specification = Preprocess { channels, resize, filter, crop, mean, std };
+        let specification = Preprocess { channels, resize, filter, crop, mean, std, ..Preprocess::default() };
         specification.clone().check()?;
         Ok(specification)
     }

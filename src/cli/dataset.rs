@@ -9,6 +9,7 @@ use crate::cli::alignment::thousands;
 use crate::data;
 use crate::data::Columns;
 use crate::data::Dataset;
+use crate::data::Frames;
 use crate::data::Layout;
 use crate::data::OpenOptions;
 use crate::data::Reading;
@@ -74,6 +75,10 @@ pub(crate) struct ReadingArguments {
     /// Column of the sample's weight [default: weight].
     #[arg(long, help_heading = READING, value_name = "COLUMN")]
     weight_column: Option<String>,
+    /// Which frames of DICOM files with several are the images: `first`, `middle`, a number from 1, or `all`, each an image
+    /// called FILE#N [default: such files fail].
+    #[arg(long, help_heading = READING, value_name = "WHICH")]
+    frames: Option<Frames>,
     /// Keep rows of a table whose image does not exist; they fail one by one.
     #[arg(long, help_heading = READING)]
     keep_missing: bool,
@@ -123,6 +128,7 @@ impl ReadingArguments {
                 Some("splits") => Layout::Splits,
                 _ => Layout::Auto,
             },
+            frames: self.frames.unwrap_or_default(),
             keep_missing: self.keep_missing,
         }
     }

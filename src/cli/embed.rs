@@ -6,6 +6,7 @@ use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::cli::dataset::DatasetArguments;
 use crate::cli::model_flags::ModelFlags;
+use crate::cli::pixel_flags::PixelFlags;
 use crate::embed::EmbedOptions;
 use crate::embed::Job;
 use crate::embed::Network;
@@ -22,6 +23,7 @@ use crate::runtime::Runtime;
     defrost embed photos/ --model efficientnet-lite0 --out cache/photos\n  \
     defrost embed table.csv --model efficientnet-lite0 --out cache/table --dtype f16\n  \
     defrost embed photos/ --model dinov2-small --weights dinov2.safetensors --taps all --pool cls+mean --out cache/layers\n  \
+    defrost embed mammograms/ --model dinov2-small --weights dinov2.safetensors --window percentiles:1,99 --crop-border --out cache/breasts\n  \
     defrost embed photos/ --model mine.onnx --preprocess mine.toml --out cache/mine --device cuda:0\n\n\
     Every tap becomes a column of the cache, in one pass; `defrost probe linear CACHE --tap all` compares them. Unless `--pool` \
     says otherwise, a tap is cached as its class token, or as its mean where it has none.\n\n\
@@ -58,6 +60,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 100, value_name = "MEGAPIXELS")]
     most_megapixels: u32,
     #[command(flatten)]
+    pixels: PixelFlags,
+    #[command(flatten)]
     flags: ModelFlags,
 }
 
@@ -66,6 +70,7 @@ impl Arguments {
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let dataset = self.dataset.open(printer)?;
         let mut backbone = self.flags.open(&self.model, printer)?;
+        self.pixels.apply(&mut backbone.preprocess)?;
         // Caches hold vectors: what `--pool` did not pool gives its class token, or its mean.
         backbone.pool_taps(None)?;
         let dtype = if self.dtype == "f16" { Precision::F16 } else { Precision::F32 };

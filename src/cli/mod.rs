@@ -14,6 +14,7 @@ mod evaluate;
 mod graph;
 mod model_flags;
 mod models;
+mod pixel_flags;
 mod printer;
 mod probe;
 mod quickstart;

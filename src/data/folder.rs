@@ -1,6 +1,7 @@
 //! A folder of images: class folders, split folders with class folders, or images without labels.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::{Component, Path};
 
 use walkdir::WalkDir;
@@ -15,12 +16,15 @@ use crate::data::Skipped;
 use crate::data::Split;
 use crate::data::Task;
 use crate::data::classes;
+use crate::data::dicom;
 use crate::error::DataError;
 use crate::error::FileError;
 use crate::error::Result;
 
-/// Extensions of the files that are read as images, compared without regard to case.
-pub const IMAGE_EXTENSIONS: [&str; 9] = ["bmp", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+/// Extensions of the files that are read as images, compared without regard to case. Files without one, or with a number
+/// instead, are images where their content is DICOM.
+pub const IMAGE_EXTENSIONS: [&str; 11] =
+    ["bmp", "dcm", "dicom", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
 /// Names that operating systems leave behind, lower case.
 const LEFT_BEHIND: [&str; 4] = ["thumbs.db", "desktop.ini", "__macosx", "@eadir"];
@@ -106,7 +110,7 @@ fn walk(root: &Path) -> Result<(Vec<String>, Vec<Skipped>)> {
                 entries.skip_current_dir();
             }
         } else if !entry.file_type().is_dir() {
-            if is_image_name(entry.path()) {
+            if is_image(entry.path()) {
                 images.push(relative_id(root, entry.path())?);
             } else {
                 skipped.push(Skipped { path: entry.path().to_path_buf(), reason: SkipReason::NotAnImage });
@@ -129,10 +133,24 @@ fn broken_link(root: &Path, error: walkdir::Error) -> Result<Skipped> {
     Err(FileError::Io { action: "list", path, source }.into())
 }
 
-/// Whether the extension is one of [`IMAGE_EXTENSIONS`].
-fn is_image_name(path: &Path) -> bool {
+/// Whether the extension is one of [`IMAGE_EXTENSIONS`], or none of a DICOM file.
+fn is_image(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension.as_str()))
+    match extension {
+        Some(extension) if extension.bytes().all(|byte| byte.is_ascii_digit()) => starts_as_dicom(path),
+        Some(extension) => IMAGE_EXTENSIONS.contains(&extension.as_str()),
+        None => starts_as_dicom(path),
+    }
+}
+
+/// Whether the file's content says that it is DICOM; media directories, which hold no image, are known by their name.
+fn starts_as_dicom(path: &Path) -> bool {
+    let mut head = [0; 132];
+    let mut read = || std::fs::File::open(path)?.read_exact(&mut head);
+    path.file_name().is_some_and(|name| name != "DICOMDIR")
+        && path.is_file()
+        && read().is_ok()
+        && dicom::is_dicom(&head)
 }
 
 /// The path relative to `root`, with `/`.

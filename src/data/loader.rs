@@ -15,8 +15,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 
 use crate::data::DecodeLimits;
+use crate::data::Decoding;
 use crate::data::augment::Augmenter;
-use crate::data::decode_file;
 use crate::error::Error;
 use crate::error::Result;
 use crate::preprocess::Scratch;
@@ -25,7 +25,7 @@ use crate::support::seed::Seed;
 /// Which images, how they are prepared, and by how many threads.
 #[derive(Clone, Debug)]
 pub struct Loader {
-    /// The image files.
+    /// The image files, `FILE#N` for a frame.
     pub files: Vec<PathBuf>,
     /// How an image becomes the network's input.
     pub augmenter: Augmenter,
@@ -161,9 +161,10 @@ impl Shared<'_> {
     }
 
     fn prepare(&self, sample: usize, scratch: &mut Scratch, output: &mut [f32]) -> Result<()> {
-        let image = decode_file(&self.loader.files[sample], &self.loader.limits)?;
+        let Loader { files, augmenter, limits, .. } = self.loader;
+        let image = Decoding::of(augmenter.specification(), *limits).decode_file(&files[sample])?;
         let random = &mut self.epoch.seed.numbered(sample as u64).random();
-        self.loader.augmenter.apply(&image, random, scratch, output)
+        augmenter.apply(&image, random, scratch, output)
     }
 
     fn give_back(&self, buffer: Vec<f32>) {

@@ -5,16 +5,22 @@
 
 pub mod augment;
 mod classes;
+mod codestream;
 mod counts;
 mod decode;
+mod dicom;
 mod example;
 mod folder;
+mod frame;
 pub mod inspect;
 mod jpeg;
+mod jpeg2000;
+mod jpegls;
 mod loader;
 pub mod manifest;
 mod options;
 mod sample;
+mod shades;
 pub mod split;
 mod table;
 
@@ -25,11 +31,13 @@ use crate::error::Result;
 use crate::support::fs;
 
 pub use counts::{Census, ClassCounts, Counts};
-pub use decode::{DecodeLimits, decode, decode_file};
+pub use decode::{DecodeLimits, Decoding, decode, decode_file};
+pub use dicom::{DicomFile, DicomImage, DicomSummary, Stored, StoredSamples};
 pub use example::textile_images;
 pub use folder::IMAGE_EXTENSIONS;
+pub(crate) use frame::source;
 pub use loader::{Batch, Epoch, Loader};
-pub use options::{Columns, Layout, OpenOptions, Reading};
+pub use options::{Columns, Frames, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
 pub use table::{ExtraColumn, column_by_id, write_table, write_table_with};
 
@@ -56,6 +64,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
     } else {
         return Err(DataError::UnknownSource { path: path.to_path_buf() }.into());
     };
+    frame::choose(&mut dataset, options.frames)?;
     dataset.note_small_classes();
     Ok(dataset)
 }

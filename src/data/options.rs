@@ -1,8 +1,12 @@
 //! How to read a dataset where the defaults do not fit.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::DataError;
 
 /// How to read a dataset; the default reads folders and tables as [`crate::data::open`] describes them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +22,8 @@ pub struct OpenOptions {
     pub ordinal: bool,
     /// What first-level folders mean.
     pub layout: Layout,
+    /// Which frames of DICOM files that have several are the images.
+    pub frames: Frames,
     /// Keep rows whose file does not exist; they fail when they are decoded. Otherwise missing files are an error.
     pub keep_missing: bool,
 }
@@ -47,6 +53,40 @@ pub struct Columns {
     pub group: Option<String>,
     /// Weight of the sample, > 0; default `weight`.
     pub weight: Option<String>,
+}
+
+/// Which frames of a DICOM file with several frames are images of the dataset; `FILE#N` in a table chooses by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Frames {
+    /// Files have one frame; those with more fail when they are decoded.
+    #[default]
+    Single,
+    /// The first.
+    First,
+    /// The middle one, the earlier of two.
+    Middle,
+    /// This one, from 1; files with fewer are refused.
+    Number(NonZeroU32),
+    /// Every frame is an image, with `#N` behind its id.
+    All,
+}
+
+impl FromStr for Frames {
+    type Err = DataError;
+
+    /// Reads `first`, `middle`, `all`, or a number from 1.
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        match text {
+            "first" => Ok(Frames::First),
+            "middle" => Ok(Frames::Middle),
+            "all" => Ok(Frames::All),
+            number => {
+                let number = number.parse().map_err(|_| DataError::Frames { found: number.to_owned() })?;
+                Ok(Frames::Number(number))
+            }
+        }
+    }
 }
 
 /// How an uncertain or blank class cell is read.

@@ -94,7 +94,7 @@ impl fmt::Display for Split {
 pub struct Sample {
     /// Unique in the dataset: the path relative to the root, with `/`, unless the table has an `id` column.
     pub id: String,
-    /// The image file.
+    /// The image file; `FILE#N` is frame N, from 1.
     pub path: PathBuf,
     /// The label.
     pub label: Label,
@@ -113,7 +113,7 @@ pub enum SkipReason {
     /// Its name, or that of a folder above it, starts with a dot, or is one that operating systems leave behind
     /// (`Thumbs.db`, `desktop.ini`, `__MACOSX`).
     Hidden,
-    /// Its extension is not one of [`crate::data::IMAGE_EXTENSIONS`].
+    /// Its extension is not one of [`crate::data::IMAGE_EXTENSIONS`], and its content not DICOM without an extension.
     NotAnImage,
     /// An image outside the class folders, so that it has no class.
     OutsideClasses,

@@ -25,6 +25,11 @@ impl ContentHash {
         ContentHash(Sha256::digest(bytes).into())
     }
 
+    /// The hash of frame `number` (from 0) of a file of this hash.
+    pub(crate) fn of_frame(self, number: u32) -> Self {
+        ContentHash(Sha256::new().chain_update(self.0).chain_update(number.to_le_bytes()).finalize().into())
+    }
+
     /// A hash from its 32 bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         Some(ContentHash(bytes.try_into().ok()?))

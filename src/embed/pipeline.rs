@@ -7,14 +7,15 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::data::{DecodeLimits, decode};
+use crate::data::{DecodeLimits, Decoding, source};
 use crate::embed::content::{ContentHash, KnownFile, Stamp};
 use crate::embed::network::{Lane, Rows};
 use crate::error::{CacheError, Error, PixelError, Result};
@@ -33,7 +34,7 @@ const WAITING_BYTES: usize = 64 << 20;
 pub(crate) struct Task<'a> {
     /// Index of the sample.
     pub(crate) sample: usize,
-    /// The file.
+    /// The file, `FILE#N` for a frame.
     pub(crate) file: &'a Path,
     /// The file as the cache states it.
     pub(crate) path: &'a str,
@@ -146,7 +147,8 @@ pub(crate) fn run(plan: &Plan<'_>, lanes: Vec<Lane<'_>>, mut receive: impl FnMut
 impl Shared<'_> {
     /// Takes tasks until none is left and sends batches; a hung-up channel ends it too.
     fn fill(&self, filled: &SyncSender<Batch>, events: &SyncSender<Event>) {
-        let mut worker = Worker { shared: self, scratch: Scratch::default(), buffer: None, tasks: Vec::new() };
+        let mut worker =
+            Worker { shared: self, scratch: Scratch::default(), buffer: None, tasks: Vec::new(), last: None };
         while !self.stop.load(Ordering::Relaxed) {
             let Some(task) = self.plan.tasks.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
             if worker.take(task).is_some_and(|event| events.send(event).is_err()) {
@@ -209,6 +211,17 @@ struct Worker<'a> {
     scratch: Scratch,
     buffer: Option<Vec<f32>>,
     tasks: Vec<Filled>,
+    /// The last file of several frames.
+    last: Option<Content>,
+}
+
+/// What a file contains.
+#[derive(Clone)]
+struct Content {
+    file: PathBuf,
+    bytes: Arc<Vec<u8>>,
+    stamp: Option<Stamp>,
+    hash: ContentHash,
 }
 
 impl Worker<'_> {
@@ -216,16 +229,17 @@ impl Worker<'_> {
     fn take(&mut self, task: &Task<'_>) -> Option<Event> {
         let sample = task.sample;
         let plan = self.shared.plan;
-        let (bytes, stamp) = match read(task.file, plan.limits.most_bytes) {
-            Ok(read) => read,
+        let (file, frame) = source(task.file);
+        let content = match self.content(file, frame.is_some()) {
+            Ok(content) => content,
             Err(error) => return Some(Event::Failed { sample, known: None, reason: reason(&error) }),
         };
-        let hash = ContentHash::of(&bytes);
-        let file = stamp.map(|stamp| KnownFile { path: task.path.to_owned(), stamp, hash });
+        let hash = frame.map_or(content.hash, |frame| content.hash.of_frame(frame));
+        let file = content.stamp.map(|stamp| KnownFile { path: task.path.to_owned(), stamp, hash });
         if (plan.settled)(&hash) || !self.claim(hash) {
             return Some(Event::Seen { sample, file, hash });
         }
-        match self.prepare(&bytes) {
+        match self.prepare(&content.bytes, frame) {
             Ok(()) => {
                 self.tasks.push(Filled { sample, file, hash });
                 None
@@ -234,15 +248,27 @@ impl Worker<'_> {
         }
     }
 
+    /// Reads a file, or takes the last one again for its next frame.
+    fn content(&mut self, file: PathBuf, is_kept: bool) -> Result<Content> {
+        if let Some(last) = self.last.take_if(|last| last.file == file && is_kept) {
+            return Ok(self.last.insert(last).clone());
+        }
+        let (bytes, stamp) = read(&file, self.shared.plan.limits.most_bytes)?;
+        let hash = ContentHash::of(&bytes);
+        let content = Content { file, bytes: Arc::new(bytes), stamp, hash };
+        self.last = is_kept.then(|| content.clone());
+        Ok(content)
+    }
+
     fn claim(&self, hash: ContentHash) -> bool {
         self.shared.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(hash)
     }
 
     /// Decodes an image into the next place of the batch.
-    fn prepare(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn prepare(&mut self, bytes: &[u8], frame: Option<u32>) -> Result<(), String> {
         let plan = self.shared.plan;
         // A decoder that panics on a damaged file must not end the run.
-        let image = catch_unwind(AssertUnwindSafe(|| self.decode(bytes)))
+        let image = catch_unwind(AssertUnwindSafe(|| self.decode(bytes, frame)))
             .map_err(|_| "the decoder gave up on this file".to_owned())?
             .map_err(|error| reason(&error))?;
         let buffer = match self.buffer.take() {
@@ -258,13 +284,14 @@ impl Worker<'_> {
         plan.preprocess.apply_into(&image, &mut self.scratch, place).map_err(|error| reason(&error))
     }
 
-    fn decode(&self, bytes: &[u8]) -> Result<Image> {
-        let limits = self.shared.plan.limits;
+    fn decode(&self, bytes: &[u8], frame: Option<u32>) -> Result<Image> {
+        let Plan { limits, preprocess, .. } = *self.shared.plan;
         let small = DecodeLimits { most_pixels: limits.most_pixels.min(LARGE_PIXELS), ..limits };
-        match decode(bytes, &small) {
+        let decoding = Decoding { frame, ..Decoding::of(preprocess.specification(), limits) };
+        match (Decoding { limits: small, ..decoding }).decode(bytes) {
             Err(Error::Pixels(PixelError::TooManyPixels { .. })) if small != limits => {
                 let _alone = self.shared.large.lock().unwrap_or_else(PoisonError::into_inner);
-                decode(bytes, &limits)
+                decoding.decode(bytes)
             }
             decoded => decoded,
         }

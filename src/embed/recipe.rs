@@ -81,10 +81,12 @@ impl Recipe {
         };
         compare("changes to the network", changes(&cached.model), changes(&self.model));
         let (before, after) = (fields(&cached.preprocess), fields(&self.preprocess));
-        for (name, value) in &before {
-            if let Some((_, other)) = after.iter().find(|(other, _)| other == name) {
-                compare(&format!("preprocess `{name}`"), value.clone(), other.clone());
-            }
+        let value = |fields: &[(String, String)], name: &String| {
+            fields.iter().find(|(other, _)| other == name).map_or("none".to_owned(), |(_, value)| value.clone())
+        };
+        let only_after = after.iter().filter(|(name, _)| before.iter().all(|(other, _)| other != name));
+        for (name, _) in before.iter().chain(only_after) {
+            compare(&format!("preprocess `{name}`"), value(&before, name), value(&after, name));
         }
         compare("dtype", cached.dtype.name().into(), self.dtype.name().into());
         compare("columns", listed(&cached.columns), listed(&self.columns));

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, DecodeLimits};
+use crate::data::{Dataset, DecodeLimits, source};
 use crate::embed::content::{ContentHash, KnownFiles, Stamp};
 use crate::embed::journal::{Contents, Journal};
 use crate::embed::network::Network;
@@ -224,7 +224,7 @@ impl<'a> Run<'a> {
     pub(super) fn classify(&mut self) -> Vec<usize> {
         let mut todo = Vec::new();
         for (at, sample) in self.job.dataset.samples.iter().enumerate() {
-            let stamp = std::fs::metadata(&sample.path).ok().and_then(|metadata| Stamp::of(&metadata));
+            let stamp = std::fs::metadata(source(&sample.path).0).ok().and_then(|metadata| Stamp::of(&metadata));
             let hash = stamp.and_then(|stamp| self.known.get(&self.paths[at], &stamp));
             self.states[at] = match hash.filter(|hash| self.is_settled(hash)) {
                 Some(hash) => State::Content(hash),

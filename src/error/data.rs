@@ -198,6 +198,12 @@ pub enum DataError {
         /// What is wrong with them.
         problem: &'static str,
     },
+    /// A choice of frames that is none.
+    #[error("`{found}` is not `first`, `middle`, `all` or a number from 1")]
+    Frames {
+        /// The text.
+        found: String,
+    },
     /// Fractions of splits that are not three numbers.
     #[error("`{found}` is not three fractions `train,validation,test`")]
     FractionsText {
@@ -259,7 +265,7 @@ impl DataError {
                 Some("give a folder of class folders, a folder of images, or a table with a column `path`".into())
             }
             DataError::NoImages { .. } => {
-                Some("images are read from .bmp, .jpg, .png, .tif and .webp files and their other spellings".into())
+                Some("images are read from .bmp, .dcm, .jpg, .png, .tif and .webp files and their other spellings".into())
             }
             DataError::MixedFolders { .. } => {
                 Some("say what the folders are with `--folders classes` or `--folders splits`, or write a table".into())

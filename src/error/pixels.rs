@@ -53,6 +53,20 @@ pub enum PixelError {
         /// The decoder's reason.
         reason: String,
     },
+    /// The file has several frames, and none was chosen.
+    #[error("the file has {frames} frames and none was chosen")]
+    SeveralFrames {
+        /// How many there are.
+        frames: u32,
+    },
+    /// A frame was chosen that the file does not have.
+    #[error("frame {found} of a file with {frames}")]
+    Frame {
+        /// The frame, from 1.
+        found: u64,
+        /// How many there are.
+        frames: u32,
+    },
     /// The header announces more pixels than allowed; nothing was decoded.
     #[error("{width} x {height} pixels are more than the {most} allowed")]
     TooManyPixels {
@@ -93,6 +107,14 @@ pub enum PixelError {
         /// What it may be.
         expected: &'static str,
     },
+    /// A field of a preprocess specification has no counterpart in a graph.
+    #[error("preprocess `{field}` cannot be part of a graph: {reason}")]
+    NotInGraph {
+        /// The field, as in TOML.
+        field: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
     /// The result of preprocessing would be too large, or does not fit the buffer it is written to.
     #[error("preprocessing gives {found} values, expected {expected}")]
     OutputSize {
@@ -113,13 +135,16 @@ impl PixelError {
             PixelError::File { source, .. } => return source.hint(),
             PixelError::Empty | PixelError::Truncated { .. } => "copy or download the file again",
             PixelError::NotAnImage { .. } | PixelError::Format { .. } => {
-                "JPEG, PNG, TIFF, BMP and WebP are read; convert the file or leave it out"
+                "JPEG, PNG, TIFF, BMP, WebP and DICOM are read; convert the file or leave it out"
             }
             PixelError::Variant { .. } => "convert the file to an 8-bit or 16-bit PNG",
             PixelError::TooManyPixels { .. } | PixelError::TooManyBytes { .. } => {
                 "scale the image down, or cut it into tiles"
             }
+            PixelError::SeveralFrames { .. } => "choose with `--frames`, or write `FILE#FRAME` in the column of paths",
+            PixelError::Frame { .. } => "frames are counted from 1",
             PixelError::OutputSize { .. } => "add a `crop` to the preprocess specification, or resize to an exact size",
+            PixelError::NotInGraph { .. } => "leave the field out, and do this to the images beforehand",
             PixelError::Damaged { .. } | PixelError::Samples { .. } | PixelError::Specification { .. } => return None,
         };
         Some(hint.into())

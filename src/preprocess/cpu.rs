@@ -3,6 +3,8 @@
 //! Only rows and columns that survive the crop are resampled. 8-bit images go through fixed-point passes and one table of
 //! 256 values per channel; 16-bit images are resampled in floating point, as PIL's mode `F`, clipped to 0..=65,535.
 
+use std::borrow::Cow;
+
 use super::geometry::Geometry;
 use super::image::{Image, Samples};
 use super::passes::{Buffers, Passes};
@@ -55,8 +57,24 @@ impl ValidPreprocess {
         }
     }
 
+    /// The image without its dark border, where the specification crops it; otherwise as it is.
+    ///
+    /// # Errors
+    /// [`PixelError::Samples`] when the image's fields do not fit each other.
+    pub fn content<'a>(&self, image: &'a Image) -> Result<Cow<'a, Image>> {
+        self.specification.border.map_or(Ok(Cow::Borrowed(image)), |border| border.cut(image))
+    }
+
     /// `[channels, height, width]` of the result for one image.
-    pub fn output_shape_of(&self, image: &Image) -> [usize; 3] {
+    ///
+    /// # Errors
+    /// As [`ValidPreprocess::content`].
+    pub fn output_shape_of(&self, image: &Image) -> Result<[usize; 3]> {
+        Ok(self.shape_of(&*self.content(image)?))
+    }
+
+    /// `[channels, height, width]` of the result for the content of an image.
+    fn shape_of(&self, image: &Image) -> [usize; 3] {
         let geometry = self.geometry(image);
         [self.tables.len(), geometry.rows.output, geometry.columns.output]
     }
@@ -68,14 +86,15 @@ impl ValidPreprocess {
     /// without crop.
     pub fn apply(&self, image: &Image) -> Result<HostTensor> {
         image.check()?;
-        let shape = self.output_shape_of(image).to_vec();
+        let image = &*self.content(image)?;
+        let shape = self.shape_of(image).to_vec();
         let found = shape.iter().map(|&size| size as u64).product();
         let too_large = PixelError::OutputSize { found, expected: MOST_VALUES };
         if found > MOST_VALUES {
             return Err(too_large.into());
         }
         let mut output = vec![0.0; found as usize];
-        self.apply_into(image, &mut Scratch::default(), &mut output)?;
+        self.write(image, &mut Scratch::default(), &mut output)?;
         Ok(HostTensor::from_vec(shape, output).ok_or(too_large)?)
     }
 
@@ -86,7 +105,12 @@ impl ValidPreprocess {
     /// another length than [`ValidPreprocess::output_shape_of`] says.
     pub fn apply_into(&self, image: &Image, scratch: &mut Scratch, output: &mut [f32]) -> Result<()> {
         image.check()?;
-        let shape = self.output_shape_of(image);
+        self.write(&*self.content(image)?, scratch, output)
+    }
+
+    /// Writes the network's input for the content of an image.
+    fn write(&self, image: &Image, scratch: &mut Scratch, output: &mut [f32]) -> Result<()> {
+        let shape = self.shape_of(image);
         let found = shape.iter().map(|&size| size as u64).product();
         if found != output.len() as u64 {
             return Err(PixelError::OutputSize { found, expected: output.len() as u64 }.into());

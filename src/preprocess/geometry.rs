@@ -31,16 +31,23 @@ impl Geometry {
     pub(super) fn new(preprocess: &Preprocess, height: usize, width: usize) -> Self {
         let (resized_height, resized_width) = match preprocess.resize {
             None => (height, width),
-            Some(Resize::Exact { height, width }) => (height as usize, width as usize),
-            Some(Resize::ShorterSide(length)) => {
-                let length = length as usize;
-                if width <= height { (length * height / width, length) } else { (length, length * width / height) }
-            }
+            Some(resize) => resized(resize, height, width),
         };
         let crop = preprocess.crop;
         Geometry {
             rows: Span::new(height, resized_height, crop.map(|crop| crop.height as usize)),
             columns: Span::new(width, resized_width, crop.map(|crop| crop.width as usize)),
+        }
+    }
+}
+
+/// Height and width that a resize makes of an image.
+pub(super) fn resized(resize: Resize, height: usize, width: usize) -> (usize, usize) {
+    match resize {
+        Resize::Exact { height, width } => (height as usize, width as usize),
+        Resize::ShorterSide(length) => {
+            let length = length as usize;
+            if width <= height { (length * height / width, length) } else { (length, length * width / height) }
         }
     }
 }

@@ -10,15 +10,21 @@
 //! # Ok::<(), defrost::Error>(())
 //! ```
 
+mod border;
 mod cpu;
 mod geometry;
 mod image;
 mod kernels;
 mod onnx;
 mod passes;
+mod reduction;
 mod resample;
 mod spec;
+mod window;
 
+pub use border::Border;
 pub use cpu::{Scratch, ValidPreprocess};
 pub use image::{Image, Samples};
+pub use reduction::Reduction;
 pub use spec::{Channels, Crop, Filter, Preprocess, Resize};
+pub use window::{Window, WindowFunction};

@@ -9,13 +9,22 @@
 //! crop = { height = 224, width = 224 } # none if left out
 //! mean = [0.485, 0.456, 0.406]
 //! std = [0.229, 0.224, 0.225]
+//! window = "40/400"                  # of deep grey images; what the file says if left out, see `Window`
+//! border = { threshold = 0.04 }      # crop dark borders first; none if left out, see `Border`
+//! fast_decode = true                 # decode large JPEGs smaller; false if left out
 //! ```
+//!
+//! `window` and `fast_decode` are part of decoding: a network that contains its preprocessing takes pixels that were decoded so.
+//! `border` gives every image a box of its own, which batches of a graph cannot have: there it is refused.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::border::Border;
 use super::cpu::ValidPreprocess;
+use super::reduction::Reduction;
+use super::window::Window;
 use crate::error::{PixelError, Result};
 use crate::support::fs;
 
@@ -85,8 +94,8 @@ impl Channels {
     }
 }
 
-/// What happens between decoded pixels and the network's input, in this order: channels, resize (antialiased as PIL
-/// does), center crop, division by the largest sample value (255 or 65,535), then `(x - mean) / std` per channel.
+/// What happens between a file and the network's input, in this order: decoding (`window`, `fast_decode`), crop of dark borders,
+/// channels, resize (antialiased as PIL does), center crop, division by the largest sample value (255 or 65,535), then `(x - mean) / std` per channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
@@ -105,6 +114,37 @@ pub struct Preprocess {
     pub mean: Vec<f32>,
     /// Standard deviation per channel of samples in 0..=1, each > 0.
     pub std: Vec<f32>,
+    /// How deep grey values become shades.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub window: Window,
+    /// Crop of dark borders, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub border: Option<Border>,
+    /// Whether JPEGs far larger than the resize needs are decoded at a half, quarter or eighth of their size, see
+    /// [`Reduction`]; the pixels differ a little.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fast_decode: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Pixels as they are, from 0 to 1: RGB, no resize, no crop.
+impl Default for Preprocess {
+    fn default() -> Self {
+        Preprocess {
+            channels: Channels::Rgb,
+            resize: None,
+            filter: Filter::Bicubic,
+            crop: None,
+            mean: vec![0.0; 3],
+            std: vec![1.0; 3],
+            window: Window::File,
+            border: None,
+            fast_decode: false,
+        }
+    }
 }
 
 impl Preprocess {
@@ -128,6 +168,7 @@ impl Preprocess {
             crop: Some(Crop { height: crop, width: crop }),
             mean: Self::IMAGENET_MEAN.to_vec(),
             std: Self::IMAGENET_STD.to_vec(),
+            ..Preprocess::default()
         }
     }
 
@@ -142,6 +183,8 @@ impl Preprocess {
     /// [`PixelError::Specification`] for other channels than colours or grey, for lengths of 0 or above 16,384, for a mean or standard deviation that has not one
     /// finite value per channel, and for a standard deviation that is not positive.
     pub fn check(self) -> Result<ValidPreprocess> {
+        self.window.check()?;
+        self.border.map_or(Ok(()), |border| border.check())?;
         let channels = self.channels.count();
         if let Channels::Many(count) = self.channels {
             let (found, expected) = (count.to_string(), "colours or grey, which are what images have");
@@ -177,6 +220,12 @@ impl Preprocess {
         Ok(ValidPreprocess::new(self))
     }
 
+    /// How far images may be reduced while they are decoded; `None` where that was not asked for or nothing is resized.
+    pub fn reduction(&self) -> Option<Reduction> {
+        let resize = self.resize.filter(|_| self.fast_decode)?;
+        Some(Reduction::new(resize, self.border.is_some()))
+    }
+
     /// A sha256 that is equal for equal specifications and differs otherwise: the key under which results are cached.
     ///
     /// It is taken over a text of stable form, so that it does not depend on the order or spelling of a TOML file.
@@ -202,6 +251,15 @@ impl fmt::Display for Preprocess {
             Channels::Rgb => f.write_str("rgb")?,
             Channels::Grey => f.write_str("grey")?,
             Channels::Many(count) => write!(f, "{count} channels")?,
+        }
+        if self.window != Window::File {
+            write!(f, ", window {}", self.window)?;
+        }
+        if self.fast_decode {
+            f.write_str(", fast decode")?;
+        }
+        if let Some(Border { threshold, share, margin }) = self.border {
+            write!(f, ", crop border up to {threshold} in {share} margin {margin}")?;
         }
         match self.resize {
             Some(Resize::ShorterSide(length)) => write!(f, ", resize shorter side to {length}")?,
@@ -252,6 +310,31 @@ mod tests {
         let exact: Preprocess = toml::from_str(&exact).unwrap();
         assert_eq!(exact.resize, Some(Resize::Exact { height: 224, width: 200 }));
         assert_ne!(exact.digest(), read.digest());
+    }
+
+    #[test]
+    fn what_is_not_used_is_not_part_of_the_digest() {
+        let plain = Preprocess::imagenet(256, 224);
+        assert_eq!(plain.digest(), "e778f083c6d905b46e6449de1c5d8b12f0b14547a589996b566065043f089dd7");
+        let mut all = plain.clone();
+        all.window = Window::Percentiles { low: 1.0, high: 99.0 };
+        all.border = Some(Border::default());
+        all.fast_decode = true;
+        let text = toml::to_string(&all).unwrap();
+        assert_eq!(toml::from_str::<Preprocess>(&text).unwrap(), all, "{text}");
+        assert!(
+            all.to_string().starts_with(
+                "rgb, window percentiles:1,99, fast decode, crop border up to 0.04 in 0.01 margin 0, resize"
+            ),
+            "{all}"
+        );
+        let changes: [fn(&mut Preprocess); 3] =
+            [|p| p.window = Window::Full, |p| p.border = Some(Border::default()), |p| p.fast_decode = true];
+        for change in changes {
+            let mut changed = plain.clone();
+            change(&mut changed);
+            assert_ne!(changed.digest(), plain.digest(), "{changed}");
+        }
     }
 
     #[test]

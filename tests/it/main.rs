@@ -6,6 +6,8 @@ mod audit;
 mod backbones;
 mod changed;
 mod data;
+mod dicom;
+mod dicom_limits;
 mod embed;
 mod external;
 mod gradients;

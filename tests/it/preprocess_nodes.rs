@@ -3,6 +3,7 @@
 use defrost::graph::Builder;
 use defrost::graph::Dim;
 use defrost::graph::Model;
+use defrost::preprocess::Border;
 use defrost::preprocess::Channels;
 use defrost::preprocess::Crop;
 use defrost::preprocess::Filter;
@@ -26,7 +27,7 @@ fn model(preprocess: &Preprocess) -> Model {
     let mut b = Builder::new("preprocess");
     let shape = [Dim::symbol("batch"), Dim::symbol("height"), Dim::symbol("width"), Dim::Fixed(3)];
     let images = b.input("images", DType::U8, &shape);
-    let pixels = preprocess.clone().check().unwrap().add_to(&mut b, &images);
+    let pixels = preprocess.clone().check().unwrap().add_to(&mut b, &images).unwrap();
     b.output("pixels", &pixels);
     b.finish().unwrap()
 }
@@ -163,4 +164,18 @@ fn only_standard_operators_of_set_17_are_used() {
     assert_eq!((model.opset_imports.len(), model.opset("")), (1, Some(17)));
     let output = &model.graph.outputs[0];
     assert_eq!(output.r#type.as_ref().unwrap().to_string(), "f32[?, 3, 224, 224]");
+}
+
+#[test]
+fn a_crop_of_dark_borders_is_refused_with_the_reason() {
+    let preprocess = Preprocess { border: Some(Border::default()), ..Preprocess::imagenet(64, 56) };
+    let mut b = Builder::new("preprocess");
+    let shape = [Dim::symbol("batch"), Dim::symbol("height"), Dim::symbol("width"), Dim::Fixed(3)];
+    let images = b.input("images", DType::U8, &shape);
+    let error = preprocess.check().unwrap().add_to(&mut b, &images).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "preprocess `border` cannot be part of a graph: every image of a batch would have another size"
+    );
+    assert!(error.hint().is_some());
 }

@@ -122,7 +122,8 @@ fn preprocess(fields: Fields<'_>, image: u32) -> Result<Described> {
     };
     let mean = values("mean", Preprocess::CLIP_MEAN)?;
     let std = values("std", Preprocess::CLIP_STD)?;
-    let specification = Preprocess { channels: Channels::Rgb, resize: Some(resize), filter, crop, mean, std };
+    let specification =
+        Preprocess { channels: Channels::Rgb, resize: Some(resize), filter, crop, mean, std, ..Preprocess::default() };
     specification.clone().check()?;
     Ok(Described { specification, path: fields.path().to_path_buf(), size_field: "preprocess_cfg.size" })
 }

@@ -258,6 +258,7 @@ fn preprocess(fields: Fields<'_>) -> Result<Described> {
         crop: Some(Crop { height: height as u32, width: width as u32 }),
         mean: values("mean", Preprocess::IMAGENET_MEAN)?,
         std: values("std", Preprocess::IMAGENET_STD)?,
+        ..Preprocess::default()
     };
     specification.clone().check()?;
     let size_field = if fields.has("architecture") { "input_size" } else { "pretrained_cfg.input_size" };

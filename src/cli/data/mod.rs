@@ -1,6 +1,7 @@
-//! `defrost data`: import a published dataset, look at a dataset, search it for leaks, divide it into splits.
+//! `defrost data`: import a published dataset, look at a dataset or DICOM files, search for leaks, divide into splits.
 
 mod audit;
+mod dicom;
 mod import;
 mod inspect;
 mod manifests;
@@ -13,7 +14,7 @@ use crate::data::Census;
 use crate::data::Counts;
 use crate::error::Result;
 
-/// Import a published dataset, look at a dataset, search it for leaks, or divide it into splits.
+/// Import a published dataset, look at a dataset or DICOM files, search for leaks, or divide a dataset into splits.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -23,6 +24,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Audit(audit::Arguments),
+    Dicom(dicom::Arguments),
     Import(import::Arguments),
     Inspect(inspect::Arguments),
     Manifests(manifests::Arguments),
@@ -34,6 +36,7 @@ impl Arguments {
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         match &self.verb {
             Verb::Audit(arguments) => arguments.run(printer),
+            Verb::Dicom(arguments) => arguments.run(printer),
             Verb::Import(arguments) => arguments.run(printer),
             Verb::Inspect(arguments) => arguments.run(printer),
             Verb::Manifests(arguments) => arguments.run(printer),

@@ -112,6 +112,8 @@ impl Augmentation {
 #[derive(Clone, Debug)]
 pub struct Augmenter {
     augmentation: Augmentation,
+    /// What is decoded, without dark borders.
+    content: ValidPreprocess,
     /// Pixels from 0 to 1, resized and cropped as without augmentation.
     plain: ValidPreprocess,
     /// Pixels from 0 to 1, a region resized to the whole input.
@@ -132,16 +134,25 @@ impl Augmenter {
         let shape = preprocess.clone().check()?.output_shape().ok_or(DataError::OpenSize)?;
         let [channels, height, width] = shape;
         let plain = Preprocess { mean: vec![0.0; channels], std: vec![1.0; channels], ..preprocess.clone() };
+        // Borders are cropped before anything is drawn.
+        let content = Preprocess { resize: None, crop: None, ..plain.clone() };
+        let plain = Preprocess { border: None, ..plain };
         let (height, width) = (height as u32, width as u32);
         let resized = Preprocess { resize: Some(Resize::Exact { height, width }), crop: None, ..plain.clone() };
         Ok(Augmenter {
             augmentation,
+            content: content.check()?,
             plain: plain.check()?,
             resized: resized.check()?,
             shape,
             mean: preprocess.mean.clone(),
             std: preprocess.std.clone(),
         })
+    }
+
+    /// How files are decoded, and how the image begins.
+    pub fn specification(&self) -> &Preprocess {
+        self.content.specification()
     }
 
     /// `[channels, height, width]` of what [`Augmenter::apply`] writes.
@@ -154,6 +165,7 @@ impl Augmenter {
     /// # Errors
     /// Those of [`ValidPreprocess::apply_into`].
     pub fn apply(&self, image: &Image, random: &mut Random, scratch: &mut Scratch, output: &mut [f32]) -> Result<()> {
+        let image = &*self.content.content(image)?;
         let changes = self.augmentation.draw(image.height, image.width, random);
         match changes.region {
             Some(region) => self.resized.apply_into(&region.cut(image)?, scratch, output)?,

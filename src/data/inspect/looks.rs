@@ -7,6 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::data::decode;
 use crate::data::decode::DecodeLimits;
+use crate::data::decode::Decoding;
+use crate::data::frame;
 use crate::error::Error;
 use crate::error::Result;
 use crate::preprocess::Image;
@@ -35,8 +37,10 @@ pub(super) struct Picture {
 impl Look {
     /// Reads and decodes a file.
     pub(super) fn at(path: &Path, limits: &DecodeLimits) -> Self {
+        let (path, frame) = frame::source(path);
         let bytes = path.metadata().map_or(0, |metadata| metadata.len());
-        Look { bytes, picture: picture(path, bytes, limits).map_err(|error| reason(&error)) }
+        let decoding = Decoding { limits: *limits, frame, ..Decoding::default() };
+        Look { bytes, picture: picture(&path, bytes, &decoding).map_err(|error| reason(&error)) }
     }
 }
 
@@ -52,10 +56,10 @@ impl Picture {
     }
 }
 
-fn picture(path: &Path, bytes: u64, limits: &DecodeLimits) -> Result<Picture> {
-    decode::check_size(bytes, limits)?;
+fn picture(path: &Path, bytes: u64, decoding: &Decoding) -> Result<Picture> {
+    decode::check_size(bytes, &decoding.limits)?;
     let content = fs::read(path)?;
-    let image = decode::decode(&content, limits)?;
+    let image = decoding.decode(&content)?;
     let format = decode::format_name(&content)?;
     let (bits, samples): (u8, &[u8]) = match &image.samples {
         Samples::U8(samples) => (8, samples),

@@ -24,14 +24,14 @@ impl Colours {
 
 /// The image `[height, width, 1 or 3]`.
 pub(super) fn convert(planes: Planes, colours: Colours) -> Vec<u8> {
-    let Planes { width, height, planes } = planes;
+    let Planes { width, height, is_smooth, planes } = planes;
     let channels = colours.channels();
     let mut samples = vec![0; width * height * channels];
     let mut rows = vec![Vec::new(); planes.len()];
     let mut sums = Vec::new();
     for (y, out) in samples.chunks_exact_mut(width * channels).enumerate() {
         for (plane, row) in planes.iter().zip(&mut rows) {
-            plane.row(y, &mut sums, row);
+            plane.row(y, is_smooth, &mut sums, row);
         }
         match (colours, &rows[..]) {
             (Colours::Rgb, [red, green, blue]) => interleave(red, green, blue, out),

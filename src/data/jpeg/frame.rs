@@ -2,10 +2,19 @@
 
 use crate::error::PixelError;
 
-use super::{damaged, inverse};
+use super::{damaged, inverse, reduced};
 
 /// Coefficients of an 8x8 block, row-major.
 pub(super) type Block = [i16; 64];
+
+/// How the coefficients or samples of a frame are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Sequential,
+    Progressive,
+    /// Samples themselves, as differences to a prediction.
+    Lossless,
+}
 
 /// A colour component of the frame.
 pub(super) struct Component {
@@ -23,6 +32,8 @@ pub(super) struct Component {
     pub(super) blocks_across: usize,
     pub(super) blocks_down: usize,
     pub(super) blocks: Vec<Block>,
+    /// Samples `[height, width]` of a lossless frame.
+    pub(super) samples: Vec<u16>,
 }
 
 impl Component {
@@ -37,6 +48,7 @@ impl Component {
             blocks_across: 0,
             blocks_down: 0,
             blocks: Vec::new(),
+            samples: Vec::new(),
         }
     }
 }
@@ -45,7 +57,9 @@ impl Component {
 pub(super) struct Frame {
     pub(super) width: u32,
     pub(super) height: u32,
-    pub(super) is_progressive: bool,
+    pub(super) coding: Coding,
+    /// Bits of a sample: 8 or 12, 2 to 16 of a lossless frame.
+    pub(super) bits: u32,
     pub(super) components: Vec<Component>,
     /// MCUs of interleaved scans per row and column.
     pub(super) mcus_across: usize,
@@ -69,6 +83,8 @@ pub(super) struct Plane {
 pub(super) struct Planes {
     pub(super) width: usize,
     pub(super) height: usize,
+    /// Whether subsampled components are interpolated instead of repeated.
+    pub(super) is_smooth: bool,
     pub(super) planes: Vec<Plane>,
 }
 
@@ -76,7 +92,7 @@ impl Frame {
     pub(super) fn new(
         width: u32,
         height: u32,
-        is_progressive: bool,
+        (coding, bits): (Coding, u32),
         mut components: Vec<Component>,
     ) -> Result<Self, PixelError> {
         let across = components.iter().map(|component| component.horizontal).max().unwrap_or(1);
@@ -92,36 +108,63 @@ impl Frame {
             component.blocks_across = mcus_across * component.horizontal;
             component.blocks_down = mcus_down * component.vertical;
         }
-        Ok(Frame { width, height, is_progressive, components, mcus_across, mcus_down, largest: (across, down) })
+        Ok(Frame { width, height, coding, bits, components, mcus_across, mcus_down, largest: (across, down) })
     }
 
-    /// Makes room for the coefficients.
+    /// Whether every component has a sample for each pixel.
+    pub(super) fn is_full(&self) -> bool {
+        self.components.iter().all(|component| (component.horizontal, component.vertical) == self.largest)
+    }
+
+    /// Makes room for the coefficients or samples.
     pub(super) fn allocate(&mut self) {
         for component in &mut self.components {
+            if self.coding == Coding::Lossless {
+                component.samples = vec![0; component.width * component.height];
+                continue;
+            }
             component.blocks = vec![[0; 64]; component.blocks_across * component.blocks_down];
         }
     }
 
-    /// Transforms the coefficients of every component into samples.
-    pub(super) fn planes(self) -> Result<Planes, PixelError> {
+    /// Transforms the coefficients of every component into samples of an image `reduction` (1, 2, 4 or 8) times smaller.
+    ///
+    /// As libjpeg does, subsampled components are reduced less, as far as that saves their upsampling.
+    pub(super) fn planes(self, reduction: u32) -> Result<Planes, PixelError> {
+        let size = 8 / reduction as usize;
+        let (across, down) = (self.largest.0 * size, self.largest.1 * size);
+        let length = |whole: u32, factor: usize, largest: usize, size: usize| {
+            (whole as usize * factor * size).div_ceil(largest * 8)
+        };
         let mut planes = Vec::new();
         for component in self.components {
             let Some(table) = component.table else { return Err(damaged("a component is in no scan")) };
-            let stride = component.blocks_across * 8;
-            let mut samples = vec![0; stride * component.blocks_down * 8];
-            let rows = samples.chunks_exact_mut(stride * 8).zip(component.blocks.chunks_exact(component.blocks_across));
+            let (horizontal, vertical) = (component.horizontal, component.vertical);
+            let mut own = size;
+            while own < 8 && across % (horizontal * own * 2) == 0 && down % (vertical * own * 2) == 0 {
+                own *= 2;
+            }
+            let stride = component.blocks_across * own;
+            let mut samples = vec![0; stride * component.blocks_down * own];
+            let rows =
+                samples.chunks_exact_mut(stride * own).zip(component.blocks.chunks_exact(component.blocks_across));
             for (rows, blocks) in rows {
-                inverse::transform(blocks, &table, rows);
+                match own {
+                    8 => inverse::transform(blocks, &table, rows),
+                    _ => reduced::transform(blocks, &table, own, rows),
+                }
             }
             planes.push(Plane {
                 samples,
                 stride,
-                width: component.width,
-                height: component.height,
-                horizontal: self.largest.0 / component.horizontal,
-                vertical: self.largest.1 / component.vertical,
+                width: length(self.width, horizontal, self.largest.0, own),
+                height: length(self.height, vertical, self.largest.1, own),
+                horizontal: across / (horizontal * own),
+                vertical: down / (vertical * own),
             });
         }
-        Ok(Planes { width: self.width as usize, height: self.height as usize, planes })
+        let reduced = |length: u32| length.div_ceil(reduction) as usize;
+        // Single pixels of blocks are repeated.
+        Ok(Planes { width: reduced(self.width), height: reduced(self.height), is_smooth: size > 1, planes })
     }
 }

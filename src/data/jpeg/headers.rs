@@ -4,7 +4,7 @@ use crate::error::PixelError;
 
 use super::bits::Huffman;
 use super::colour::Colours;
-use super::frame::{Component, Frame};
+use super::frame::{Coding, Component, Frame};
 use super::{damaged, truncated, unsupported};
 
 /// From zigzag order to row-major positions of an 8x8 block.
@@ -95,11 +95,10 @@ impl<'a> Headers<'a> {
             }
             let body = self.body()?;
             match marker {
-                0xC0..=0xC2 => return self.frame(marker, body).map(Segment::Frame),
+                0xC0..=0xC3 => return self.frame(marker, body).map(Segment::Frame),
                 0xC4 => self.huffman_tables(body)?,
-                0xC3 | 0xC7 | 0xCB | 0xCF => return Err(unsupported("lossless coding")),
-                0xC5 | 0xC6 | 0xCD | 0xCE => return Err(unsupported("hierarchical coding")),
-                0xC9 | 0xCA => return Err(unsupported("arithmetic coding")),
+                0xC5..=0xC7 | 0xCD..=0xCF => return Err(unsupported("hierarchical coding")),
+                0xC9..=0xCB => return Err(unsupported("arithmetic coding")),
                 0xDA => return self.scan(body).map(Segment::Scan),
                 0xDB => self.quantisation_tables(body)?,
                 0xDC => return Err(unsupported("a height after the first scan")),
@@ -171,7 +170,7 @@ impl<'a> Headers<'a> {
             let total: usize = counts.iter().map(|&count| usize::from(count)).sum();
             let (symbols, rest) = rest.split_at_checked(total).ok_or_else(cut_off)?;
             let is_ac = kind >> 4 == 1;
-            if !is_ac && symbols.iter().any(|&symbol| symbol > 15) {
+            if !is_ac && symbols.iter().any(|&symbol| symbol > 16) {
                 return Err(damaged("impossible Huffman table"));
             }
             let class = if is_ac { &mut self.tables.ac } else { &mut self.tables.dc };
@@ -189,8 +188,14 @@ impl<'a> Headers<'a> {
             body.split_first_chunk::<6>().ok_or_else(malformed)?;
         let height = u32::from(u16::from_be_bytes([height_high, height_low]));
         let width = u32::from(u16::from_be_bytes([width_high, width_low]));
-        if bits != 8 {
-            return Err(unsupported(format!("{bits}-bit samples")));
+        let coding = match marker {
+            0xC2 => Coding::Progressive,
+            0xC3 => Coding::Lossless,
+            _ => Coding::Sequential,
+        };
+        match (coding, bits) {
+            (Coding::Lossless, 2..=16) | (_, 8 | 12) => {}
+            _ => return Err(unsupported(format!("{bits}-bit samples"))),
         }
         if !matches!(count, 1 | 3 | 4) {
             return Err(unsupported(format!("{count} components")));
@@ -211,7 +216,7 @@ impl<'a> Headers<'a> {
             self.identifiers.push(description[0]);
             components.push(Component::new(horizontal, vertical, usize::from(description[2])));
         }
-        Frame::new(width, height, marker == 0xC2, components)
+        Frame::new(width, height, (coding, bits.into()), components)
     }
 
     fn scan(&mut self, body: &[u8]) -> Result<Scan, PixelError> {
@@ -235,6 +240,15 @@ impl<'a> Headers<'a> {
             return Err(malformed());
         }
         Ok(Scan { components, band, approximation, start: self.at })
+    }
+
+    /// Whether three components are luma and chroma, where identifiers or markers say so.
+    pub(super) fn is_luma_chroma(&self) -> Option<bool> {
+        match self.identifiers[..] {
+            [82, 71, 66] | [114, 103, 98] => Some(false),
+            _ if self.is_jfif || self.adobe == Some(1) => Some(true),
+            _ => None,
+        }
     }
 
     /// What the components mean, as libjpeg decides it.

@@ -6,8 +6,9 @@ use super::frame::Block;
 
 /// Fractional bits of the constants.
 const CONSTANT_BITS: u32 = 13;
-/// Fractional bits that the first pass keeps.
+/// Fractional bits that the first pass keeps, of samples of 8 and of 12 bits.
 const FIRST_PASS_BITS: u32 = 2;
+const DEEP_FIRST_PASS_BITS: u32 = 1;
 
 const FIX_0_298631336: i32 = 2446;
 const FIX_0_390180644: i32 = 3196;
@@ -106,16 +107,29 @@ pub(super) fn transform(blocks: &[Block], table: &[u16; 64], samples: &mut [u8])
             }
             continue;
         }
-        let rows: [Lanes; 8] = std::array::from_fn(|row| {
-            std::array::from_fn(|column| {
-                let position = row * 8 + column;
-                i32::from(block[position]).wrapping_mul(i32::from(table[position]))
-            })
-        });
+        let rows = dequantised(block, table);
         let rows = transpose(pass(rows, CONSTANT_BITS - FIRST_PASS_BITS));
         let rows = transpose(pass(rows, CONSTANT_BITS + FIRST_PASS_BITS + 3));
         for (row, values) in samples.chunks_exact_mut(stride).zip(rows) {
             row[at..at + 8].copy_from_slice(&values.map(|value| value.wrapping_add(128).clamp(0, 255) as u8));
         }
     }
+}
+
+#[inline(always)]
+fn dequantised(block: &Block, table: &[u16; 64]) -> [Lanes; 8] {
+    std::array::from_fn(|row| {
+        std::array::from_fn(|column| {
+            let position = row * 8 + column;
+            i32::from(block[position]).wrapping_mul(i32::from(table[position]))
+        })
+    })
+}
+
+/// Dequantises and transforms a block into samples of 12 bits, row by row.
+pub(super) fn transform_deep(block: &Block, table: &[u16; 64]) -> [[u16; 8]; 8] {
+    let rows = dequantised(block, table);
+    let rows = transpose(pass(rows, CONSTANT_BITS - DEEP_FIRST_PASS_BITS));
+    let rows = transpose(pass(rows, CONSTANT_BITS + DEEP_FIRST_PASS_BITS + 3));
+    rows.map(|values| values.map(|value| value.wrapping_add(2048).clamp(0, 4095) as u16))
 }

@@ -1,6 +1,7 @@
 //! JPEG to pixels, equal to libjpeg-turbo to the bit, and so to what PIL, torchvision and OpenCV read.
 //!
-//! Sequential and progressive Huffman-coded images of 8 bits with 1, 3 or 4 components. The transform is libjpeg's accurate
+//! Sequential and progressive Huffman-coded images of 8 bits with 1, 3 or 4 components; inside DICOM also those of 12 bits
+//! and lossless ones of 2 to 16 bits. The transform is libjpeg's accurate
 //! integer one, subsampled chroma is interpolated as its "fancy upsampling" does, colours are converted with its fixed-point
 //! constants, CMYK and YCCK become RGB as in PIL. Damage that libjpeg papers over with a warning is an error here: missing
 //! entropy-coded data, impossible codes, markers out of place.
@@ -9,14 +10,20 @@
 
 mod bits;
 mod colour;
+mod deep;
 mod frame;
 mod headers;
 mod inverse;
+mod lossless;
+mod reduced;
 mod scan;
 mod upsample;
 
+use super::codestream::Codestream;
 use crate::error::PixelError;
 
+use colour::Colours;
+use frame::{Coding, Frame};
 use headers::{Headers, Segment};
 
 /// Scans of one image; more are an attempt to keep the decoder busy.
@@ -34,15 +41,64 @@ pub(super) struct Jpeg {
     pub(super) exif: Option<Vec<u8>>,
 }
 
-/// Decodes a JPEG whose width and height `admit` lets through.
-pub(super) fn decode(bytes: &[u8], admit: impl FnOnce(u32, u32) -> Result<(), PixelError>) -> Result<Jpeg, PixelError> {
+/// Decodes a JPEG whose width and height `admit` lets through, so many times smaller (1, 2, 4 or 8) as it says.
+pub(super) fn decode(
+    bytes: &[u8],
+    admit: impl FnOnce(u32, u32) -> Result<u32, PixelError>,
+) -> Result<Jpeg, PixelError> {
+    let mut reduction = 1;
+    let (headers, frame) = read(bytes, |frame| {
+        if frame.coding == Coding::Lossless {
+            return Err(unsupported("lossless coding"));
+        }
+        if frame.bits != 8 {
+            return Err(unsupported(format!("{}-bit samples", frame.bits)));
+        }
+        reduction = admit(frame.width, frame.height)?;
+        Ok(())
+    })?;
+    let colours = headers.colours(&frame)?;
+    let (width, height) = (frame.width.div_ceil(reduction), frame.height.div_ceil(reduction));
+    let samples = colour::convert(frame.planes(reduction)?, colours);
+    Ok(Jpeg { width, height, channels: colours.channels(), samples, exif: headers.exif })
+}
+
+/// Decodes a JPEG inside another format: lossless coding and samples of other than 8 bits are read too, colours are not
+/// converted.
+pub(super) fn components(
+    bytes: &[u8],
+    admit: impl FnOnce(u32, u32) -> Result<(), PixelError>,
+) -> Result<Codestream, PixelError> {
+    if !bytes.starts_with(b"\xff\xd8") {
+        return Err(damaged("the first marker is missing"));
+    }
+    let (headers, frame) = read(bytes, |frame| admit(frame.width, frame.height))?;
+    let (width, height, bits, channels) = (frame.width, frame.height, frame.bits, frame.components.len());
+    let samples = match (frame.coding, bits) {
+        (Coding::Lossless, _) => deep::interleaved(frame.components.into_iter().map(|component| component.samples)),
+        (_, 8) if channels == 1 || channels == 3 => {
+            let colours = if channels == 1 { Colours::Grey } else { Colours::Rgb };
+            colour::convert(frame.planes(1)?, colours).into_iter().map(u16::from).collect()
+        }
+        (_, 12) => deep::samples(frame)?,
+        _ => return Err(unsupported(format!("{channels} components"))),
+    };
+    let is_luma_chroma = headers.is_luma_chroma();
+    Ok(Codestream { width, height, channels, bits, samples, is_luma_chroma })
+}
+
+/// Reads all headers and scans of a frame that `admit` lets through.
+fn read<'a>(
+    bytes: &'a [u8],
+    admit: impl FnOnce(&Frame) -> Result<(), PixelError>,
+) -> Result<(Headers<'a>, Frame), PixelError> {
     let mut headers = Headers::new(bytes);
     let mut frame = match headers.next()? {
         Segment::Frame(frame) => frame,
         Segment::Scan(_) => return Err(damaged("a scan precedes the frame header")),
         Segment::End => return Err(damaged("there is no image before the end marker")),
     };
-    admit(frame.width, frame.height)?;
+    admit(&frame)?;
     frame.allocate();
     for count in 0.. {
         let scan = match headers.next()? {
@@ -56,10 +112,7 @@ pub(super) fn decode(bytes: &[u8], admit: impl FnOnce(u32, u32) -> Result<(), Pi
         let end = scan::decode(bytes, &scan, &headers.tables, &mut frame)?;
         headers.resume(end);
     }
-    let colours = headers.colours(&frame)?;
-    let (width, height) = (frame.width, frame.height);
-    let samples = colour::convert(frame.planes()?, colours);
-    Ok(Jpeg { width, height, channels: colours.channels(), samples, exif: headers.exif })
+    Ok((headers, frame))
 }
 
 fn damaged(reason: impl Into<String>) -> PixelError {

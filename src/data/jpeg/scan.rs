@@ -4,7 +4,7 @@ use crate::error::PixelError;
 
 use super::bits::{Bits, Huffman};
 use super::damaged;
-use super::frame::{Block, Frame};
+use super::frame::{self, Block, Frame};
 use super::headers::{Scan, Tables, ZIGZAG};
 
 /// What a scan does to each of its blocks.
@@ -27,6 +27,9 @@ struct State {
 
 /// Decodes a scan into the frame's coefficients; gives the position after its data.
 pub(super) fn decode(bytes: &[u8], scan: &Scan, tables: &Tables, frame: &mut Frame) -> Result<usize, PixelError> {
+    if frame.coding == frame::Coding::Lossless {
+        return super::lossless::decode(bytes, scan, tables, frame);
+    }
     let coding = coding(scan, frame)?;
     for part in &scan.components {
         let component = &mut frame.components[part.index];
@@ -102,7 +105,7 @@ pub(super) fn decode(bytes: &[u8], scan: &Scan, tables: &Tables, frame: &mut Fra
 
 /// What the scan header asks for, if it may.
 fn coding(scan: &Scan, frame: &Frame) -> Result<Coding, PixelError> {
-    if !frame.is_progressive {
+    if frame.coding == frame::Coding::Sequential {
         return Ok(Coding::Sequential);
     }
     let (first, last) = scan.band;
@@ -120,13 +123,16 @@ fn coding(scan: &Scan, frame: &Frame) -> Result<Coding, PixelError> {
     }
 }
 
-fn needed(table: Option<&Huffman>) -> Result<&Huffman, PixelError> {
+pub(super) fn needed(table: Option<&Huffman>) -> Result<&Huffman, PixelError> {
     table.ok_or_else(|| damaged("a Huffman table is missing"))
 }
 
 #[inline(always)]
 fn difference(bits: &mut Bits<'_>, dc: &Huffman) -> Result<i32, PixelError> {
     let size = bits.symbol(dc)?;
+    if size > 15 {
+        return Err(damaged("a difference is too large"));
+    }
     Ok(bits.signed(u32::from(size)))
 }
 

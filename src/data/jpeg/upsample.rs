@@ -7,19 +7,19 @@ use super::frame::Plane;
 impl Plane {
     /// Writes row `y` of the full image into `row`, which has room for a whole number of samples' repetitions.
     ///
-    /// `sums` is a buffer.
-    pub(super) fn row(&self, y: usize, sums: &mut Vec<u16>, row: &mut Vec<u8>) {
+    /// `sums` is a buffer; without `is_smooth` samples are repeated.
+    pub(super) fn row(&self, y: usize, is_smooth: bool, sums: &mut Vec<u16>, row: &mut Vec<u8>) {
         let near = self.line(y / self.vertical);
         row.resize(self.width * self.horizontal, 0);
         match (self.horizontal, self.vertical) {
             (1, 1) => row.copy_from_slice(near),
-            (1, 2) => {
+            (1, 2) if is_smooth => {
                 let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                 vertical(near, self.neighbour(y), bias, row);
             }
             // Narrower components are repeated: the filter needs neighbours.
-            (2, 1) if self.width > 2 => horizontal(near, sums, row),
-            (2, 2) if self.width > 2 => both(near, self.neighbour(y), sums, row),
+            (2, 1) if is_smooth && self.width > 2 => horizontal(near, sums, row),
+            (2, 2) if is_smooth && self.width > 2 => both(near, self.neighbour(y), sums, row),
             (times, _) => {
                 for (&sample, out) in near.iter().zip(row.chunks_exact_mut(times)) {
                     out.fill(sample);

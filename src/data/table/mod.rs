@@ -20,6 +20,7 @@ use crate::data::Dataset;
 use crate::data::OpenOptions;
 use crate::data::Sample;
 use crate::data::Split;
+use crate::data::frame;
 use crate::error::DataError;
 use crate::error::Result;
 use crate::support::fs;
@@ -198,8 +199,10 @@ impl Table {
     }
 
     fn check_exist(&self, paths: &[PathBuf]) -> Result<()> {
-        let exists: Vec<bool> =
-            paths.par_iter().map(|path| path.metadata().is_ok_and(|metadata| metadata.is_file())).collect();
+        let exists: Vec<bool> = paths
+            .par_iter()
+            .map(|path| frame::source(path).0.metadata().is_ok_and(|metadata| metadata.is_file()))
+            .collect();
         let missing: Vec<usize> = (0..paths.len()).filter(|&row| !exists[row]).collect();
         if missing.is_empty() {
             return Ok(());

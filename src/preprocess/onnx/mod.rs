@@ -17,6 +17,8 @@ use super::cpu::ValidPreprocess;
 use super::spec::Channels;
 use super::spec::Preprocess;
 use super::spec::Resize;
+use crate::error::PixelError;
+use crate::error::Result;
 use crate::graph::Builder;
 use crate::graph::Value;
 use crate::preprocess::onnx::axis::Axis;
@@ -32,9 +34,19 @@ struct Axes {
 
 impl ValidPreprocess {
     /// Adds the nodes that make the network's input, f32 [N, C, height, width], of `images`, u8 [N, H, W, 3].
-    pub fn add_to(&self, b: &mut Builder, images: &Value) -> Value {
+    ///
+    /// `window` and `fast_decode` are part of decoding: the images must have been decoded so.
+    ///
+    /// # Errors
+    /// [`PixelError::NotInGraph`] for a crop of dark borders, which would give every image of a batch another size.
+    pub fn add_to(&self, b: &mut Builder, images: &Value) -> Result<Value> {
         // A field that is added to the specification must be interpreted here, too.
-        let Preprocess { channels, resize, filter, crop, mean, std } = self.specification();
+        let Preprocess { channels, resize, filter, crop, mean, std, window: _, border, fast_decode: _ } =
+            self.specification();
+        if border.is_some() {
+            let reason = "every image of a batch would have another size";
+            return Err(PixelError::NotInGraph { field: "border", reason }.into());
+        }
         let sizes = b.shape(images);
         let sizes = [1, 2].map(|axis| b.narrow(&sizes, 0, axis..axis + 1));
         let resized = resized(b, *resize, &sizes);
@@ -63,7 +75,7 @@ impl ValidPreprocess {
             }
         };
         let planes = b.reshape_to(&planes, &shape);
-        b.scope("normalize", |b| {
+        Ok(b.scope("normalize", |b| {
             let samples = b.cast(&planes, DType::F32);
             let largest = b.scalar(f32::from(u8::MAX));
             let samples = b.div(&samples, &largest);
@@ -73,7 +85,7 @@ impl ValidPreprocess {
             let (mean, std) = (per_channel(b, mean), per_channel(b, std));
             let centred = b.sub(&samples, &mean);
             b.div(&centred, &std)
-        })
+        }))
     }
 }
 
