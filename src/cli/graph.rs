@@ -13,6 +13,9 @@ use crate::graph::Graph;
 use crate::graph::Inference;
 use crate::graph::Model;
 use crate::graph::ValueInfo;
+use crate::graph::autodiff::Differentiation;
+use crate::graph::autodiff::LossKind;
+use crate::graph::autodiff::differentiate;
 use crate::graph::infer;
 use crate::graph::rewrite;
 use crate::graph::text;
@@ -24,9 +27,11 @@ const EXAMPLES: &str = "Examples:
   defrost graph show model.onnx --text | grep Conv
   defrost graph tap model.onnx --value blocks.5.add_1 --out tapped.onnx
   defrost graph cut model.onnx --to embedding --out backbone.onnx
-  defrost graph copy model.onnx checked.onnx";
+  defrost graph copy model.onnx checked.onnx
+  defrost graph differentiate model.onnx --output logits --loss cross-entropy --out train.onnx
+  defrost graph differentiate backbone.onnx --output embedding --loss bce --classes 14 --out train.onnx";
 
-/// Look into an ONNX file, tap inner values, cut a part out, or copy it.
+/// Look into an ONNX file, tap inner values, cut a part out, copy or differentiate it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -80,6 +85,29 @@ enum Verb {
         /// The file to write.
         out: PathBuf,
     },
+    /// Add a loss and the gradients of all weights: inputs are the model's and `labels`, outputs `loss` and `grad/WEIGHT`.
+    ///
+    /// The result consists of standard operators. Weights are the floating-point initializers that reach the loss.
+    #[command(after_help = EXAMPLES)]
+    Differentiate {
+        /// The ONNX file.
+        file: PathBuf,
+        /// The output that the loss stands on.
+        #[arg(long, value_name = "NAME")]
+        output: String,
+        /// The loss: of logits [N, C] and labels i64 [N]; of logits and labels [N, C], NaN unknown; mean squared error.
+        #[arg(long, value_name = "LOSS", value_parser = ["cross-entropy", "bce", "mse"])]
+        loss: String,
+        /// Put a linear head of so many classes on the output first.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        classes: Option<u32>,
+        /// Seed of the head's weights.
+        #[arg(long, default_value_t = 0, requires = "classes")]
+        seed: u64,
+        /// The file to write.
+        #[arg(long)]
+        out: PathBuf,
+    },
 }
 
 impl Arguments {
@@ -102,6 +130,16 @@ impl Arguments {
                 let mut model = Model::load(file)?;
                 model.graph.sort()?;
                 validate(&model)?;
+                write(&model, out, printer)?;
+            }
+            Verb::Differentiate { file, output, loss, classes, seed, out } => {
+                let loss = match loss.as_str() {
+                    "cross-entropy" => LossKind::CrossEntropy,
+                    "bce" => LossKind::BinaryCrossEntropy,
+                    _ => LossKind::SquaredError,
+                };
+                let head = classes.map(|classes| (classes as usize, *seed));
+                let model = differentiate(Model::load(file)?, &Differentiation { output, loss, head })?;
                 write(&model, out, printer)?;
             }
         }

@@ -21,11 +21,14 @@
 //! # Ok::<(), defrost::Error>(())
 //! ```
 
+mod differentiate;
 pub mod loss;
 mod pending;
 mod sweep;
 
 use std::collections::HashSet;
+
+pub use differentiate::{Differentiation, LossKind, differentiate};
 
 use crate::error::GraphError;
 use crate::error::Result;

@@ -31,6 +31,12 @@ impl Builder {
         Ok(builder)
     }
 
+    /// Makes nothing an output any more.
+    pub fn drop_outputs(&mut self) {
+        self.graph.outputs.clear();
+        self.outputs.clear();
+    }
+
     /// A value of the model by its name.
     ///
     /// # Errors

@@ -5,4 +5,5 @@
 
 mod adjoint;
 mod cases;
+mod networks;
 mod refusals;

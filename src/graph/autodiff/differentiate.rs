@@ -1,0 +1,118 @@
+//! A whole model as a model of its gradients: the model's inputs and `labels` in, `loss` and `grad/<parameter>` out.
+
+use std::collections::HashSet;
+
+use crate::error::GraphError;
+use crate::error::Result;
+use crate::graph::Builder;
+use crate::graph::Dim;
+use crate::graph::Model;
+use crate::graph::Value;
+use crate::graph::autodiff::gradients;
+use crate::graph::autodiff::loss;
+use crate::graph::autodiff::loss::LossOptions;
+use crate::support::seed::Seed;
+use crate::tensor::DType;
+use crate::tensor::HostTensor;
+
+/// Which loss stands on the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossKind {
+    /// Mean cross-entropy of logits `[N, C]`; `labels` i64 `[N]`, others than `0..C` are not known.
+    CrossEntropy,
+    /// Mean binary cross-entropy of logits `[N, C]`; `labels` `[N, C]` of the output's type, NaN is not known.
+    BinaryCrossEntropy,
+    /// Mean squared difference; `labels` in shape and type of the output, NaN is not known.
+    SquaredError,
+}
+
+/// What is differentiated.
+#[derive(Clone, Debug)]
+pub struct Differentiation<'a> {
+    /// The output that the loss, or the head, stands on.
+    pub output: &'a str,
+    /// The loss.
+    pub loss: LossKind,
+    /// Classes of a linear head put on the output, `[N, D]`: `head.weight` `[C, D]` drawn from the seed, evenly between
+    /// `-1 / sqrt(D)` and `1 / sqrt(D)`, and `head.bias` of zeros.
+    pub head: Option<(usize, u64)>,
+}
+
+/// Adds loss and gradients to a model. Parameters are the floating-point initializers that reach the loss; weights that a file
+/// keeps in `Constant` nodes stay constants. Only `loss` and the gradients remain outputs.
+///
+/// # Errors
+/// As [`gradients`]; [`GraphError::UnknownValue`] for the output, [`GraphError::Operator`] for a head on something else than
+/// vectors of known length, [`GraphError::Opset`] for operator sets that cannot be extended.
+pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model> {
+    let constants: HashSet<String> = model.graph.constant_names().map(str::to_owned).collect();
+    let parameters: Vec<String> = (model.graph.initializers.iter())
+        .filter(|tensor| tensor.element.is_float())
+        .map(|tensor| tensor.name.clone())
+        .collect();
+    let mut b = Builder::extend(model)?;
+    let mut output = b.value(wanted.output)?;
+    let mut parameters: Vec<Value> = parameters.iter().map(|name| b.value(name)).collect::<Result<_>>()?;
+    if let Some((classes, seed)) = wanted.head {
+        let (weight, bias) = head(&mut b, &output, (classes, seed), &constants)?;
+        output = b.scope("head", |b| b.linear(&output, &weight, Some(&bias)));
+        parameters.extend([weight, bias]);
+    }
+    let dtype = b.dtype(&output).unwrap_or(DType::F32);
+    let dims: Vec<Dim> = b.dims(&output).map(<[Dim]>::to_vec).unwrap_or_default();
+    let options = LossOptions::default();
+    let batch = dims.first().cloned().unwrap_or(Dim::symbol("batch"));
+    let value = match wanted.loss {
+        LossKind::CrossEntropy => {
+            let labels = b.input("labels", DType::I64, &[batch]);
+            loss::cross_entropy(&mut b, &output, &labels, &options)
+        }
+        LossKind::BinaryCrossEntropy => {
+            let labels = b.input("labels", dtype, &dims);
+            loss::binary_cross_entropy(&mut b, &output, &labels, &options)
+        }
+        LossKind::SquaredError => {
+            let labels = b.input("labels", dtype, &dims);
+            loss::squared(&mut b, &output, &labels, &options)
+        }
+    };
+    let found = gradients(&mut b, &value, &parameters)?;
+    b.drop_outputs();
+    b.output("loss", &value);
+    for (parameter, gradient) in parameters.iter().zip(found) {
+        if let Some(gradient) = gradient {
+            b.output(&format!("grad/{}", parameter.name()), &gradient);
+        }
+    }
+    let mut model = b.finish()?;
+    crate::graph::rewrite::dead(&model).apply(&mut model)?;
+    Ok(model)
+}
+
+/// Weight and bias of a linear head.
+fn head(
+    b: &mut Builder,
+    output: &Value,
+    (classes, seed): (usize, u64),
+    taken: &HashSet<String>,
+) -> Result<(Value, Value)> {
+    use rand::Rng;
+
+    let width = b.dims(output).filter(|dims| dims.len() == 2).and_then(|dims| dims[1].fixed());
+    let Some(width) = width.and_then(|width| usize::try_from(width).ok()).filter(|width| *width > 0) else {
+        return Err(GraphError::Operator {
+            node: output.name().to_owned(),
+            operator: "head".to_owned(),
+            expected: "an output of vectors of known length, [N, D]".to_owned(),
+            found: b.dims(output).map_or_else(|| "an unknown shape".to_owned(), crate::graph::shape_text),
+        }
+        .into());
+    };
+    let name = |name: &str| if taken.contains(name) { format!("{name}.new") } else { name.to_owned() };
+    let bound = 1.0 / (width as f32).sqrt();
+    let mut random = Seed::new(seed).named("head").random();
+    let weight = HostTensor::from_fn(&[classes, width], |_| random.gen_range(-bound..bound));
+    let weight = b.parameter(&name("head.weight"), &weight);
+    let bias = b.parameter(&name("head.bias"), &HostTensor::from_fn(&[classes], |_| 0.0f32));
+    Ok((weight, bias))
+}
