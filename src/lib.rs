@@ -30,6 +30,7 @@ pub mod data;
 pub mod records;
 
 pub mod embed;
+pub mod finetune;
 pub mod probe;
 
 pub mod audit;

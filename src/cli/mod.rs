@@ -4,6 +4,7 @@
 //! not hold; 2 bad flags or input; 3 environment (ONNX Runtime, device, disk).
 
 mod alignment;
+mod bench;
 mod cache;
 mod compare;
 mod data;
@@ -11,6 +12,7 @@ mod dataset;
 mod doctor;
 mod embed;
 mod evaluate;
+mod finetune;
 mod graph;
 mod model_flags;
 mod models;
@@ -64,12 +66,14 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 finished, but some items failed 
 /// One verb per variant; each lives in its own file as `Arguments` with `fn run(&self, printer: &Printer) -> Result<Outcome>`.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Bench(Box<bench::Arguments>),
     Cache(cache::Arguments),
     Compare(compare::Arguments),
     Data(Box<data::Arguments>),
     Doctor(doctor::Arguments),
     Embed(Box<embed::Arguments>),
     Evaluate(evaluate::Arguments),
+    Finetune(Box<finetune::Arguments>),
     Graph(graph::Arguments),
     Models(models::Arguments),
     Probe(Box<probe::Arguments>),
@@ -81,12 +85,14 @@ enum Command {
 impl Command {
     fn run(&self, printer: &Printer) -> Result<Outcome> {
         match self {
+            Command::Bench(arguments) => arguments.run(printer),
             Command::Cache(arguments) => arguments.run(printer),
             Command::Compare(arguments) => arguments.run(printer),
             Command::Data(arguments) => arguments.run(printer),
             Command::Doctor(arguments) => arguments.run(printer),
             Command::Embed(arguments) => arguments.run(printer),
             Command::Evaluate(arguments) => arguments.run(printer),
+            Command::Finetune(arguments) => arguments.run(printer),
             Command::Graph(arguments) => arguments.run(printer),
             Command::Models(arguments) => arguments.run(printer),
             Command::Probe(arguments) => arguments.run(printer),

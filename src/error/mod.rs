@@ -7,6 +7,7 @@ mod cache;
 mod data;
 mod fetch;
 mod files;
+mod finetune;
 mod graph;
 mod hub;
 mod metric;
@@ -20,6 +21,7 @@ pub use cache::CacheError;
 pub use data::DataError;
 pub use fetch::FetchError;
 pub use files::FileError;
+pub use finetune::FinetuneError;
 pub use graph::GraphError;
 pub use hub::HubError;
 pub use metric::MetricError;
@@ -91,6 +93,9 @@ pub enum Error {
     /// A probe cannot be fitted or evaluated.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// A network cannot be trained.
+    #[error(transparent)]
+    Finetune(#[from] FinetuneError),
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -111,6 +116,7 @@ impl Error {
             Error::Data(e) => e.kind(),
             Error::Metric(e) => e.kind(),
             Error::Probe(e) => e.kind(),
+            Error::Finetune(e) => e.kind(),
             Error::Report(e) => e.kind(),
         }
     }
@@ -129,6 +135,7 @@ impl Error {
             Error::Data(e) => e.hint(),
             Error::Metric(e) => e.hint(),
             Error::Probe(e) => e.hint(),
+            Error::Finetune(e) => e.hint(),
             Error::Report(e) => e.hint(),
         }
     }

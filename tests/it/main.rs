@@ -36,3 +36,4 @@ mod snapshots;
 mod splits;
 mod tables;
 mod taps;
+mod training;

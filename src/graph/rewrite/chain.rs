@@ -62,6 +62,15 @@ pub fn prefix(model: &mut Model, prefix: &str, kept: &[&str]) -> Result<()> {
     validate(model)
 }
 
+/// Calls values of the main graph otherwise: old names to new ones, which must be free.
+///
+/// # Errors
+/// What [`validate`](crate::graph::validate()) finds in the result.
+pub fn rename(model: &mut Model, names: &HashMap<String, String>) -> Result<()> {
+    model.graph = renamed(std::mem::take(&mut model.graph), names);
+    validate(model)
+}
+
 /// The graph with values called otherwise, in subgraphs too.
 fn renamed(mut graph: Graph, names: &HashMap<String, String>) -> Graph {
     let rename = |name: &mut String| {

@@ -5,7 +5,7 @@ mod cut;
 mod dead;
 mod tap;
 
-pub use chain::{chain, prefix};
+pub use chain::{chain, prefix, rename};
 pub use cut::cut;
 pub use dead::dead;
 pub use tap::tap;

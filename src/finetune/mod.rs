@@ -1,0 +1,57 @@
+//! Fine-tuning: a backbone with a head is trained on labelled images, by gradients that are part of the graph.
+//!
+//! ```text
+//! backbone + head (classifier) ──▶ forward, loss, backward, AdamW (step) ──▶ state in the runtime (trainer)
+//!     ──▶ epochs over augmented images (training) ──▶ search, checkpoints, best epoch, test (run) ──▶ model.onnx, record
+//! ```
+//!
+//! Every graph is plain ONNX, so that any ONNX Runtime trains. The same seed, data and settings give the same numbers, whether
+//! a run was interrupted or not.
+
+pub mod bench;
+mod checkpoint;
+mod classifier;
+mod drop_path;
+mod evaluation;
+mod head;
+mod journal;
+mod material;
+mod memory;
+mod norms;
+mod objective;
+mod optimizer;
+mod outcome;
+mod policy;
+mod recipe;
+mod run;
+mod sampler;
+mod schedule;
+mod search;
+mod step;
+mod trainer;
+mod training;
+
+pub use classifier::Classifier;
+pub use head::Head;
+pub use journal::Line;
+pub use journal::METRICS;
+pub use journal::read as read_journal;
+pub use objective::Fed;
+pub use objective::Loss;
+pub use objective::Targets;
+pub use policy::Freeze;
+pub use recipe::Recipe;
+pub use run::CONFIG;
+pub use run::Job;
+pub use run::MODEL;
+pub use run::Options;
+pub use run::RECORD;
+pub use run::finetune;
+pub use sampler::Sampling;
+pub use schedule::Schedule;
+pub use step::BatchNorm;
+pub use step::StepPlan;
+pub use trainer::Part;
+pub use trainer::Progressed;
+pub use trainer::Rates;
+pub use trainer::Trainer;

@@ -1,0 +1,196 @@
+//! What a run ends in: the record, the predictions, and the trained network as one ONNX file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::data::Split;
+use crate::error::FileError;
+use crate::error::Result;
+use crate::finetune::Classifier;
+use crate::finetune::Job;
+use crate::finetune::Recipe;
+use crate::finetune::checkpoint::Best;
+use crate::finetune::evaluation::Predicted;
+use crate::finetune::material::Material;
+use crate::finetune::run::MODEL;
+use crate::finetune::search::Search;
+use crate::metrics::Bootstrap;
+use crate::metrics::Evaluation;
+use crate::metrics::Metric;
+use crate::records::Chosen;
+use crate::records::Partition;
+use crate::records::PredictionTable;
+use crate::records::Record;
+use crate::records::Repeat;
+use crate::records::Seconds;
+use crate::records::Selection;
+use crate::records::Settings;
+use crate::records::Source;
+use crate::records::Summary;
+use crate::tensor::safetensors::Tensors;
+
+/// Name of the predictions on the test split, in a run's folder.
+const PREDICTIONS: &str = "predictions.parquet";
+
+/// One repeat that is complete.
+pub(super) struct Finished {
+    pub(super) seed: u64,
+    pub(super) metric: Metric,
+    pub(super) partition: Partition,
+    pub(super) search: Search,
+    pub(super) best: Option<Best>,
+    pub(super) learning_rate: f64,
+    /// Seconds of training.
+    pub(super) seconds: f64,
+    /// Seconds of the evaluation on test data.
+    pub(super) evaluate: f64,
+    /// Images that could not be read.
+    pub(super) unreadable: usize,
+    pub(super) evaluation: Evaluation,
+    pub(super) predicted: Predicted,
+}
+
+impl Finished {
+    fn chosen(&self) -> Chosen {
+        Chosen::Finetune { learning_rate: self.learning_rate, epoch: self.best.map_or(0, |best| best.epoch) }
+    }
+}
+
+/// How intervals are computed; only the first repeat's figures have some.
+pub(super) fn bootstrap(recipe: &Recipe, first: bool) -> Bootstrap {
+    Bootstrap { resamples: if first { recipe.bootstrap } else { 0 }, ..Bootstrap::default() }
+}
+
+/// Writes a repeat's predictions and its network.
+pub(super) fn write(
+    job: &Job<'_>,
+    material: &Material,
+    folder: &Path,
+    (classifier, weights, finished): (&Classifier, &Tensors, &Finished),
+) -> Result<()> {
+    let rows = &finished.predicted.rows;
+    let table = PredictionTable {
+        classes: material.classes.clone(),
+        ids: rows.iter().map(|&row| material.ids[row].clone()).collect(),
+        groups: rows.iter().map(|&row| material.groups[row].clone()).collect(),
+        truth: rows.iter().map(|&row| material.labels[row].clone()).collect(),
+        probabilities: finished.predicted.probabilities.clone(),
+    };
+    table.write(&folder.join(PREDICTIONS))?;
+    let path = folder.join(MODEL);
+    let metrics: BTreeMap<Metric, Option<f64>> =
+        finished.evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
+    let mut model = classifier.with_weights(weights);
+    let provenance = &job.backbone.provenance;
+    let properties = [
+        ("defrost.model", job.backbone.name.clone()),
+        ("defrost.preprocess", json(&path, &job.backbone.preprocess)?),
+        ("defrost.task", material.task.name().to_owned()),
+        ("defrost.classes", json(&path, &material.classes)?),
+        ("defrost.head", job.recipe.head.to_string()),
+        ("defrost.head_name", classifier.head.clone()),
+        ("defrost.weights", format!("{}, fine-tuned", provenance.weights)),
+        ("defrost.base_weights_sha256", provenance.weights_sha256.clone()),
+        ("defrost.dataset_fingerprint", job.dataset.fingerprint()),
+        ("defrost.test_metrics", json(&path, &metrics)?),
+        ("defrost.test_samples", rows.len().to_string()),
+        ("defrost.version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    // The weights are no longer those of the file that this digest is of.
+    model.metadata.retain(|property| property.key != "defrost.weights_sha256");
+    for (key, text) in properties {
+        model.set_property(key, text);
+    }
+    model.save(&path)
+}
+
+fn json(path: &Path, value: &impl serde::Serialize) -> Result<String, FileError> {
+    serde_json::to_string(value).map_err(|source| malformed(path, source))
+}
+
+/// The record of all repeats.
+pub(super) fn record(job: &Job<'_>, material: &Material, runs: Vec<Finished>) -> Result<Record> {
+    let recipe = job.recipe;
+    let repeats: Vec<Repeat> = runs
+        .iter()
+        .map(|run| Repeat {
+            seed: run.seed,
+            chosen: run.chosen(),
+            metrics: run.evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect(),
+        })
+        .collect();
+    let mut seconds = Seconds::default();
+    for run in &runs {
+        seconds.select += run.search.seconds;
+        seconds.fit += run.seconds;
+        seconds.evaluate += run.evaluate;
+    }
+    let first = runs.into_iter().next().ok_or_else(|| crate::error::FinetuneError::Setting {
+        name: "repeats",
+        found: "0".into(),
+        expected: "at least 1",
+    })?;
+    let mut summary = BTreeMap::new();
+    if repeats.len() > 1 {
+        for metric in first.evaluation.metrics.keys() {
+            let values: Vec<f64> =
+                repeats.iter().filter_map(|repeat| repeat.metrics.get(metric).copied().flatten()).collect();
+            summary.extend(Summary::of(&values).map(|figures| (*metric, figures)));
+        }
+    }
+    let partition = &first.partition;
+    let splits =
+        [(Split::Train, &partition.train), (Split::Validation, &partition.validation), (Split::Test, &partition.test)];
+    let mut warnings = partition.warnings.clone();
+    if material.unlabelled > 0 {
+        warnings.insert(0, format!("{} samples without label are left out", material.unlabelled));
+    }
+    if first.unreadable > 0 {
+        warnings.push(format!("{} images could not be read and are left out", first.unreadable));
+    }
+    let bootstrap = bootstrap(recipe, true);
+    Ok(Record {
+        chosen: first.chosen(),
+        metrics: first.evaluation.metrics.clone(),
+        summary,
+        selection: Selection {
+            parameter: "learning_rate".into(),
+            metric: first.metric,
+            refitted: false,
+            candidates: first.search.candidates.clone(),
+        },
+        repeats,
+        confusion: first.evaluation.confusion.clone(),
+        per_class: first.evaluation.classes.clone(),
+        reliability: first.evaluation.reliability.clone(),
+        task: material.task,
+        classes: material.classes.clone(),
+        splits: splits.into_iter().map(|(split, rows)| (split, material.labelled().counts(rows))).collect(),
+        source: Source {
+            path: job.source.to_owned(),
+            column: "pixels".into(),
+            dimension: job.backbone.embedding.width,
+            model: Some(job.backbone.name.clone()),
+            fingerprint: Some(job.dataset.fingerprint()),
+        },
+        settings: Settings {
+            splits: partition.origin.into(),
+            split_seed: recipe.seed,
+            test_fraction: recipe.fractions[2],
+            validation_fraction: recipe.fractions[1],
+            bootstrap: bootstrap.resamples,
+            level: bootstrap.coverage,
+            tolerance: None,
+        },
+        seconds,
+        warnings,
+        leaks: partition.leaks.clone(),
+        predictions: Some(PREDICTIONS.into()),
+        weights: Some("checkpoints/best/model.safetensors".into()),
+        version: env!("CARGO_PKG_VERSION").into(),
+    })
+}
+
+fn malformed(path: &Path, source: serde_json::Error) -> FileError {
+    FileError::Parse { path: path.to_path_buf(), format: "JSON", source: source.into() }
+}

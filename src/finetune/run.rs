@@ -1,0 +1,376 @@
+//! A whole run: divide, search, train with checkpoints, choose the best epoch, evaluate it once on test data, write it all down.
+//!
+//! A run's folder holds `config.toml`, `metrics.jsonl`, `checkpoints/{best,last}`, and at the end `model.onnx`, `record.json` and
+//! `predictions.parquet`. A run that was interrupted goes on from its last checkpoint and gives the same numbers as one that was
+//! not. Further repeats lie in `repeats/SEED`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::backbones::Backbone;
+use crate::data::Dataset;
+use crate::error::Error;
+use crate::error::FinetuneError;
+use crate::error::Result;
+use crate::finetune::Classifier;
+use crate::finetune::Head;
+use crate::finetune::Recipe;
+use crate::finetune::checkpoint::Best;
+use crate::finetune::checkpoint::Checkpoints;
+use crate::finetune::checkpoint::Position;
+use crate::finetune::checkpoint::check_fits;
+use crate::finetune::journal::Journal;
+use crate::finetune::journal::Line;
+use crate::finetune::material::Material;
+use crate::finetune::outcome;
+use crate::finetune::outcome::Finished;
+use crate::finetune::search::Search;
+use crate::finetune::trainer::Progressed;
+use crate::finetune::training::Subject;
+use crate::finetune::training::Training;
+use crate::finetune::training::Witness;
+use crate::records::Division;
+use crate::records::Record;
+use crate::runtime::Device;
+use crate::runtime::Runtime;
+use crate::support::fs;
+use crate::support::progress::Progress;
+use crate::support::seed::Seed;
+use crate::tensor::safetensors::Metadata;
+use crate::tensor::safetensors::Tensors;
+
+/// Name of the file that says how the run was made, in a run's folder.
+pub const CONFIG: &str = "config.toml";
+/// Name of the record in a run's folder.
+pub const RECORD: &str = "record.json";
+/// Name of the trained network in a run's folder.
+pub const MODEL: &str = "model.onnx";
+
+/// What is trained on what.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The images.
+    pub dataset: &'a Dataset,
+    /// The backbone.
+    pub backbone: &'a Backbone,
+    /// The recipe.
+    pub recipe: &'a Recipe,
+    /// Weights of a DeiT for a head that is one.
+    pub head_weights: Option<&'a Path>,
+    /// Folder of the run.
+    pub out: &'a Path,
+    /// The text of `config.toml`: what makes the same run again.
+    pub config: &'a str,
+    /// What records name as the source: the dataset as the user calls it.
+    pub source: &'a str,
+}
+
+/// What does not change the numbers, or only their last digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Where to train.
+    pub device: Device,
+    /// Threads that compute, and as many that prepare images; 0 is one per core.
+    pub threads: usize,
+    /// Whether threads without work keep a core busy.
+    pub spinning: bool,
+    /// Steps after which a checkpoint is written within an epoch; 0 for none.
+    pub checkpoint_steps: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { device: Device::Auto, threads: 0, spinning: true, checkpoint_steps: 0 }
+    }
+}
+
+/// Trains, or goes on where an interrupted run stopped; gives the record and the number of images that could not be read.
+///
+/// # Errors
+/// [`FinetuneError`] and those of the parts; what was reached lies in the folder.
+pub fn finetune(
+    job: &Job<'_>,
+    options: &Options,
+    runtime: &Runtime,
+    progress: &dyn Progress,
+) -> Result<(Record, usize)> {
+    job.recipe.check(job.dataset.task)?;
+    let material = Material::of(job.dataset)?;
+    claim(job)?;
+    let path = job.out.join(RECORD);
+    if path.is_file() {
+        progress.note("the run is complete already");
+        let record = Record::read(&path)?;
+        return Ok((record, 0));
+    }
+    let mut runs: Vec<Finished> = Vec::new();
+    for (number, seed) in (job.recipe.seed..).take(job.recipe.repeats).enumerate() {
+        let folder = if number == 0 { job.out.to_path_buf() } else { job.out.join("repeats").join(seed.to_string()) };
+        if job.recipe.repeats > 1 {
+            progress.note(&format!("repeat {} of {}, seed {seed}", number + 1, job.recipe.repeats));
+        }
+        let run = Run { job, options, runtime, progress, material: &material, folder, seed };
+        runs.push(run.finish()?);
+    }
+    let failed = runs.iter().map(|run| run.unreadable).max().unwrap_or(0);
+    let record = outcome::record(job, &material, runs)?;
+    record.write(&path)?;
+    Ok((record, failed))
+}
+
+/// Makes the folder this run's: writes `config.toml`, or checks that the one there says the same.
+fn claim(job: &Job<'_>) -> Result<()> {
+    fs::create_directory(job.out)?;
+    let path = job.out.join(CONFIG);
+    if !path.is_file() {
+        return fs::replace(&path, job.config.as_bytes());
+    }
+    let there = fs::read_text(&path)?;
+    if there == job.config {
+        return Ok(());
+    }
+    let differs = there.lines().zip(job.config.lines()).find(|(old, new)| old != new);
+    let difference = differs
+        .map_or_else(|| "one of them says more".to_owned(), |(old, new)| format!("it has `{old}`, now it is `{new}`"));
+    Err(FinetuneError::OtherRun { path: job.out.to_path_buf(), difference }.into())
+}
+
+/// One repeat.
+struct Run<'a> {
+    job: &'a Job<'a>,
+    options: &'a Options,
+    runtime: &'a Runtime,
+    progress: &'a dyn Progress,
+    material: &'a Material,
+    folder: PathBuf,
+    seed: u64,
+}
+
+impl Run<'_> {
+    fn finish(&self) -> Result<Finished> {
+        let Run { job, material, progress, .. } = *self;
+        let (recipe, backbone) = (job.recipe, job.backbone);
+        fs::create_directory(&self.folder)?;
+        let division = Division { redraw: recipe.resplit, fractions: recipe.shares()?, allow_leak: recipe.allow_leak };
+        let partition = material.labelled().divide(&division, self.seed, true)?;
+        let seed = Seed::new(self.seed).named("finetune");
+        let classes = material.classes.len();
+        let classifier = match recipe.head {
+            Head::Linear => Classifier::linear(backbone, classes, seed)?,
+            Head::Deit { .. } => Classifier::deit(backbone, recipe.head, (classes, job.head_weights), seed)?,
+        };
+        let start = classifier.weights()?;
+        let subject = Subject {
+            recipe,
+            classifier: &classifier,
+            preprocess: &backbone.preprocess,
+            material,
+            partition: &partition,
+            seed,
+        };
+        let mut training = Training::open(&subject, self.options, self.runtime, progress)?;
+        let checkpoints = Checkpoints::of(&self.folder);
+        let search = Search::run(&mut training, (&start, &self.folder), progress)?;
+        let mut keeper = Keeper {
+            checkpoints: checkpoints.clone(),
+            journal: None,
+            frozen: start.clone(),
+            about: about(job, &classifier),
+            every: self.options.checkpoint_steps,
+        };
+        let mut position = match checkpoints.read_last()? {
+            Some((state, position)) => {
+                check_fits(&checkpoints.last(), &state, &training.trainer.state()?)?;
+                training.trainer.reset(&state)?;
+                if position.epoch < recipe.epochs {
+                    progress.note(&format!("going on from step {} (epoch {})", position.step, position.epoch + 1));
+                }
+                position
+            }
+            None => {
+                training.trainer.reset(&start)?;
+                Position { learning_rate: search.chosen(&training)?, ..Position::default() }
+            }
+        };
+        keeper.journal = Some(Journal::open(&self.folder, position.journal)?);
+        train(&mut training, &mut position, &mut keeper, progress)?;
+        let best = checkpoints.read_best()?;
+        check_fits(&checkpoints.best(), &best, &start)?;
+        training.trainer.reset(&best)?;
+        let began = Instant::now();
+        let predicted = training.predict(&partition.test)?;
+        for (row, reason) in &predicted.failed {
+            position.unreadable.insert(material.ids[*row].clone(), reason.clone());
+        }
+        let bootstrap = outcome::bootstrap(recipe, self.seed == recipe.seed);
+        let evaluation = predicted.evaluate(material, &bootstrap)?;
+        let finished = Finished {
+            seed: self.seed,
+            metric: training.metric(),
+            partition,
+            search,
+            best: position.best,
+            learning_rate: position.learning_rate,
+            seconds: position.seconds,
+            evaluate: began.elapsed().as_secs_f64(),
+            unreadable: position.unreadable.len(),
+            evaluation,
+            predicted,
+        };
+        outcome::write(job, material, &self.folder, (&classifier, &best, &finished))?;
+        Ok(finished)
+    }
+}
+
+/// What a weights' file says about itself.
+fn about(job: &Job<'_>, classifier: &Classifier) -> Metadata {
+    let classes = serde_json::Value::from(job.dataset.classes.clone()).to_string();
+    let entries = [
+        ("format", "pt".to_owned()),
+        ("defrost.model", job.backbone.name.clone()),
+        ("defrost.head", classifier.head.clone()),
+        ("defrost.classes", classes),
+        ("defrost.version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    let mut about: BTreeMap<String, String> = entries.map(|(key, text)| (key.to_owned(), text)).into();
+    if let Some(naming) = classifier.model.property("defrost.naming") {
+        about.insert("defrost.naming".to_owned(), naming.to_owned());
+    }
+    about
+}
+
+/// Epochs until the run's end, each judged and kept.
+fn train(
+    training: &mut Training<'_>,
+    position: &mut Position,
+    keeper: &mut Keeper,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let recipe = training.recipe;
+    let course = training.course(recipe.epochs);
+    let images = (training.steps() * recipe.epochs) as u64 * training.batch() as u64;
+    progress.begin("training", images, position.step * training.batch() as u64);
+    while position.epoch < recipe.epochs && !(recipe.patience > 0 && stalled_for(position) >= recipe.patience) {
+        let began = Instant::now();
+        let outcome = training.epoch(position, &course, keeper);
+        let (loss, images_per_second) = match outcome {
+            Ok(told) => told,
+            Err(error) => {
+                progress.end();
+                return Err(keeper.explained(error));
+            }
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        let (evaluation, score, log_loss) = training.validate(position)?;
+        let better = is_better(training, position.best, (score, log_loss));
+        if better {
+            let found = Best { epoch: position.epoch, score: score.unwrap_or(f64::NAN), log_loss };
+            position.best = Some(found);
+            position.stalled = 0;
+            keeper.keep_best(training)?;
+        } else {
+            position.stalled += 1;
+            let warm = position.step > course.warmup;
+            if recipe.schedule == crate::finetune::Schedule::Plateau
+                && warm
+                && position.stalled >= recipe.plateau.max(1)
+            {
+                (position.lowered, position.stalled) = (position.lowered + 1, 0);
+            }
+        }
+        let metric = training.metric();
+        let told = score.map_or_else(|| "undefined".to_owned(), |score| format!("{score:.4}"));
+        progress.note(&format!(
+            "epoch {}/{}: loss {loss:.4}, validation {} {told}{}, {images_per_second:.1} images/s",
+            position.epoch,
+            recipe.epochs,
+            metric.name(),
+            if better { " (best)" } else { "" },
+        ));
+        let validation = evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
+        let (epoch, step) = (position.epoch, position.step);
+        keeper.line(&Line::Epoch { epoch, step, loss, validation, best: better, seconds, images_per_second })?;
+        keeper.keep_last(training, position)?;
+    }
+    progress.end();
+    Ok(())
+}
+
+/// Epochs since the best one.
+fn stalled_for(position: &Position) -> usize {
+    position.epoch - position.best.map_or(0, |best| best.epoch)
+}
+
+/// Whether an epoch is better than the best so far: by the metric, then by the log loss. The first one always is.
+fn is_better(training: &Training<'_>, best: Option<Best>, (score, log_loss): (Option<f64>, Option<f64>)) -> bool {
+    let Some(best) = best else { return true };
+    let larger = training.metric().larger_is_better();
+    let merit = |score: f64, log_loss: Option<f64>| {
+        let loss = log_loss.unwrap_or(f64::INFINITY);
+        [if larger { score } else { -score }, -loss]
+    };
+    match score {
+        None => false,
+        Some(score) => best.score.is_nan() || merit(score, log_loss) > merit(best.score, best.log_loss),
+    }
+}
+
+/// Writes down steps and checkpoints.
+struct Keeper {
+    checkpoints: Checkpoints,
+    journal: Option<Journal>,
+    /// Weights that do not move.
+    frozen: Tensors,
+    about: Metadata,
+    every: usize,
+}
+
+impl Keeper {
+    fn line(&mut self, line: &Line) -> Result<()> {
+        self.journal.as_mut().map_or(Ok(()), |journal| journal.write(line))
+    }
+
+    /// All weights, those that do not move included.
+    fn weights(&self, training: &Training<'_>) -> Result<Tensors> {
+        let mut weights = self.frozen.clone();
+        weights.extend(training.trainer.weights()?);
+        Ok(weights)
+    }
+
+    fn keep_best(&self, training: &Training<'_>) -> Result<()> {
+        self.checkpoints.write_best(&self.weights(training)?, &self.about)
+    }
+
+    fn keep_last(&self, training: &Training<'_>, position: &mut Position) -> Result<()> {
+        if let Some(journal) = &self.journal {
+            position.journal = journal.sync()?;
+        }
+        let (weights, state) = (self.weights(training)?, training.trainer.state()?);
+        self.checkpoints.write_last((&weights, &state), &self.about, position)
+    }
+
+    /// The error with the place of the last good weights.
+    fn explained(&self, error: Error) -> Error {
+        let last = self.checkpoints.last();
+        match error {
+            Error::Finetune(FinetuneError::NotFinite { what, value, step, epoch, .. }) if last.is_dir() => {
+                FinetuneError::NotFinite { what, value, step, epoch, checkpoint: Some(last) }.into()
+            }
+            other => other,
+        }
+    }
+}
+
+impl Witness for Keeper {
+    fn step(&mut self, training: &Training<'_>, position: &mut Position, told: (Progressed, f64)) -> Result<()> {
+        let (Progressed { loss, norm }, learning_rate) = told;
+        let (step, epoch) = (position.step, position.epoch + 1);
+        self.line(&Line::Step { step, epoch, loss, learning_rate, gradient_norm: norm })?;
+        if self.every > 0 && position.within.is_multiple_of(self.every) {
+            self.keep_last(training, position)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,286 @@
+//! The training graph: forward, loss, backward, and either the update of every parameter or the sum of its gradients.
+//!
+//! Plain ONNX. Inputs are the images, what the loss is compared with, the scalars of the optimiser, and for every trained
+//! parameter `P` its value `P` and its moments `exp_avg/P` and `exp_avg_sq/P`; outputs are `loss`, `gradient_norm` and
+//! `next/...` of each of them. Running statistics of batch norms that are updated are inputs and outputs alike. Everything else
+//! is a constant: a frozen part of the network is computed as in inference, and no gradient goes through it.
+//!
+//! Where a batch is divided into parts, the gradients are summed up in `gradient/P` over the runs of one graph, and a second one
+//! updates the parameters.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::error::FinetuneError;
+use crate::error::Result;
+use crate::finetune::Classifier;
+use crate::finetune::Loss;
+use crate::finetune::classifier::LOGITS;
+use crate::finetune::drop_path;
+use crate::finetune::norms;
+use crate::finetune::optimizer;
+use crate::finetune::optimizer::AdamW;
+use crate::finetune::optimizer::FIRST_MOMENT;
+use crate::finetune::optimizer::SECOND_MOMENT;
+use crate::finetune::optimizer::Update;
+use crate::graph::Builder;
+use crate::graph::Dim;
+use crate::graph::Model;
+use crate::graph::Type;
+use crate::graph::Value;
+use crate::graph::ValueInfo;
+use crate::graph::autodiff;
+use crate::graph::needed_nodes;
+use crate::graph::rewrite;
+use crate::tensor::DType;
+
+/// Name of the output that is the loss.
+pub(super) const LOSS: &str = "loss";
+/// What precedes the name of something that a run gives a new value.
+pub(super) const NEXT: &str = "next/";
+/// What precedes the name of a parameter in that of the sum of its gradients.
+pub(super) const GRADIENT: &str = "gradient/";
+/// Name of the input that the sum of gradients so far is multiplied by: 0 at the first part of a batch, then 1.
+pub(super) const KEEP: &str = "keep";
+
+/// What happens to batch norms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchNorm {
+    /// They normalise with the statistics they came with, as in evaluation; only their scale and bias are trained.
+    #[default]
+    Frozen,
+    /// Trained ones normalise with the statistics of the batch and keep running ones, with PyTorch's momentum of 0.1.
+    Updated,
+}
+
+/// How a network is trained.
+#[derive(Clone, Debug)]
+pub struct StepPlan {
+    /// The parameters that are trained, with each one's share of the learning rate.
+    pub trained: BTreeMap<String, f64>,
+    /// What is minimised.
+    pub loss: Loss,
+    /// What happens to batch norms.
+    pub batch_norm: BatchNorm,
+    /// Images that go through the network at once.
+    pub batch: usize,
+    /// Whether a batch is divided into parts.
+    pub accumulate: bool,
+    /// Largest norm of the gradient.
+    pub clip: Option<f64>,
+    /// Whether residual branches are left out at random.
+    pub drop_path: bool,
+}
+
+impl StepPlan {
+    /// Trains every parameter in batches of a size, gradients clipped at norm 1.
+    pub fn full(classifier: &Classifier, loss: Loss, batch: usize) -> Self {
+        StepPlan {
+            trained: classifier.parameters.iter().map(|name| (name.clone(), 1.0)).collect(),
+            loss,
+            batch_norm: BatchNorm::Frozen,
+            batch,
+            accumulate: false,
+            clip: Some(1.0),
+            drop_path: false,
+        }
+    }
+}
+
+/// The graphs of a step.
+#[derive(Debug)]
+pub(super) struct StepGraphs {
+    /// Images to loss, and to updated parameters or summed gradients.
+    pub(super) model: Model,
+    /// Gradients to updated parameters, where they are summed up first.
+    pub(super) update: Option<Model>,
+    /// Trained parameters, in order of name, with their shapes.
+    pub(super) trained: BTreeMap<String, Vec<usize>>,
+    /// Running statistics that are updated.
+    pub(super) statistics: Vec<String>,
+    /// Residual branches that may be left out.
+    pub(super) branches: usize,
+}
+
+impl StepGraphs {
+    /// Builds the graphs.
+    ///
+    /// # Errors
+    /// `GraphError` for an operator without gradient on the way to a trained parameter, naming it and the way.
+    pub(super) fn build(classifier: &Classifier, plan: &StepPlan) -> Result<StepGraphs> {
+        let batch = Dim::from(plan.batch);
+        let mut model = classifier.model.clone();
+        model.graph.outputs.retain(|output| output.name == LOGITS);
+        fix_batch(&mut model, &classifier.input, &batch);
+        let mut branches = 0;
+        if plan.drop_path {
+            (model, branches) = drop_path::insert(model, &batch)?;
+        }
+        let mut statistics = Vec::new();
+        if plan.batch_norm == BatchNorm::Updated {
+            (model, statistics) = norms::update_statistics(model, |scale| plan.trained.contains_key(scale))?;
+        }
+        let moving = plan.trained.keys().chain(&statistics);
+        let shapes = into_inputs(&mut model, &moving.cloned().collect())?;
+        let shapes: BTreeMap<String, Vec<usize>> =
+            shapes.into_iter().filter(|(name, _)| plan.trained.contains_key(name)).collect();
+        let mut b = Builder::extend(model)?;
+        let logits = b.value(LOGITS)?;
+        let loss = plan.loss.add(&mut b, &logits, (&batch, classifier.classes));
+        let gradients = gradients(&mut b, &loss, &plan.trained)?;
+        b.output(LOSS, &loss);
+        let update = match plan.accumulate {
+            true => {
+                accumulate(&mut b, &gradients, &shapes);
+                let shapes = shapes.iter().filter(|(name, _)| gradients.contains_key(name));
+                Some(update_graph(
+                    b.opset(),
+                    plan,
+                    &shapes.map(|(name, shape)| (name.clone(), shape.clone())).collect(),
+                )?)
+            }
+            false => {
+                update(&mut b, plan, &gradients, &shapes)?;
+                None
+            }
+        };
+        let mut model = b.finish()?;
+        model.graph.outputs.retain(|output| output.name != LOGITS);
+        rewrite::dead(&model).apply(&mut model)?;
+        // A parameter that does not reach the loss is no input any more.
+        let read: HashSet<&String> = model.graph.nodes.iter().flat_map(|node| &node.inputs).collect();
+        let inputs = model.graph.inputs.iter().filter(|input| read.contains(&input.name)).cloned().collect();
+        model.graph.inputs = inputs;
+        for model in [Some(&model), update.as_ref()].into_iter().flatten() {
+            check_in_place(model)?;
+        }
+        let trained = shapes.into_iter().filter(|(name, _)| gradients.contains_key(name)).collect();
+        Ok(StepGraphs { model, update, trained, statistics, branches })
+    }
+}
+
+/// The gradients of the loss with respect to every trained parameter.
+fn gradients<'a>(
+    b: &mut Builder,
+    loss: &Value,
+    trained: &'a BTreeMap<String, f64>,
+) -> Result<BTreeMap<&'a String, Value>> {
+    let values: Vec<Value> = trained.keys().map(|name| b.value(name)).collect::<Result<_>>()?;
+    let found = autodiff::gradients(b, loss, &values)?;
+    let with_gradient = trained.keys().zip(found).filter_map(|(name, gradient)| Some((name, gradient?)));
+    Ok(with_gradient.collect())
+}
+
+/// Gives the graph's input its number of images.
+fn fix_batch(model: &mut Model, input: &str, batch: &Dim) {
+    for info in model.graph.inputs.iter_mut().filter(|info| info.name == input) {
+        if let Some(mut known) = info.tensor_type().cloned() {
+            if let Some(first) = known.shape.as_mut().and_then(|shape| shape.first_mut()) {
+                first.clone_from(batch);
+            }
+            info.r#type = Some(known.into());
+        }
+    }
+    // What was declared with an open batch is found out again.
+    model.graph.value_infos.clear();
+    model.graph.outputs.iter_mut().for_each(|output| output.r#type = None);
+}
+
+/// Makes inputs of initializers; gives their shapes by name.
+fn into_inputs(model: &mut Model, names: &BTreeSet<String>) -> Result<BTreeMap<String, Vec<usize>>> {
+    let mut shapes = BTreeMap::new();
+    for name in names {
+        let position = model.graph.initializers.iter().position(|tensor| tensor.name == *name);
+        let position = position.ok_or_else(|| FinetuneError::NotStored { name: name.clone() })?;
+        let tensor = model.graph.initializers.remove(position);
+        let shape: Vec<Dim> = tensor.shape.iter().map(|&size| Dim::from(size)).collect();
+        model.graph.inputs.retain(|input| input.name != *name);
+        model.graph.inputs.push(ValueInfo::new(name, Type::tensor(DType::F32, Some(shape))));
+        shapes.insert(name.clone(), tensor.shape);
+    }
+    Ok(shapes)
+}
+
+/// An input for something that belongs to a parameter.
+fn input_like(b: &mut Builder, prefix: &str, (name, shape): (&str, &[usize])) -> Value {
+    let shape: Vec<Dim> = shape.iter().map(|&size| Dim::from(size)).collect();
+    b.input(&format!("{prefix}{name}"), DType::F32, &shape)
+}
+
+/// Adds the sums of gradients over the parts of a batch.
+fn accumulate(b: &mut Builder, gradients: &BTreeMap<&String, Value>, shapes: &BTreeMap<String, Vec<usize>>) {
+    let keep = b.input(KEEP, DType::F32, &[]);
+    for (name, gradient) in gradients {
+        let Some(shape) = shapes.get(*name) else { continue };
+        let sum = input_like(b, GRADIENT, (name, shape));
+        let kept = b.mul(&sum, &keep);
+        let sum = b.add(&kept, gradient);
+        b.output(&format!("{NEXT}{GRADIENT}{name}"), &sum);
+    }
+}
+
+/// A graph from summed gradients to updated parameters.
+fn update_graph(opset: i64, plan: &StepPlan, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Model> {
+    let mut b = Builder::with_opset("update", opset);
+    let mut gradients = BTreeMap::new();
+    for (name, shape) in shapes {
+        input_like(&mut b, "", (name, shape));
+        gradients.insert(name, input_like(&mut b, GRADIENT, (name, shape)));
+    }
+    update(&mut b, plan, &gradients, shapes)?;
+    b.finish()
+}
+
+/// Adds the norm of the gradient and the update of every parameter.
+fn update(
+    b: &mut Builder,
+    plan: &StepPlan,
+    gradients: &BTreeMap<&String, Value>,
+    shapes: &BTreeMap<String, Vec<usize>>,
+) -> Result<()> {
+    let all: Vec<&Value> = gradients.values().collect();
+    let norm = optimizer::norm(b, &all);
+    let adamw = AdamW::new(b, &norm, plan.clip);
+    b.output(optimizer::NORM, &norm);
+    for (name, gradient) in gradients {
+        let Some(shape) = shapes.get(*name) else { continue };
+        let moments = [FIRST_MOMENT, SECOND_MOMENT].map(|prefix| input_like(b, prefix, (name, shape)));
+        let parameter = b.value(name)?;
+        let rate = plan.trained.get(*name).copied().unwrap_or(1.0);
+        let decays = shape.len() > 1;
+        let change = Update { name, parameter, gradient: gradient.clone(), moments, decays, rate };
+        let updated = adamw.update(b, &change);
+        b.output(&format!("{NEXT}{name}"), &updated.parameter);
+        for (prefix, moment) in [FIRST_MOMENT, SECOND_MOMENT].into_iter().zip(&updated.moments) {
+            b.output(&format!("{NEXT}{prefix}{name}"), moment);
+        }
+    }
+    Ok(())
+}
+
+/// Checks that an output `next/X` may be written over the input `X`: whoever reads `X` does so before the output is computed,
+/// in whatever order the runtime takes the nodes.
+fn check_in_place(model: &Model) -> Result<()> {
+    let graph = &model.graph;
+    let producers = graph.producers();
+    let before = |value: &str| needed_nodes(graph, [value], &HashSet::new());
+    let norm = before(optimizer::NORM);
+    for output in &graph.outputs {
+        let Some(input) = output.name.strip_prefix(NEXT) else { continue };
+        let own = before(&output.name);
+        let waits_for_norm = producers.get(optimizer::NORM).is_some_and(|&index| own[index]);
+        for (index, node) in graph.nodes.iter().enumerate() {
+            let precedes = own[index] || (waits_for_norm && norm[index]);
+            if !precedes && node.inputs.iter().any(|name| name == input) {
+                let (parameter, node) = (input.to_owned(), node.label().to_owned());
+                return Err(FinetuneError::Aliased { parameter, node }.into());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,355 @@
+//! A network in training: its graphs opened as sessions, its parameters and moments in the runtime's memory, where every step
+//! updates them in place.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::finetune::Classifier;
+use crate::finetune::classifier::LOGITS;
+use crate::finetune::drop_path::DROP_PATH;
+use crate::finetune::memory;
+use crate::finetune::objective::Fed;
+use crate::finetune::objective::TARGETS;
+use crate::finetune::objective::WEIGHTS;
+use crate::finetune::optimizer::FIRST_MOMENT;
+use crate::finetune::optimizer::LEARNING_RATE;
+use crate::finetune::optimizer::NORM;
+use crate::finetune::optimizer::SECOND_MOMENT;
+use crate::finetune::optimizer::STEP;
+use crate::finetune::optimizer::WEIGHT_DECAY;
+use crate::finetune::step::GRADIENT;
+use crate::finetune::step::KEEP;
+use crate::finetune::step::LOSS;
+use crate::finetune::step::NEXT;
+use crate::finetune::step::StepGraphs;
+use crate::finetune::step::StepPlan;
+use crate::graph::Dim;
+use crate::graph::Model;
+use crate::runtime::Binding;
+use crate::runtime::Device;
+use crate::runtime::DeviceTensor;
+use crate::runtime::ModelSource;
+use crate::runtime::Runtime;
+use crate::runtime::Session;
+use crate::runtime::SessionOptions;
+use crate::tensor::DType;
+use crate::tensor::HostTensor;
+use crate::tensor::safetensors::Tensors;
+
+/// A network in training.
+#[derive(Debug)]
+pub struct Trainer {
+    step: Engine,
+    update: Option<Engine>,
+    /// Parameters, statistics, moments and summed gradients under their names as inputs.
+    state: BTreeMap<String, DeviceTensor>,
+    /// Images, targets and scalars under their names as inputs.
+    fed: BTreeMap<String, DeviceTensor>,
+    /// Trained parameters and updated statistics.
+    moving: Vec<String>,
+    branches: usize,
+}
+
+/// A session with what it reads and writes.
+#[derive(Debug)]
+struct Engine {
+    session: Session,
+    binding: Binding,
+    /// Outputs that are handed over, in the order of their results.
+    results: Vec<String>,
+}
+
+/// Some images of a batch with what they are to become.
+pub struct Part<'a> {
+    /// `[N, C, H, W]`.
+    pub images: &'a [f32],
+    /// Targets and weights.
+    pub fed: &'a Fed,
+    /// Masks of residual branches, `[branches, N]`; empty where none are left out.
+    pub masks: &'a [f32],
+}
+
+/// The scalars of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// From 1.
+    pub step: u64,
+    /// Of this step.
+    pub learning_rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+}
+
+/// What a step tells.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progressed {
+    /// The loss before the update.
+    pub loss: f32,
+    /// The norm of the gradient before clipping.
+    pub norm: f32,
+}
+
+impl Trainer {
+    /// Opens the graphs and takes over the weights of the classifier; moments start at zero.
+    ///
+    /// # Errors
+    /// `GraphError` for an operator without gradient, [`FinetuneError::Memory`](crate::error::FinetuneError::Memory) for a batch
+    /// that does not fit, `RuntimeError` where the runtime refuses.
+    pub fn open(
+        runtime: &Runtime,
+        classifier: &Classifier,
+        plan: &StepPlan,
+        options: &SessionOptions,
+    ) -> Result<Trainer> {
+        let graphs = StepGraphs::build(classifier, plan)?;
+        memory::check(&graphs, plan.batch, options)?;
+        let session = open(runtime, &graphs.model, options)?;
+        let options = SessionOptions { device: session.device(), ..options.clone() };
+        let StepGraphs { update, trained, statistics, branches, .. } = graphs;
+        let moving: Vec<String> = trained.keys().chain(&statistics).cloned().collect();
+        let mut trainer = Trainer {
+            step: Engine::new(session)?,
+            update: None,
+            state: BTreeMap::new(),
+            fed: BTreeMap::new(),
+            moving,
+            branches,
+        };
+        if let Some(update) = update {
+            trainer.update = Some(Engine::new(open(runtime, &update, &options)?)?);
+        }
+        let shape_of = |name: &str| classifier.model.graph.initializer(name).map(|tensor| tensor.shape.clone());
+        for name in trainer.moving.clone() {
+            let shape = shape_of(&name).unwrap_or_default();
+            let prefixes: &[&str] = match (trained.contains_key(&name), trainer.update.is_some()) {
+                (true, true) => &["", FIRST_MOMENT, SECOND_MOMENT, GRADIENT],
+                (true, false) => &["", FIRST_MOMENT, SECOND_MOMENT],
+                (false, _) => &[""],
+            };
+            for prefix in prefixes {
+                let tensor = DeviceTensor::allocate(DType::F32, &shape, &trainer.step.session)?;
+                trainer.state.insert(format!("{prefix}{name}"), tensor);
+            }
+        }
+        trainer.reset(&classifier.weights()?)?;
+        let Trainer { step, update, state, fed, .. } = &mut trainer;
+        for engine in [Some(step), update.as_mut()].into_iter().flatten() {
+            engine.bind(state, fed)?;
+        }
+        Ok(trainer)
+    }
+
+    /// The device that the network is trained on, and why.
+    pub fn device(&self) -> (Device, &str) {
+        (self.step.session.device(), self.step.session.device_reason())
+    }
+
+    /// Residual branches that masks are needed for.
+    pub fn branches(&self) -> usize {
+        self.branches
+    }
+
+    /// Takes over weights and starts anew: moments become zero.
+    ///
+    /// # Errors
+    /// `RuntimeError` where the runtime refuses.
+    pub fn reset(&mut self, weights: &Tensors) -> Result<()> {
+        let zero = |tensor: &mut DeviceTensor| {
+            let zeros = vec![0f32; tensor.len()];
+            tensor.write_values(&zeros)
+        };
+        for (name, tensor) in &mut self.state {
+            match weights.get(name) {
+                Some(weight) => tensor.write(weight)?,
+                None => zero(tensor)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that moves: parameters and statistics under their names, moments under theirs.
+    ///
+    /// # Errors
+    /// `RuntimeError` where the runtime refuses.
+    pub fn state(&self) -> Result<Tensors> {
+        let kept = self.state.iter().filter(|(name, _)| !name.starts_with(GRADIENT));
+        kept.map(|(name, tensor)| Ok((name.clone(), tensor.to_host()?))).collect()
+    }
+
+    /// Parameters and statistics that move, under their names.
+    ///
+    /// # Errors
+    /// `RuntimeError` where the runtime refuses.
+    pub fn weights(&self) -> Result<Tensors> {
+        let moving = self.moving.iter().filter_map(|name| Some((name, self.state.get(name)?)));
+        moving.map(|(name, tensor)| Ok((name.clone(), tensor.to_host()?))).collect()
+    }
+
+    /// One step over a batch in parts that the plan's number of images fits.
+    ///
+    /// # Errors
+    /// `RuntimeError` where the runtime refuses.
+    pub fn step(&mut self, parts: &[Part<'_>], rates: Rates) -> Result<Progressed> {
+        let scalars = [
+            (LEARNING_RATE, rates.learning_rate as f32),
+            (STEP, rates.step as f32),
+            (WEIGHT_DECAY, rates.weight_decay as f32),
+        ];
+        for (name, value) in scalars {
+            self.feed(name, &[value])?;
+        }
+        let mut progressed = Progressed { loss: 0.0, norm: f32::NAN };
+        for (number, part) in parts.iter().enumerate() {
+            let keep: f32 = if number == 0 { 0.0 } else { 1.0 };
+            let inputs = [
+                (KEEP, std::slice::from_ref(&keep)),
+                (self.images_name().as_str(), part.images),
+                (TARGETS, &part.fed.targets),
+                (WEIGHTS, &part.fed.weights),
+                (DROP_PATH, part.masks),
+            ]
+            .map(|(name, values)| (name.to_owned(), values));
+            for (name, values) in inputs {
+                self.feed(&name, values)?;
+            }
+            let results = self.step.run()?;
+            progressed.loss += scalar(&results, LOSS);
+            if let Some(norm) = results.get(NORM) {
+                progressed.norm = *norm;
+            }
+        }
+        if let Some(update) = &mut self.update {
+            progressed.norm = scalar(&update.run()?, NORM);
+        }
+        Ok(progressed)
+    }
+
+    /// The input that takes the images: the model's first.
+    fn images_name(&self) -> String {
+        self.step.session.inputs().first().map(|input| input.name.clone()).unwrap_or_default()
+    }
+
+    /// Writes an input, where the graph has it.
+    fn feed(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        self.fed.get_mut(name).map_or(Ok(()), |tensor| tensor.write_values(values))
+    }
+}
+
+fn scalar(results: &BTreeMap<String, f32>, name: &str) -> f32 {
+    results.get(name).copied().unwrap_or(f32::NAN)
+}
+
+fn open(runtime: &Runtime, model: &Model, options: &SessionOptions) -> Result<Session> {
+    Session::open(runtime, ModelSource::Bytes(&model.to_bytes()?), options)
+}
+
+impl Engine {
+    fn new(session: Session) -> Result<Self> {
+        let binding = Binding::new(&session)?;
+        Ok(Engine { session, binding, results: Vec::new() })
+    }
+
+    /// Binds the state in place, makes and binds tensors for all other inputs, and lets all other outputs come to the host.
+    fn bind(
+        &mut self,
+        state: &mut BTreeMap<String, DeviceTensor>,
+        fed: &mut BTreeMap<String, DeviceTensor>,
+    ) -> Result<()> {
+        let Engine { session, binding, results } = self;
+        for input in session.inputs().to_vec() {
+            let tensor = match state.get(&input.name) {
+                Some(tensor) => tensor,
+                None => {
+                    let shape: Vec<usize> = input.shape.iter().map(|size| size.unwrap_or(1)).collect();
+                    if !fed.contains_key(&input.name) {
+                        let tensor = DeviceTensor::allocate(DType::F32, &shape, session)?;
+                        fed.insert(input.name.clone(), tensor);
+                    }
+                    &fed[&input.name]
+                }
+            };
+            binding.bind_input(session, &input.name, tensor)?;
+        }
+        for output in session.outputs().to_vec() {
+            match output.name.strip_prefix(NEXT).and_then(|name| state.get_mut(name)) {
+                Some(tensor) => binding.bind_output_to(session, &output.name, tensor)?,
+                None => {
+                    binding.bind_output_to_host(session, &output.name)?;
+                    results.push(output.name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs; gives the scalars that are handed over.
+    fn run(&mut self) -> Result<BTreeMap<String, f32>> {
+        let outputs = self.binding.run(&mut self.session)?;
+        let read = |tensor: DeviceTensor| -> Result<f32> {
+            let host = tensor.into_host()?;
+            Ok(host.values::<f32>().and_then(|values| values.first().copied()).unwrap_or(f32::NAN))
+        };
+        self.results.iter().cloned().zip(outputs).map(|(name, tensor)| Ok((name, read(tensor)?))).collect()
+    }
+}
+
+/// The network in evaluation: images to logits with weights that may move.
+#[derive(Debug)]
+pub(super) struct Evaluator {
+    session: Session,
+    binding: Binding,
+    input: String,
+    classes: usize,
+    images: BTreeMap<usize, DeviceTensor>,
+}
+
+impl Evaluator {
+    /// Opens the network so that it reads the moving weights of a trainer.
+    pub(super) fn beside(
+        runtime: &Runtime,
+        classifier: &Classifier,
+        trainer: &Trainer,
+        options: &SessionOptions,
+    ) -> Result<Evaluator> {
+        let mut model = classifier.model.clone();
+        model.graph.outputs.retain(|output| output.name == LOGITS);
+        for name in &trainer.moving {
+            let Some(at) = model.graph.initializers.iter().position(|tensor| tensor.name == *name) else { continue };
+            let tensor = model.graph.initializers.remove(at);
+            let shape: Vec<Dim> = tensor.shape.iter().map(|&size| Dim::from(size)).collect();
+            model.graph.inputs.retain(|input| input.name != *name);
+            let known = crate::graph::Type::tensor(DType::F32, Some(shape));
+            model.graph.inputs.push(crate::graph::ValueInfo::new(name, known));
+        }
+        crate::graph::rewrite::dead(&model).apply(&mut model)?;
+        let options = SessionOptions { device: trainer.device().0, ..options.clone() };
+        let session = open(runtime, &model, &options)?;
+        let mut binding = Binding::new(&session)?;
+        for name in &trainer.moving {
+            if let Some(tensor) = trainer.state.get(name) {
+                binding.bind_input(&session, name, tensor)?;
+            }
+        }
+        binding.bind_output_to_host(&session, LOGITS)?;
+        let (input, classes) = (classifier.input.clone(), classifier.classes);
+        Ok(Evaluator { session, binding, input, classes, images: BTreeMap::new() })
+    }
+
+    /// Logits `[N, K]` of images `[N, C, H, W]` in `shape`.
+    pub(super) fn logits(&mut self, images: &[f32], shape: &[usize]) -> Result<Vec<f32>> {
+        let count = shape.first().copied().unwrap_or(0);
+        if !self.images.contains_key(&count) {
+            let tensor = DeviceTensor::allocate(DType::F32, shape, &self.session)?;
+            self.images.insert(count, tensor);
+        }
+        if let Some(tensor) = self.images.get_mut(&count) {
+            tensor.write_values(images)?;
+            self.binding.bind_input(&self.session, &self.input, tensor)?;
+        }
+        let outputs = self.binding.run(&mut self.session)?;
+        let logits: Vec<HostTensor> = outputs.into_iter().map(DeviceTensor::into_host).collect::<Result<_>>()?;
+        let values = logits.first().and_then(|logits| Some(logits.to_f32()?.to_vec())).unwrap_or_default();
+        debug_assert_eq!(values.len(), count * self.classes);
+        Ok(values)
+    }
+}

@@ -1,0 +1,290 @@
+//! Epochs of training: batches go through the trainer, every step is written down, validation data judges each epoch.
+
+use std::time::Instant;
+
+use crate::data::Batch;
+use crate::data::DecodeLimits;
+use crate::data::Epoch;
+use crate::data::Label;
+use crate::data::Loader;
+use crate::data::augment::Augmentation;
+use crate::data::augment::Augmenter;
+use crate::error::FinetuneError;
+use crate::error::Result;
+use crate::finetune::Classifier;
+use crate::finetune::Options;
+use crate::finetune::Recipe;
+use crate::finetune::checkpoint::Position;
+use crate::finetune::drop_path;
+use crate::finetune::evaluation::Predicted;
+use crate::finetune::material::Material;
+use crate::finetune::objective::Targets;
+use crate::finetune::policy;
+use crate::finetune::sampler;
+use crate::finetune::schedule::Course;
+use crate::finetune::step::StepPlan;
+use crate::finetune::trainer::Evaluator;
+use crate::finetune::trainer::Part;
+use crate::finetune::trainer::Progressed;
+use crate::finetune::trainer::Rates;
+use crate::finetune::trainer::Trainer;
+use crate::metrics::Bootstrap;
+use crate::metrics::Evaluation;
+use crate::metrics::Metric;
+use crate::preprocess::Preprocess;
+use crate::records::Partition;
+use crate::records::deciding_metric;
+use crate::records::score;
+use crate::runtime::Runtime;
+use crate::runtime::SessionOptions;
+use crate::support::progress::Progress;
+use crate::support::seed::Seed;
+
+/// A network with its data, ready to be trained.
+pub(super) struct Training<'a> {
+    pub(super) recipe: &'a Recipe,
+    pub(super) material: &'a Material,
+    pub(super) partition: &'a Partition,
+    pub(super) trainer: Trainer,
+    pub(super) evaluator: Evaluator,
+    seed: Seed,
+    loader: Loader,
+    plain: Loader,
+    targets: Targets,
+    /// Images of a step, and of a part of it.
+    batch: usize,
+    part: usize,
+    progress: &'a dyn Progress,
+}
+
+/// Who hears of every step; an error ends the run.
+pub(super) trait Witness {
+    /// A step was made.
+    fn step(&mut self, training: &Training<'_>, position: &mut Position, told: (Progressed, f64)) -> Result<()>;
+}
+
+/// Hears nothing: for the search of a learning rate.
+pub(super) struct Nobody;
+
+impl Witness for Nobody {
+    fn step(&mut self, _: &Training<'_>, _: &mut Position, _: (Progressed, f64)) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a training is about.
+pub(super) struct Subject<'a> {
+    pub(super) recipe: &'a Recipe,
+    pub(super) classifier: &'a Classifier,
+    pub(super) preprocess: &'a Preprocess,
+    pub(super) material: &'a Material,
+    pub(super) partition: &'a Partition,
+    pub(super) seed: Seed,
+}
+
+impl<'a> Training<'a> {
+    /// Opens the network and prepares the loaders.
+    pub(super) fn open(
+        subject: &Subject<'a>,
+        options: &Options,
+        runtime: &Runtime,
+        progress: &'a dyn Progress,
+    ) -> Result<Training<'a>> {
+        let Subject { recipe, classifier, material, partition, .. } = *subject;
+        let loss = recipe.loss_of(material.task);
+        let batch = recipe.batch.min(partition.train.len()).max(1);
+        let part = if recipe.micro_batch > 0 { recipe.micro_batch.min(batch) } else { batch };
+        let batch = batch / part * part;
+        let trained = recipe.freeze.trained(classifier)?;
+        let share = |name: String| {
+            let share = policy::share(classifier, &name, recipe.layer_decay);
+            (name, share)
+        };
+        let plan = StepPlan {
+            trained: trained.into_iter().map(share).collect(),
+            loss,
+            batch_norm: recipe.batch_norm,
+            batch: part,
+            accumulate: batch > part,
+            clip: (recipe.clip > 0.0).then_some(recipe.clip),
+            drop_path: recipe.drop_path > 0.0,
+        };
+        let session = SessionOptions {
+            device: options.device,
+            threads: options.threads,
+            spinning: options.spinning,
+            ..SessionOptions::default()
+        };
+        let trainer = Trainer::open(runtime, classifier, &plan, &session)?;
+        let evaluator = Evaluator::beside(runtime, classifier, &trainer, &session)?;
+        let (device, reason) = trainer.device();
+        progress.note(&format!("training on {device}: {reason}"));
+        let loader = |augmentation: Augmentation| -> Result<Loader> {
+            Ok(Loader {
+                files: material.files.clone(),
+                augmenter: Augmenter::new(augmentation, subject.preprocess)?,
+                threads: session.effective_threads(),
+                prefetch: 1,
+                limits: DecodeLimits::default(),
+            })
+        };
+        let counts = material.labelled().counts(&partition.train).per_class;
+        let targets = Targets {
+            loss,
+            classes: classifier.classes,
+            smoothing: recipe.label_smoothing,
+            class_weights: match recipe.class_weights {
+                true => Targets::balanced(&counts),
+                false => vec![1.0; classifier.classes],
+            },
+        };
+        Ok(Training {
+            recipe,
+            material,
+            partition,
+            trainer,
+            evaluator,
+            seed: subject.seed,
+            loader: loader(recipe.augmentation.clone())?,
+            plain: loader(Augmentation::default())?,
+            targets,
+            batch,
+            part,
+            progress,
+        })
+    }
+
+    /// Steps of one epoch.
+    pub(super) fn steps(&self) -> usize {
+        (self.partition.train.len() / self.batch).max(1)
+    }
+
+    /// Images of one step.
+    pub(super) fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The learning rate over a run of some epochs.
+    pub(super) fn course(&self, epochs: usize) -> Course {
+        let steps = self.steps() as f64;
+        Course {
+            schedule: self.recipe.schedule,
+            warmup: (self.recipe.warmup.min(epochs as f64 / 2.0) * steps).round() as u64,
+            steps: (epochs * self.steps()) as u64,
+        }
+    }
+
+    /// The metric that decides.
+    pub(super) fn metric(&self) -> Metric {
+        self.recipe.metric.unwrap_or_else(|| deciding_metric(self.material.task))
+    }
+
+    /// Trains what is left of the epoch that `position` stands in; gives its mean loss and the images per second.
+    pub(super) fn epoch(
+        &mut self,
+        position: &mut Position,
+        course: &Course,
+        witness: &mut dyn Witness,
+    ) -> Result<(f64, f64)> {
+        let seed = self.seed.named("epoch").numbered(position.epoch as u64);
+        let plan = (self.batch, seed);
+        let all = sampler::batches(&self.partition.train, &self.material.labels, self.recipe.sampling, plan);
+        let rest = all[position.within.min(all.len())..].to_vec();
+        let (loader, start) = (self.loader.clone(), Instant::now());
+        let images: usize = rest.iter().map(Vec::len).sum();
+        loader.run(Epoch { batches: &rest, seed: seed.named("augmentation") }, |batch| {
+            let factor = course.factor(position.step, position.lowered);
+            let learning_rate = position.learning_rate * factor;
+            let told = self.step(batch, position, learning_rate)?;
+            position.step += 1;
+            position.within += 1;
+            position.loss += f64::from(told.loss);
+            self.check(told, position)?;
+            self.progress.status(&format!(
+                "epoch {}/{}  loss {:.4}  rate {learning_rate:.1e}",
+                position.epoch + 1,
+                course.steps / self.steps() as u64,
+                position.loss / position.within as f64
+            ));
+            self.progress.advance(batch.samples.len() as u64);
+            witness.step(self, position, (told, learning_rate))
+        })?;
+        let seconds = start.elapsed().as_secs_f64();
+        position.seconds += seconds;
+        let mean = position.loss / position.within.max(1) as f64;
+        position.epoch += 1;
+        (position.within, position.loss) = (0, 0.0);
+        Ok((mean, images as f64 / seconds.max(1e-9)))
+    }
+
+    /// One step over a batch.
+    fn step(&mut self, batch: &Batch, position: &mut Position, learning_rate: f64) -> Result<Progressed> {
+        let material = self.material;
+        let fails = |place: usize| batch.failed.iter().any(|(failed, _)| *failed == place);
+        if let Some((place, error)) = batch.failed.iter().find(|_| batch.failed.len() == batch.samples.len()) {
+            let id = material.ids[batch.samples[*place]].clone();
+            let (failed, total) = (batch.failed.len(), batch.samples.len());
+            return Err(FinetuneError::Unreadable { failed, total, id, reason: error.to_string() }.into());
+        }
+        for (place, error) in &batch.failed {
+            let id = material.ids[batch.samples[*place]].clone();
+            if position.unreadable.insert(id.clone(), error.to_string()).is_none() {
+                self.progress.note(&format!("warning: `{id}` is left out: {error}"));
+            }
+        }
+        let samples: Vec<(&Label, f32)> = batch
+            .samples
+            .iter()
+            .enumerate()
+            .map(|(place, &row)| (&material.labels[row], if fails(place) { 0.0 } else { material.weights[row] }))
+            .collect();
+        let fed = self.targets.feed(&samples).split(self.part, batch.samples.len());
+        let masks: Vec<Vec<f32>> = (0..fed.len())
+            .map(|number| {
+                let seed = self.seed.named("drop path").numbered(position.step).numbered(number as u64);
+                drop_path::masks((self.trainer.branches(), self.part), self.recipe.drop_path, seed)
+            })
+            .collect();
+        let size = batch.images.len() / batch.samples.len();
+        let parts: Vec<Part<'_>> = batch
+            .images
+            .chunks_exact(self.part * size)
+            .zip(&fed)
+            .zip(&masks)
+            .map(|((images, fed), masks)| Part { images, fed, masks })
+            .collect();
+        let rates = Rates { step: position.step + 1, learning_rate, weight_decay: self.recipe.weight_decay };
+        self.trainer.step(&parts, rates)
+    }
+
+    fn check(&self, told: Progressed, position: &Position) -> Result<(), FinetuneError> {
+        for (what, value) in [("the loss", told.loss), ("the norm of the gradient", told.norm)] {
+            if !value.is_finite() {
+                let (step, epoch) = (position.step, position.epoch + 1);
+                return Err(FinetuneError::NotFinite { what, value, step, epoch, checkpoint: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// Predictions on some rows, seen without augmentation.
+    pub(super) fn predict(&mut self, rows: &[usize]) -> Result<Predicted> {
+        let subject = (self.targets.loss, self.targets.classes);
+        let plain = self.plain.clone();
+        Predicted::on(rows, (&mut self.evaluator, &plain, self.part), subject)
+    }
+
+    /// The network as it is now on validation data: every metric, the deciding one, and the log loss.
+    pub(super) fn validate(&mut self, position: &mut Position) -> Result<(Evaluation, Option<f64>, Option<f64>)> {
+        let predicted = self.predict(&self.partition.validation)?;
+        for (row, reason) in &predicted.failed {
+            let id = self.material.ids[*row].clone();
+            if position.unreadable.insert(id.clone(), reason.clone()).is_none() {
+                self.progress.note(&format!("warning: `{id}` is left out: {reason}"));
+            }
+        }
+        let evaluation = predicted.evaluate(self.material, &Bootstrap { resamples: 0, ..Bootstrap::default() })?;
+        let (decided, log_loss) = (score(&evaluation, self.metric()), score(&evaluation, Metric::LogLoss));
+        Ok((evaluation, decided, log_loss))
+    }
+}

@@ -1,0 +1,193 @@
+//! Training steps against PyTorch's: losses of AdamW trajectories, running statistics, accumulated gradients, frozen parts.
+
+use std::path::Path;
+
+use defrost::backbones::{Backbone, Size, Taps};
+use defrost::data::Label;
+use defrost::finetune::{
+    BatchNorm, Classifier, Fed, Freeze, Loss, Part, Progressed, Rates, StepPlan, Targets, Trainer,
+};
+use defrost::runtime::{Device, SessionOptions};
+use defrost::tensor::safetensors::{self, Tensors};
+use defrost::tensor::{HostTensor, Tolerance, compare};
+
+use crate::parity::{EFFICIENTNET_LITE, FOCALNET, Fixture, RESNET, SAM, TRANSFORMERS};
+use crate::session::runtime;
+
+/// Largest difference of a loss from PyTorch's, relative to the largest loss of the trajectory: late losses are small, and AdamW
+/// makes full steps of gradients that are rounding errors; PyTorch on another number of threads is as far from itself.
+const ALLOWED: f64 = 1e-4;
+
+/// What PyTorch trained: head, labels, losses.
+struct Reference {
+    stored: Tensors,
+    folder: &'static str,
+}
+
+impl Reference {
+    fn of(fixture: &Fixture) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/training/adamw_losses.safetensors");
+        Reference { stored: safetensors::read(&path).unwrap().0, folder: fixture.folder }
+    }
+
+    fn tensor(&self, name: &str) -> &HostTensor {
+        &self.stored[&format!("{}/{name}", self.folder)]
+    }
+
+    fn exists(&self) -> bool {
+        self.stored.contains_key(&format!("{}/labels", self.folder))
+    }
+
+    fn labels(&self) -> Vec<Label> {
+        self.tensor("labels").values::<i64>().unwrap().iter().map(|&class| Label::Class(class as usize)).collect()
+    }
+}
+
+/// The fixture's network with the reference's head; SAM's stands on the vector behind its neck.
+fn classifier(fixture: &Fixture, reference: &Reference) -> (Classifier, HostTensor) {
+    let images = fixture.outputs()["input"].clone();
+    let &[_, _, height, width] = images.shape() else { unreachable!() };
+    let mut backbone: Backbone = fixture.build(&fixture.weights(), Size::Fixed { height, width }, &Taps::All).unwrap();
+    if let Some(neck) = backbone.taps.iter().find(|tap| tap.name == "embedding_neck").cloned() {
+        backbone.embedding = neck;
+    }
+    let head = (reference.tensor("head.weight"), reference.tensor("head.bias"));
+    (Classifier::with_linear(&backbone, head.0, head.1).unwrap(), images)
+}
+
+fn open(classifier: &Classifier, plan: &StepPlan) -> Trainer {
+    let options = SessionOptions { device: Device::Cpu, threads: 1, ..SessionOptions::default() };
+    Trainer::open(&runtime(), classifier, plan, &options).unwrap()
+}
+
+fn fed(labels: &[Label], classes: usize) -> Fed {
+    let targets = Targets { loss: Loss::CrossEntropy, classes, smoothing: 0.0, class_weights: vec![1.0; classes] };
+    targets.feed(&labels.iter().map(|label| (label, 1.0)).collect::<Vec<_>>())
+}
+
+fn rates(step: u64) -> Rates {
+    Rates { step, learning_rate: 1e-3, weight_decay: 1e-2 }
+}
+
+/// Losses of steps on the whole batch, the same every time.
+fn losses(trainer: &mut Trainer, images: &HostTensor, fed: &Fed, steps: u64) -> Vec<Progressed> {
+    let images = images.values::<f32>().unwrap();
+    let part = || Part { images: &images, fed, masks: &[] };
+    (1..=steps).map(|step| trainer.step(&[part()], rates(step)).unwrap()).collect()
+}
+
+fn follows_pytorch(fixture: &Fixture) {
+    let reference = Reference::of(fixture);
+    if !reference.exists() {
+        return;
+    }
+    let (classifier, images) = classifier(fixture, &reference);
+    let labels = reference.labels();
+    let plan = StepPlan::full(&classifier, Loss::CrossEntropy, labels.len());
+    let mut trainer = open(&classifier, &plan);
+    let found = losses(&mut trainer, &images, &fed(&labels, 3), 8);
+    let expected = reference.tensor("adamw_losses").values::<f32>().unwrap().into_owned();
+    let largest = f64::from(expected.iter().copied().fold(0.0, f32::max));
+    for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let difference = f64::from((found.loss - expected).abs()) / largest;
+        assert!(difference <= ALLOWED, "{} step {step}: {} for {expected}", fixture.folder, found.loss);
+    }
+}
+
+#[test]
+fn losses_of_transformers_follow_pytorch_s() {
+    TRANSFORMERS.iter().for_each(follows_pytorch);
+}
+
+#[test]
+fn losses_of_sam_follow_pytorch_s() {
+    SAM.iter().for_each(follows_pytorch);
+}
+
+#[test]
+fn losses_of_focalnet_follow_pytorch_s() {
+    FOCALNET.iter().for_each(follows_pytorch);
+}
+
+#[test]
+fn losses_of_convolutional_networks_follow_pytorch_s() {
+    [EFFICIENTNET_LITE, RESNET].iter().for_each(follows_pytorch);
+}
+
+#[test]
+fn batch_norms_keep_pytorch_s_running_statistics() {
+    for fixture in [EFFICIENTNET_LITE, RESNET] {
+        let reference = Reference::of(&fixture);
+        let (classifier, images) = classifier(&fixture, &reference);
+        let labels = reference.labels();
+        let plan = StepPlan {
+            batch_norm: BatchNorm::Updated,
+            ..StepPlan::full(&classifier, Loss::CrossEntropy, labels.len())
+        };
+        let mut trainer = open(&classifier, &plan);
+        let step = losses(&mut trainer, &images, &fed(&labels, 3), 1)[0];
+        let expected = reference.tensor("bn/loss").values::<f32>().unwrap()[0];
+        assert!(((step.loss - expected) / expected).abs() < 1e-4, "{}: {} for {expected}", fixture.folder, step.loss);
+        let weights = trainer.weights().unwrap();
+        let prefix = format!("{}/bn/running/", fixture.folder);
+        let mut compared = 0;
+        for (name, expected) in reference.stored.iter().filter_map(|(name, t)| Some((name.strip_prefix(&prefix)?, t))) {
+            let (found, expected) = (weights[name].values::<f32>().unwrap(), expected.values::<f32>().unwrap());
+            let outcome = compare(&found, &expected, Tolerance::Relative(1e-4)).unwrap();
+            assert!(outcome.holds(), "{} {name}: {outcome}", fixture.folder);
+            compared += 1;
+        }
+        assert_eq!(compared, classifier.statistics.len());
+    }
+}
+
+#[test]
+fn parts_of_a_batch_give_the_gradient_of_the_whole() {
+    let fixture = &TRANSFORMERS[0];
+    let reference = Reference::of(fixture);
+    let (classifier, images) = classifier(fixture, &reference);
+    let labels = reference.labels();
+    let whole = fed(&labels, 3);
+    let plan = StepPlan::full(&classifier, Loss::CrossEntropy, labels.len());
+    let expected = losses(&mut open(&classifier, &plan), &images, &whole, 4);
+    let plan = StepPlan { batch: 1, accumulate: true, ..plan };
+    let mut trainer = open(&classifier, &plan);
+    let images = images.values::<f32>().unwrap();
+    let size = images.len() / labels.len();
+    let each: Vec<Fed> =
+        whole.targets.chunks(3).map(|targets| Fed { targets: targets.to_vec(), weights: Vec::new() }).collect();
+    for (step, expected) in (1..=4).zip(&expected) {
+        let parts: Vec<Part<'_>> =
+            images.chunks(size).zip(&each).map(|(images, fed)| Part { images, fed, masks: &[] }).collect();
+        let found = trainer.step(&parts, rates(step)).unwrap();
+        for (found, expected) in [(found.loss, expected.loss), (found.norm, expected.norm)] {
+            assert!(((found - expected) / expected).abs() < 1e-4, "step {step}: {found} for {expected}");
+        }
+    }
+}
+
+#[test]
+fn what_is_frozen_stays_and_the_rest_moves() {
+    let fixture = &TRANSFORMERS[0];
+    let reference = Reference::of(fixture);
+    let (classifier, images) = classifier(fixture, &reference);
+    let labels = reference.labels();
+    let full = StepPlan::full(&classifier, Loss::CrossEntropy, labels.len());
+    let trained = |freeze: Freeze| freeze.trained(&classifier).unwrap();
+    assert_eq!(
+        trained(Freeze::All),
+        ["head.bias", "head.weight"].map(String::from).into_iter().rev().collect::<Vec<_>>()
+    );
+    assert_eq!(trained(Freeze::Blocks(0)).len(), classifier.parameters.len());
+    let later = trained(Freeze::Blocks(1));
+    assert!(later.iter().any(|name| name.starts_with("blocks.1.")) && later.iter().any(|name| name == "norm.weight"));
+    assert!(!later.iter().any(|name| name.starts_with("blocks.0.") || name == "pos_embed"));
+    assert!(Freeze::Blocks(3).trained(&classifier).is_err());
+    let plan = StepPlan { trained: later.iter().map(|name| (name.clone(), 1.0)).collect(), ..full };
+    let mut trainer = open(&classifier, &plan);
+    let before = classifier.weights().unwrap();
+    losses(&mut trainer, &images, &fed(&labels, 3), 2);
+    let after = trainer.weights().unwrap();
+    assert_eq!(after.keys().collect::<Vec<_>>().len(), later.len());
+    assert!(after.iter().all(|(name, weight)| *weight != before[name]), "everything that is trained moves");
+}
