@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! images ──decode──▶ preprocess ──▶ backbone (ONNX) ──▶ embedding cache (Parquet) ──▶ probe ──▶ report
+//!                                                                                       └─────▶ classifier (ONNX)
 //! ```
 //!
 //! Every heavy computation is an ONNX graph that ONNX Runtime executes; Rust builds the graphs and moves the data.
@@ -34,6 +35,7 @@ pub mod finetune;
 pub mod probe;
 
 pub mod audit;
+pub mod deploy;
 
 pub mod report;
 

@@ -12,11 +12,13 @@ mod dataset;
 mod doctor;
 mod embed;
 mod evaluate;
+mod export;
 mod finetune;
 mod graph;
 mod model_flags;
 mod models;
 mod pixel_flags;
+mod predict;
 mod printer;
 mod probe;
 mod quickstart;
@@ -74,8 +76,10 @@ enum Command {
     Embed(Box<embed::Arguments>),
     Evaluate(evaluate::Arguments),
     Finetune(Box<finetune::Arguments>),
+    Export(Box<export::Arguments>),
     Graph(graph::Arguments),
     Models(models::Arguments),
+    Predict(predict::Arguments),
     Probe(Box<probe::Arguments>),
     Quickstart(quickstart::Arguments),
     Report(report::Arguments),
@@ -93,8 +97,10 @@ impl Command {
             Command::Embed(arguments) => arguments.run(printer),
             Command::Evaluate(arguments) => arguments.run(printer),
             Command::Finetune(arguments) => arguments.run(printer),
+            Command::Export(arguments) => arguments.run(printer),
             Command::Graph(arguments) => arguments.run(printer),
             Command::Models(arguments) => arguments.run(printer),
+            Command::Predict(arguments) => arguments.run(printer),
             Command::Probe(arguments) => arguments.run(printer),
             Command::Quickstart(arguments) => arguments.run(printer),
             Command::Report(arguments) => arguments.run(printer),

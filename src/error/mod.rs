@@ -5,6 +5,7 @@
 
 mod cache;
 mod data;
+mod deploy;
 mod fetch;
 mod files;
 mod finetune;
@@ -19,6 +20,7 @@ mod runtime;
 
 pub use cache::CacheError;
 pub use data::DataError;
+pub use deploy::DeployError;
 pub use fetch::FetchError;
 pub use files::FileError;
 pub use finetune::FinetuneError;
@@ -96,6 +98,9 @@ pub enum Error {
     /// A network cannot be trained.
     #[error(transparent)]
     Finetune(#[from] FinetuneError),
+    /// A classifier cannot be exported or run.
+    #[error(transparent)]
+    Deploy(#[from] DeployError),
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -117,6 +122,7 @@ impl Error {
             Error::Metric(e) => e.kind(),
             Error::Probe(e) => e.kind(),
             Error::Finetune(e) => e.kind(),
+            Error::Deploy(e) => e.kind(),
             Error::Report(e) => e.kind(),
         }
     }
@@ -136,6 +142,7 @@ impl Error {
             Error::Metric(e) => e.hint(),
             Error::Probe(e) => e.hint(),
             Error::Finetune(e) => e.hint(),
+            Error::Deploy(e) => e.hint(),
             Error::Report(e) => e.hint(),
         }
     }

@@ -113,6 +113,16 @@ pub enum ProbeError {
         /// Repeats asked for.
         repeats: usize,
     },
+    /// The samples are not those that a record was made from.
+    #[error("the samples have changed since the probe was made: {what}: {recorded} then, {found} now")]
+    Changed {
+        /// What has changed.
+        what: String,
+        /// As the record states it.
+        recorded: String,
+        /// As it is now.
+        found: String,
+    },
     /// The machine learning library refused a dataset.
     #[error(transparent)]
     Library(#[from] linfa::Error),
@@ -139,6 +149,7 @@ impl ProbeError {
                 "choose another metric with `--metric`, or fix the hyper-parameter".into()
             }
             ProbeError::NothingVaries { .. } => "leave `--repeats` out, or draw new splits with `--resplit`".into(),
+            ProbeError::Changed { .. } => "run the probe again".into(),
             _ => return None,
         })
     }

@@ -9,7 +9,6 @@
 use std::time::Instant;
 
 use linfa::ParamGuard;
-use linfa::traits::Fit;
 use ndarray::Array2;
 
 use crate::data::Label;
@@ -24,7 +23,6 @@ use crate::metrics::evaluate;
 use crate::probe::Candidate;
 use crate::probe::Chosen;
 use crate::probe::Division;
-use crate::probe::KnnModel;
 use crate::probe::KnnParams;
 use crate::probe::LinearModel;
 use crate::probe::LinearParams;
@@ -274,7 +272,7 @@ impl Experiment {
         let c = best.as_ref().map_or(grid[0], |(c, _)| *c);
         let model = match best {
             Some((_, model)) if !self.refit || rows.validation.is_empty() => model,
-            _ => path(samples, &self.final_rows(rows), params)?.fit(c),
+            _ => path(samples, &rows.fitted(self.refit), params)?.fit(c),
         };
         let probabilities = model.probabilities(samples.features_of(&rows.test).view())?;
         seconds.fit += start.elapsed().as_secs_f64();
@@ -313,7 +311,7 @@ impl Experiment {
         let mut contest = Contest::new(self.deciding(samples.task));
         let start = Instant::now();
         if k.len() > 1 {
-            let model = bank(samples, &rows.train, params.clone().k(k[0]))?;
+            let model = samples.bank(&rows.train, &params.clone().k(k[0]))?;
             let features = samples.features_of(&rows.validation);
             let tables = model.probabilities(features.view(), &k)?;
             for (&k, table) in k.iter().zip(tables) {
@@ -325,7 +323,7 @@ impl Experiment {
         seconds.select += start.elapsed().as_secs_f64();
         let best = if k.len() > 1 { contest.winner()?.0 as usize } else { k[0] };
         let start = Instant::now();
-        let model = bank(samples, &self.final_rows(rows), params.k(best))?;
+        let model = samples.bank(&rows.fitted(self.refit), &params.k(best))?;
         let mut tables = model.probabilities(samples.features_of(&rows.test).view(), &[best])?;
         seconds.fit += start.elapsed().as_secs_f64();
         let mut candidates = contest.candidates;
@@ -335,16 +333,6 @@ impl Experiment {
         }
         let chosen = Chosen::Knn { k: best, temperature };
         Ok(Trial { chosen, candidates, probabilities: tables.swap_remove(0), linear: None, warnings })
-    }
-
-    /// The rows of the final fit, ascending.
-    fn final_rows(&self, rows: &Partition) -> Vec<usize> {
-        let mut all = rows.train.clone();
-        if self.refit {
-            all.extend(&rows.validation);
-            all.sort_unstable();
-        }
-        all
     }
 
     /// The deciding metric and the log loss on validation samples, where they are defined.
@@ -365,13 +353,6 @@ fn path(samples: &Samples, rows: &[usize], params: &LinearParams) -> Result<Path
     Ok(match samples.subset(rows) {
         Subset::Classes(data) => params.class_path(data.records.view(), &data.targets, data.weights())?,
         Subset::Labels(data) => params.label_path(data.records.view(), &data.targets, data.weights())?,
-    })
-}
-
-fn bank(samples: &Samples, rows: &[usize], params: KnnParams) -> Result<KnnModel> {
-    Ok(match samples.subset(rows) {
-        Subset::Classes(data) => params.fit(&data)?,
-        Subset::Labels(data) => params.fit(&data)?,
     })
 }
 

@@ -108,9 +108,9 @@ pub struct KnnModel {
     ballots: Ballots,
 }
 
-/// What a bank row votes for.
+/// What each row of a bank votes for.
 #[derive(Clone, Debug, PartialEq)]
-enum Ballots {
+pub enum Ballots {
     /// One of several classes.
     Classes(Vec<usize>, usize),
     /// `[N, C]` labels with the prevalence of each.
@@ -128,7 +128,7 @@ impl KnnModel {
         }
         k.iter().try_for_each(|&k| check_k(k, self.bank.nrows()))?;
         let most = k.iter().copied().max().unwrap_or_default();
-        let queries = Scaler::of(Scale::L2, samples).apply(samples);
+        let queries = self.directions(samples);
         let found = nearest(self.bank.view(), queries.view(), most);
         let shares = |row: usize| {
             let similarities: Vec<f32> = found.similarities.row(row).to_vec();
@@ -144,6 +144,26 @@ impl KnnModel {
             out
         };
         Ok((0..k.len()).map(table).collect())
+    }
+
+    /// The hyper-parameters.
+    pub fn params(&self) -> &KnnValidParams {
+        &self.params
+    }
+
+    /// The samples that vote: `[N, D]`, rows of unit length.
+    pub fn bank(&self) -> ArrayView2<'_, f32> {
+        self.bank.view()
+    }
+
+    /// `samples: [Q, D]` as they are compared with the bank: of unit length.
+    pub fn directions(&self, samples: ArrayView2<'_, f32>) -> Array2<f32> {
+        Scaler::of(Scale::L2, samples).apply(samples)
+    }
+
+    /// What they vote for.
+    pub fn ballots(&self) -> &Ballots {
+        &self.ballots
     }
 
     /// Number of classes or labels.
@@ -221,6 +241,16 @@ impl<D: Data<Elem = f32>> Fit<ArrayBase<D, Ix2>, Array2<Option<bool>>, ProbeErro
 }
 
 impl KnnValidParams {
+    /// Neighbours that vote.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Temperature of the votes.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
     fn model(&self, samples: ArrayView2<'_, f32>, ballots: Ballots) -> Result<KnnModel, ProbeError> {
         check_k(self.k, samples.nrows())?;
         let bank = Scaler::of(Scale::L2, samples).apply(samples);

@@ -16,6 +16,7 @@ use ndarray::Array1;
 use ndarray::Array2;
 use ndarray::ArrayBase;
 use ndarray::ArrayView2;
+use ndarray::ArrayViewMut2;
 use ndarray::Axis;
 use ndarray::Data;
 use ndarray::Ix2;
@@ -255,6 +256,21 @@ pub enum Activation {
     Sigmoid,
 }
 
+impl Activation {
+    /// Probabilities of `scores: [N, C]`.
+    pub fn apply(self, mut scores: Array2<f64>) -> Array2<f64> {
+        self.apply_to(scores.view_mut());
+        scores
+    }
+
+    fn apply_to(self, mut scores: ArrayViewMut2<'_, f64>) {
+        match self {
+            Activation::Softmax => scores.rows_mut().into_iter().for_each(softmax),
+            Activation::Sigmoid => scores.mapv_inplace(|score| 1.0 / (1.0 + (-score).exp())),
+        }
+    }
+}
+
 /// A fitted linear probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearModel {
@@ -290,6 +306,16 @@ impl LinearModel {
         }
         constant.iter().for_each(|&(label, intercept)| intercepts[label] = intercept);
         let activation = if labels { Activation::Sigmoid } else { Activation::Softmax };
+        LinearModel { scaler, coefficients, intercepts, activation, report }
+    }
+
+    /// A model that was fitted before.
+    pub(super) fn stored(
+        scaler: Scaler,
+        coefficients: Array2<f64>,
+        (intercepts, activation): (Array1<f64>, Activation),
+        report: FitReport,
+    ) -> Self {
         LinearModel { scaler, coefficients, intercepts, activation, report }
     }
 
@@ -334,10 +360,7 @@ impl LinearModel {
             let scaled = self.scaler.apply(rows).mapv(f64::from);
             multiply(1.0, scaled.view(), self.coefficients.t(), out.view_mut());
             out += &self.intercepts;
-            match self.activation {
-                Activation::Softmax => out.rows_mut().into_iter().for_each(softmax),
-                Activation::Sigmoid => out.mapv_inplace(|score| 1.0 / (1.0 + (-score).exp())),
-            }
+            self.activation.apply_to(out);
         });
         Ok(out)
     }

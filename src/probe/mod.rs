@@ -22,6 +22,7 @@ pub use experiment::Experiment;
 pub use experiment::Findings;
 pub use experiment::Method;
 pub use experiment::default_grid;
+pub use knn::Ballots;
 pub use knn::DEFAULT_K;
 pub use knn::DEFAULT_TEMPERATURE;
 pub use knn::KnnModel;

@@ -3,6 +3,8 @@
 //! Refused: values that are not finite (the row is named), labels that do not fit the task, no labels at all.
 
 use linfa::DatasetBase;
+use linfa::ParamGuard as _;
+use linfa::traits::Fit as _;
 use ndarray::Array1;
 use ndarray::Array2;
 use ndarray::Axis;
@@ -12,6 +14,8 @@ use crate::data::Split;
 use crate::data::Task;
 use crate::error::ProbeError;
 use crate::error::Result;
+use crate::probe::KnnModel;
+use crate::probe::KnnParams;
 use crate::records::Division;
 use crate::records::Labelled;
 use crate::records::Partition;
@@ -114,6 +118,18 @@ impl Samples {
             task: self.task,
             classes: &self.classes,
         }
+    }
+
+    /// Some rows as the bank of a nearest-neighbour probe.
+    ///
+    /// # Errors
+    /// [`ProbeError::Parameter`] for parameters out of range.
+    pub fn bank(&self, rows: &[usize], params: &KnnParams) -> Result<KnnModel> {
+        let params = params.check_ref()?;
+        Ok(match self.subset(rows) {
+            Subset::Classes(data) => params.fit(&data)?,
+            Subset::Labels(data) => params.fit(&data)?,
+        })
     }
 
     /// Divides the samples, see [`Labelled::divide`].

@@ -49,6 +49,11 @@ impl Scaler {
         &self.deviation
     }
 
+    /// A scaler with statistics that were computed before.
+    pub(super) fn stored(scale: Scale, mean: Vec<f64>, deviation: Vec<f64>) -> Self {
+        Scaler { scale, mean, deviation }
+    }
+
     /// The scaler of `samples: [N, D]`.
     pub(super) fn of(scale: Scale, samples: ArrayView2<'_, f32>) -> Self {
         if scale != Scale::Standard || samples.is_empty() {

@@ -1,15 +1,20 @@
 //! A fitted linear probe as a safetensors file, for export into other networks.
 //!
 //! Tensors: `weight` `[C, D]` and `bias` `[C]` for scaled features, and where features are standardised `mean` and `deviation`
-//! `[D]`; all f64. Metadata: `classes` (JSON list), `activation` (`softmax`, `sigmoid`), `scale` (`standard`, `l2`, `none`).
-//! Scores are `weight · scaled + bias`, probabilities the activation of them.
+//! `[D]`; all f64. Metadata: `classes` (JSON list), `activation` (`softmax`, `sigmoid`), `scale` (`standard`, `l2`, `none`),
+//! `fit` (JSON, how the fit went). Scores are `weight · scaled + bias`, probabilities the activation of them.
 
 use std::path::Path;
 
+use ndarray::Array1;
+use ndarray::Array2;
+
+use crate::error::FileError;
 use crate::error::Result;
 use crate::probe::Activation;
 use crate::probe::LinearModel;
 use crate::probe::Scale;
+use crate::probe::Scaler;
 use crate::tensor::HostTensor;
 use crate::tensor::safetensors;
 
@@ -42,9 +47,48 @@ impl LinearModel {
         let metadata = [
             ("activation", activation.to_owned()),
             ("classes", serde_json::Value::from(classes.to_vec()).to_string()),
+            ("fit", serde_json::to_string(&self.report()).unwrap_or_default()),
             ("scale", scale.to_owned()),
         ];
         safetensors::write(path, &tensors, &metadata.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+
+    /// Reads a probe that [`LinearModel::to_safetensors`] wrote, and the names of its outputs.
+    ///
+    /// # Errors
+    /// `ModelError::Malformed` for a damaged file, [`FileError::Parse`] for one that holds no linear probe.
+    pub fn from_safetensors(path: &Path) -> Result<(LinearModel, Vec<String>)> {
+        let (tensors, metadata) = safetensors::read(path)?;
+        let refused = |source: Box<dyn std::error::Error + Send + Sync>| FileError::Parse {
+            path: path.to_path_buf(),
+            format: "linear probe",
+            source,
+        };
+        let text = |key: &str| metadata.get(key).ok_or_else(|| refused(format!("it does not tell its `{key}`").into()));
+        let json = |error: serde_json::Error| refused(error.into());
+        let classes: Vec<String> = serde_json::from_str(text("classes")?).map_err(json)?;
+        let report = serde_json::from_str(text("fit")?).map_err(json)?;
+        let activation = match text("activation")?.as_str() {
+            "softmax" => Activation::Softmax,
+            "sigmoid" => Activation::Sigmoid,
+            other => return Err(refused(format!("the activation `{other}` is not known").into()).into()),
+        };
+        let scale: Scale = serde_json::from_value(text("scale")?.as_str().into()).map_err(json)?;
+        let dimension = tensors.get("weight").and_then(|weight| weight.shape().get(1).copied()).unwrap_or_default();
+        let values = |name: &str, shape: &[usize]| {
+            let tensor = tensors.get(name).filter(|tensor| tensor.shape() == shape);
+            let values = tensor.and_then(|tensor| Some(tensor.values::<f64>()?.into_owned()));
+            values.ok_or_else(|| refused(format!("`{name}` is not f64 {shape:?}").into()))
+        };
+        let weight = values("weight", &[classes.len(), dimension])?;
+        let weight =
+            Array2::from_shape_vec((classes.len(), dimension), weight).map_err(|error| refused(error.into()))?;
+        let bias = Array1::from(values("bias", &[classes.len()])?);
+        let scaler = match scale {
+            Scale::Standard => Scaler::stored(scale, values("mean", &[dimension])?, values("deviation", &[dimension])?),
+            Scale::L2 | Scale::None => Scaler::stored(scale, Vec::new(), Vec::new()),
+        };
+        Ok((LinearModel::stored(scaler, weight, (bias, activation), report), classes))
     }
 }
 
@@ -75,6 +119,10 @@ mod tests {
             let total: f64 = scores.iter().sum();
             assert!(scores.iter().zip(expected).all(|(score, p)| (score / total - p).abs() < 1e-6));
         }
+        assert_eq!(
+            LinearModel::from_safetensors(&path).unwrap(),
+            (model, vec!["a".to_owned(), "b".to_owned(), "c".to_owned()])
+        );
         assert_eq!(metadata["classes"], r#"["a","b","c"]"#);
         assert_eq!((metadata["activation"].as_str(), metadata["scale"].as_str()), ("softmax", "standard"));
     }

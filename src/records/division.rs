@@ -75,6 +75,18 @@ pub struct Partition {
     pub leaks: Vec<String>,
 }
 
+impl Partition {
+    /// The rows of the final fit, ascending: of the train split, and of the validation split where it is fitted on both.
+    pub fn fitted(&self, on_both: bool) -> Vec<usize> {
+        let mut rows = self.train.clone();
+        if on_both {
+            rows.extend(&self.validation);
+            rows.sort_unstable();
+        }
+        rows
+    }
+}
+
 impl Labelled<'_> {
     /// Number of samples.
     pub fn len(&self) -> usize {

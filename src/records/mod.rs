@@ -1,6 +1,7 @@
 //! What experiments have in common, whether they probe features or train a network: how labelled samples are divided, what
 //! their predictions and records look like on disk.
 
+mod again;
 mod comparison;
 mod division;
 mod predictions;

@@ -17,6 +17,29 @@ pub enum Tolerance {
     Relative(f64),
 }
 
+impl Tolerance {
+    /// Its name: `exact`, `rounding`, `network`, `absolute`, `relative`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Tolerance::Exact => "exact",
+            Tolerance::Rounding => "rounding",
+            Tolerance::Network => "network",
+            Tolerance::Absolute(_) => "absolute",
+            Tolerance::Relative(_) => "relative",
+        }
+    }
+
+    /// The largest absolute difference allowed where the largest expected entry is 1.
+    pub const fn allowed(self) -> f64 {
+        match self {
+            Tolerance::Exact => 0.0,
+            Tolerance::Rounding => 1e-5,
+            Tolerance::Network => 1e-4,
+            Tolerance::Absolute(value) | Tolerance::Relative(value) => value,
+        }
+    }
+}
+
 /// The outcome of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
@@ -59,11 +82,8 @@ pub fn compare(found: &[f32], expected: &[f32], tolerance: Tolerance) -> Option<
         }
     }
     let allowed = match tolerance {
-        Tolerance::Exact => 0.0,
-        Tolerance::Rounding => 1e-5,
-        Tolerance::Network => 1e-4,
-        Tolerance::Absolute(value) => value,
         Tolerance::Relative(value) => value * expected.iter().fold(0.0f64, |most, &y| most.max(f64::from(y).abs())),
+        other => other.allowed(),
     };
     Some(Comparison { largest, at, allowed })
 }

@@ -1,0 +1,180 @@
+//! What a classifier's file says about itself: one JSON value per key of the ONNX metadata, all keys start with `defrost.`.
+//!
+//! `defrost.task` (text), `defrost.classes` (list of names, in the order of the probabilities), `defrost.thresholds` (list; only
+//! where labels are decided one by one), `defrost.preprocess`, `defrost.method`, `defrost.metrics` (on the test split),
+//! `defrost.origin`, `defrost.verification`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::data::Task;
+use crate::error::DeployError;
+use crate::error::Result;
+use crate::graph::Property;
+use crate::metrics::Estimate;
+use crate::metrics::Metric;
+use crate::preprocess::Preprocess;
+use crate::records::Chosen;
+
+/// What a classifier is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Card {
+    /// What the labels mean.
+    pub task: Task,
+    /// Class (or label) names, in the order of the probabilities.
+    pub classes: Vec<String>,
+    /// Several labels per image: above which probability each of them counts as present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<Vec<f32>>,
+    /// What the graph does to pixels first.
+    pub preprocess: Preprocess,
+    /// The method and its hyper-parameters.
+    pub method: Chosen,
+    /// Metrics on the test split.
+    pub metrics: BTreeMap<Metric, Estimate>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// How it was compared with the library; none before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+}
+
+/// Where a classifier comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Version of this crate.
+    pub defrost: String,
+    /// Name of the network.
+    pub model: String,
+    /// Digest of the network's weights, sha256.
+    pub weights_sha256: String,
+    /// Digest of the network's graph, sha256.
+    pub graph_sha256: String,
+    /// Licence of the weights; none where nobody said.
+    pub licence: Option<String>,
+    /// Whether the network's weights are random: the classifier means nothing then.
+    #[serde(default)]
+    pub random_weights: bool,
+    /// Fingerprint of the dataset.
+    pub dataset: Option<String>,
+    /// Digest of the record of the probe or run, sha256.
+    pub record_sha256: String,
+    /// Digest of the file of fitted weights beside the record, sha256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fitted_sha256: Option<String>,
+    /// Samples it was fitted on, validation included where it was fitted again on both.
+    pub fitted_samples: usize,
+    /// What the reader should know before trusting the metrics.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// How a classifier was compared with the library.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Images that both were run on.
+    pub images: usize,
+    /// Largest difference of a probability from the library's.
+    pub largest_difference: f64,
+    /// Largest difference from the predictions that the metrics were computed from, on those of the images that are among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_difference_from_record: Option<f64>,
+    /// Name of the tolerance.
+    pub tolerance: String,
+    /// Largest difference that it allows.
+    pub allowed: f64,
+    /// Images left out of the comparison because two neighbours are equally near and either may vote.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tied: usize,
+    /// Version of ONNX Runtime.
+    pub runtime: String,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+const TASK: &str = "defrost.task";
+const CLASSES: &str = "defrost.classes";
+const THRESHOLDS: &str = "defrost.thresholds";
+const PREPROCESS: &str = "defrost.preprocess";
+const METHOD: &str = "defrost.method";
+const METRICS: &str = "defrost.metrics";
+const ORIGIN: &str = "defrost.origin";
+const VERIFICATION: &str = "defrost.verification";
+
+impl Card {
+    /// The card as metadata of a model.
+    pub fn properties(&self) -> Vec<Property> {
+        let mut properties = vec![
+            Property::new(TASK, self.task.name()),
+            json(CLASSES, &self.classes),
+            json(PREPROCESS, &self.preprocess),
+            json(METHOD, &self.method),
+            json(METRICS, &self.metrics),
+            json(ORIGIN, &self.origin),
+        ];
+        properties.extend(self.thresholds.as_ref().map(|thresholds| json(THRESHOLDS, thresholds)));
+        properties.extend(self.verification.as_ref().map(|verification| json(VERIFICATION, verification)));
+        properties
+    }
+
+    /// The card in the metadata of the model `path`.
+    ///
+    /// # Errors
+    /// [`DeployError::NotAClassifier`] where a key is missing or has another meaning.
+    pub fn read(path: &Path, metadata: &BTreeMap<String, String>) -> Result<Card> {
+        let field = Fields { path, metadata };
+        let task = field.text(TASK)?;
+        let task = serde_json::from_value(task.into()).map_err(|error| field.malformed(TASK, &error))?;
+        let card = Card {
+            task,
+            classes: field.json(CLASSES)?,
+            thresholds: if metadata.contains_key(THRESHOLDS) { Some(field.json(THRESHOLDS)?) } else { None },
+            preprocess: field.json(PREPROCESS)?,
+            method: field.json(METHOD)?,
+            metrics: field.json(METRICS)?,
+            origin: field.json(ORIGIN)?,
+            verification: if metadata.contains_key(VERIFICATION) { Some(field.json(VERIFICATION)?) } else { None },
+        };
+        let expected = (card.task == Task::MultiLabel).then_some(card.classes.len());
+        if card.thresholds.as_ref().map(Vec::len) != expected {
+            return Err(field.refused(format!("`{THRESHOLDS}` does not fit `{TASK}` and `{CLASSES}`")));
+        }
+        Ok(card)
+    }
+}
+
+/// A value that always has a JSON form.
+fn json(key: &str, value: &impl Serialize) -> Property {
+    Property::new(key, serde_json::to_string(value).unwrap_or_default())
+}
+
+/// The metadata of a file.
+struct Fields<'a> {
+    path: &'a Path,
+    metadata: &'a BTreeMap<String, String>,
+}
+
+impl Fields<'_> {
+    fn refused(&self, problem: String) -> crate::Error {
+        DeployError::NotAClassifier { path: self.path.to_path_buf(), problem }.into()
+    }
+
+    fn malformed(&self, key: &str, error: &serde_json::Error) -> crate::Error {
+        self.refused(format!("its property `{key}` cannot be read: {error}"))
+    }
+
+    fn text(&self, key: &str) -> Result<&str> {
+        let text = self.metadata.get(key).map(String::as_str);
+        text.ok_or_else(|| self.refused(format!("it has no property `{key}`")))
+    }
+
+    fn json<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
+        serde_json::from_str(self.text(key)?).map_err(|error| self.malformed(key, &error))
+    }
+}

@@ -1,0 +1,109 @@
+//! From the parts of a classifier to a verified file. Nothing is left behind where it differs from the library.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::data;
+use crate::data::OpenOptions;
+use crate::deploy::Card;
+use crate::deploy::Source;
+use crate::deploy::verify;
+use crate::deploy::verify::Example;
+use crate::error::DeployError;
+use crate::error::Result;
+use crate::graph::Model;
+use crate::runtime::Runtime;
+use crate::support::fs;
+use crate::support::progress::Progress;
+
+/// How a classifier is saved.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    /// The file to write.
+    pub out: &'a Path,
+    /// Images to verify it on instead of the test images it was evaluated on: a folder or a table.
+    pub images: Option<&'a Path>,
+    /// How many of them, evenly spread.
+    pub count: usize,
+}
+
+/// A saved classifier.
+#[derive(Clone, Debug, Serialize)]
+pub struct Exported {
+    /// The file.
+    pub file: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its sha256.
+    pub sha256: String,
+    /// What it says about itself.
+    #[serde(flatten)]
+    pub card: Card,
+}
+
+/// Joins the parts, compares the result with the library on real images, and saves it.
+///
+/// # Errors
+/// [`DeployError::Differs`] and [`DeployError::NoImages`], those of [`Source::assemble`], of reading images and of ONNX Runtime;
+/// `FileError` where the file cannot be written.
+pub fn export(
+    source: &Source,
+    plan: &Plan<'_>,
+    runtime: &dyn Fn() -> Result<Runtime>,
+    progress: &dyn Progress,
+) -> Result<Exported> {
+    let examples = examples(source, plan)?;
+    let mut model = source.assemble()?;
+    let bytes = model.to_bytes()?;
+    let verification = verify::verify(source, &bytes, &examples, (&runtime()?, progress))?;
+    let card = Card { verification: Some(verification), ..source.card.clone() };
+    model.metadata = card.properties();
+    let bytes = bytes_of(&model, bytes)?;
+    fs::replace(plan.out, &bytes)?;
+    Ok(Exported { file: plan.out.to_path_buf(), bytes: bytes.len() as u64, sha256: fs::sha256(&bytes), card })
+}
+
+/// The model's bytes; those from before are given back first.
+fn bytes_of(model: &Model, before: Vec<u8>) -> Result<Vec<u8>> {
+    drop(before);
+    model.to_bytes()
+}
+
+/// The images to compare on.
+fn examples<'a>(source: &'a Source, plan: &Plan<'_>) -> Result<Vec<Example<'a>>> {
+    if let Some(path) = plan.images {
+        let paths = if is_image(path) {
+            vec![path.to_path_buf()]
+        } else {
+            data::open(path, &OpenOptions::default())?.samples.into_iter().map(|sample| sample.path).collect()
+        };
+        let examples: Vec<Example<'a>> =
+            verify::spread(paths, plan.count).iter().map(|path| verify::example(path)).collect();
+        return match examples.is_empty() {
+            true => Err(DeployError::NoImages { reason: format!("`{}` has none", path.display()) }.into()),
+            false => Ok(examples),
+        };
+    }
+    let Some(first) = source.tested.first() else {
+        return Err(DeployError::NoImages { reason: "the record names no test image".to_owned() }.into());
+    };
+    let there: Vec<Example<'a>> = source
+        .tested
+        .iter()
+        .filter(|tested| tested.path.is_file())
+        .map(|tested| Example { path: tested.path.clone(), recorded: Some(&tested.probabilities) })
+        .collect();
+    if there.is_empty() {
+        let (count, first) = (source.tested.len(), first.path.display());
+        let reason = format!("none of the {count} test images is where it was, such as `{first}`");
+        return Err(DeployError::NoImages { reason }.into());
+    }
+    Ok(verify::spread(there, plan.count))
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    path.is_file() && extension.is_some_and(|extension| data::IMAGE_EXTENSIONS.contains(&extension.as_str()))
+}

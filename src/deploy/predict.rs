@@ -1,0 +1,296 @@
+//! Runs a classifier's file on image files: threads decode, sessions run; a file that cannot be used is told and the others go on.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
+
+use crate::data::DecodeLimits;
+use crate::data::decode_file;
+use crate::deploy::Card;
+use crate::deploy::assemble::IMAGES;
+use crate::deploy::head::LABEL;
+use crate::deploy::head::PROBABILITIES;
+use crate::deploy::pixels;
+use crate::error::DeployError;
+use crate::error::Error;
+use crate::error::Result;
+use crate::runtime::Device;
+use crate::runtime::ModelSource;
+use crate::runtime::Runtime;
+use crate::runtime::Session;
+use crate::runtime::SessionOptions;
+use crate::support::fs;
+use crate::support::progress::Progress;
+use crate::tensor::DType;
+
+/// Bytes that the weights of several sessions may take together.
+const LANES_BYTES: u64 = 256 << 20;
+/// Images of a batch on a GPU, unless another number is asked for.
+const GPU_BATCH: usize = 16;
+
+/// How to run a classifier.
+#[derive(Clone, Debug, Default)]
+pub struct PredictOptions {
+    /// Where to compute.
+    pub device: Device,
+    /// Images of one size that are run at once; 0 chooses.
+    pub batch: usize,
+    /// Threads that compute, and as many that decode; 0 is one per core.
+    pub threads: usize,
+    /// What a decoder may spend on a file.
+    pub limits: DecodeLimits,
+}
+
+/// What a classifier says about an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// A probability per class.
+    pub probabilities: Vec<f32>,
+    /// The class decided for; where labels are decided one by one, those that are present.
+    pub labels: Vec<usize>,
+}
+
+/// A file and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The file.
+    pub path: PathBuf,
+    /// The answer, or why there is none.
+    pub outcome: Result<Answer, String>,
+}
+
+/// A classifier's file, opened.
+#[derive(Debug)]
+pub struct Classifier {
+    card: Card,
+    lanes: Vec<Session>,
+    batch: usize,
+    threads: usize,
+    limits: DecodeLimits,
+}
+
+/// A decoded image on its way to a session.
+struct Decoded {
+    /// Position among the files.
+    at: usize,
+    /// Rows and columns.
+    size: [usize; 2],
+    samples: Vec<u8>,
+}
+
+/// What became of the file at a position.
+type Outcome = (usize, Result<Answer, String>);
+
+impl Classifier {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`DeployError::NotAClassifier`] for other models; `RuntimeError` where ONNX Runtime or the device cannot run it.
+    pub fn open(runtime: &Runtime, path: &Path, options: &PredictOptions) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if options.threads > 0 { options.threads } else { cores };
+        let size = fs::size(path)?;
+        let on_cpu = match options.device {
+            Device::Cpu => true,
+            Device::Cuda(_) => false,
+            Device::Auto => !runtime.providers().iter().any(|name| name.contains("CUDA")),
+        };
+        // ONNX Runtime keeps the weights about twice: as they are and as its kernels want them.
+        let fitting = LANES_BYTES / (2 * size).max(1);
+        let count = if on_cpu { (fitting as usize).clamp(1, threads) } else { 1 };
+        let settings = SessionOptions {
+            device: options.device,
+            threads: threads.div_ceil(count),
+            spinning: false,
+            ..SessionOptions::default()
+        };
+        let first = Session::open(runtime, ModelSource::File(path), &settings)?;
+        let card = Card::read(path, &first.metadata()?)?;
+        let most = check(path, &first)?;
+        let device = first.device();
+        let batch = match (most, options.batch) {
+            (Some(fixed), _) => fixed,
+            (None, 0) if matches!(device, Device::Cuda(_)) => GPU_BATCH,
+            (None, batch) => batch.max(1),
+        };
+        let mut lanes = vec![first];
+        for _ in 1..count {
+            let settings = SessionOptions { device, ..settings.clone() };
+            lanes.push(Session::open(runtime, ModelSource::File(path), &settings)?);
+        }
+        Ok(Classifier { card, lanes, batch, threads, limits: options.limits })
+    }
+
+    /// What the file says about itself.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// Where it computes, and why there.
+    pub fn device(&self) -> (Device, &str) {
+        self.lanes.first().map_or((Device::Cpu, ""), |lane| (lane.device(), lane.device_reason()))
+    }
+
+    /// Runs the classifier on files, in their order.
+    pub fn predict(&mut self, files: &[PathBuf], progress: &dyn Progress) -> Vec<Prediction> {
+        let next = AtomicUsize::new(0);
+        let mut outcomes: Vec<Option<Result<Answer, String>>> = vec![None; files.len()];
+        let (batch, limits) = (self.batch, &self.limits);
+        progress.begin("predicting", files.len() as u64, 0);
+        std::thread::scope(|scope| {
+            let (filled, images) = sync_channel::<Decoded>(self.lanes.len() * batch);
+            let images = Arc::new(Mutex::new(images));
+            let (results, received) = sync_channel::<Outcome>(64);
+            for _ in 0..self.threads {
+                let (filled, results, next) = (filled.clone(), results.clone(), &next);
+                scope.spawn(move || fill(files, (next, limits), &filled, &results));
+            }
+            for session in &mut self.lanes {
+                let (images, results) = (images.clone(), results.clone());
+                scope.spawn(move || Lane { session, batch, waiting: HashMap::new() }.run(&images, &results));
+            }
+            drop((filled, images, results));
+            for (at, outcome) in received {
+                outcomes[at] = Some(outcome);
+                progress.advance(1);
+            }
+        });
+        progress.end();
+        let lost = || Err("it was not run".to_owned());
+        let pairs = files.iter().zip(outcomes);
+        pairs.map(|(path, outcome)| Prediction { path: path.clone(), outcome: outcome.unwrap_or_else(lost) }).collect()
+    }
+}
+
+/// Whether input and outputs are a classifier's; gives the number of images that it takes at once, where it takes no other.
+fn check(path: &Path, session: &Session) -> Result<Option<usize>> {
+    let refused = |problem: &str| DeployError::NotAClassifier { path: path.to_path_buf(), problem: problem.to_owned() };
+    let [input] = session.inputs() else { return Err(refused("it has not one input").into()) };
+    if input.name != IMAGES || input.dtype != Some(DType::U8) || input.shape.len() != 4 {
+        return Err(refused("its input is not `images` uint8 [N, H, W, 3]").into());
+    }
+    for name in [PROBABILITIES, LABEL] {
+        if session.outputs().iter().all(|output| output.name != name) {
+            return Err(refused(&format!("it has no output `{name}`")).into());
+        }
+    }
+    Ok(input.shape[0])
+}
+
+/// Decodes files until none is left; hung-up channels end it too.
+fn fill(
+    files: &[PathBuf],
+    (next, limits): (&AtomicUsize, &DecodeLimits),
+    filled: &SyncSender<Decoded>,
+    results: &SyncSender<Outcome>,
+) {
+    loop {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        let Some(file) = files.get(at) else { return };
+        // A decoder that panics on a damaged file must not end the run.
+        let decoded = catch_unwind(AssertUnwindSafe(|| decode(file, limits)));
+        let decoded = decoded.unwrap_or_else(|_| Err("the decoder gave up on this file".to_owned()));
+        let sent = match decoded {
+            Ok((size, samples)) => filled.send(Decoded { at, size, samples }).is_ok(),
+            Err(reason) => results.send((at, Err(reason))).is_ok(),
+        };
+        if !sent {
+            return;
+        }
+    }
+}
+
+fn decode(file: &Path, limits: &DecodeLimits) -> Result<([usize; 2], Vec<u8>), String> {
+    let decoded = decode_file(file, limits).and_then(|image| {
+        let size = [image.height as usize, image.width as usize];
+        Ok((size, pixels::rgb(image)?))
+    });
+    decoded.map_err(|error| reason(&error))
+}
+
+/// One session at work.
+struct Lane<'a> {
+    session: &'a mut Session,
+    batch: usize,
+    /// Images by size until there are enough of one.
+    waiting: HashMap<[usize; 2], Vec<Decoded>>,
+}
+
+impl Lane<'_> {
+    /// Runs images until no more come.
+    fn run(mut self, images: &Mutex<Receiver<Decoded>>, results: &SyncSender<Outcome>) {
+        loop {
+            let image = images.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(image) = image else { break };
+            let size = image.size;
+            let group = self.waiting.entry(size).or_default();
+            group.push(image);
+            let full = (group.len() >= self.batch).then_some(size);
+            // Images of rare sizes do not pile up.
+            let piled = self.waiting.values().map(Vec::len).sum::<usize>() > 4 * self.batch;
+            let largest = || self.waiting.iter().max_by_key(|(_, group)| group.len()).map(|(size, _)| *size);
+            if let Some(size) = full.or_else(|| largest().filter(|_| piled)) {
+                self.flush(size, results);
+            }
+        }
+        let sizes: Vec<[usize; 2]> = self.waiting.keys().copied().collect();
+        sizes.into_iter().for_each(|size| self.flush(size, results));
+    }
+
+    /// Runs the images of one size.
+    fn flush(&mut self, size: [usize; 2], results: &SyncSender<Outcome>) {
+        let group = self.waiting.remove(&size).unwrap_or_default();
+        let answers = self.answers(&group, size).map_err(|error| reason(&error));
+        for (place, image) in group.iter().enumerate() {
+            let answer = match &answers {
+                Ok(answers) => {
+                    answers.get(place).cloned().ok_or_else(|| "the classifier gives no row for it".to_owned())
+                }
+                Err(reason) => Err(reason.clone()),
+            };
+            // Nobody waits for it once the run is over.
+            let _ = results.send((image.at, answer));
+        }
+    }
+
+    fn answers(&mut self, group: &[Decoded], size: [usize; 2]) -> Result<Vec<Answer>> {
+        let samples: Vec<&[u8]> = group.iter().map(|image| image.samples.as_slice()).collect();
+        let batch = pixels::batch(&samples, size)?;
+        let outputs = self.session.run(&[(IMAGES, &batch)], &[PROBABILITIES, LABEL])?;
+        let probabilities = outputs[0].to_f32().unwrap_or_default();
+        let labels = outputs[1].values::<i64>().unwrap_or_default();
+        let classes = probabilities.len() / group.len().max(1);
+        // One number per image, or one per image and class.
+        let is_one_by_one = outputs[1].shape().len() == 2;
+        let rows =
+            probabilities.chunks_exact(classes.max(1)).zip(labels.chunks_exact(labels.len() / group.len().max(1)));
+        let answer = |(probabilities, labels): (&[f32], &[i64])| {
+            let present = labels.iter().enumerate().filter(|(_, label)| **label == 1).map(|(class, _)| class);
+            let chosen = labels.iter().map(|&label| label as usize);
+            let labels = if is_one_by_one { present.collect() } else { chosen.collect() };
+            Answer { probabilities: probabilities.to_vec(), labels }
+        };
+        Ok(rows.map(answer).collect())
+    }
+}
+
+/// An error and its causes on one line.
+fn reason(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,192 @@
+//! A classifier against the library, image by image: same file, decoded once; preprocessing, network and probe here, one graph
+//! there.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use ndarray::ArrayView2;
+
+use crate::data::DecodeLimits;
+use crate::data::decode_file;
+use crate::deploy::Source;
+use crate::deploy::assemble::IMAGES;
+use crate::deploy::card::Verification;
+use crate::deploy::head::PROBABILITIES;
+use crate::deploy::pixels;
+use crate::error::DeployError;
+use crate::error::Error;
+use crate::error::Result;
+use crate::runtime::Device;
+use crate::runtime::ModelSource;
+use crate::runtime::Runtime;
+use crate::runtime::Session;
+use crate::runtime::SessionOptions;
+use crate::support::progress::Progress;
+use crate::tensor::HostTensor;
+use crate::tensor::Tolerance;
+
+/// How much a probability of a classifier may differ from the library's.
+pub(super) const TOLERANCE: Tolerance = Tolerance::Network;
+
+/// An image to compare on, with the recorded probabilities where it was evaluated before.
+pub(super) struct Example<'a> {
+    pub(super) path: PathBuf,
+    pub(super) recorded: Option<&'a [f64]>,
+}
+
+/// Both ways from an image to probabilities.
+struct Ways<'a> {
+    source: &'a Source,
+    classifier: Session,
+    network: Session,
+}
+
+/// What was found out about one image.
+#[derive(Default)]
+struct Differences {
+    library: f64,
+    record: Option<f64>,
+    tied: bool,
+}
+
+/// Compares the classifier `model` with the library on images.
+///
+/// # Errors
+/// [`DeployError::Differs`] at the first image beyond the tolerance; [`DeployError::Depth`] for 16-bit images; those of decoding
+/// and of ONNX Runtime.
+pub(super) fn verify(
+    source: &Source,
+    model: &[u8],
+    examples: &[Example<'_>],
+    (runtime, progress): (&Runtime, &dyn Progress),
+) -> Result<Verification> {
+    let options = SessionOptions { device: Device::Cpu, ..SessionOptions::default() };
+    let mut ways = Ways {
+        source,
+        classifier: Session::open(runtime, ModelSource::Bytes(model), &options)?,
+        network: Session::open(runtime, ModelSource::Bytes(&source.body.model.to_bytes()?), &options)?,
+    };
+    let mut verification = Verification {
+        images: 0,
+        largest_difference: 0.0,
+        largest_difference_from_record: None,
+        tolerance: TOLERANCE.name().to_owned(),
+        allowed: TOLERANCE.allowed(),
+        tied: 0,
+        runtime: runtime.version().to_owned(),
+    };
+    progress.begin("verifying", examples.len() as u64, 0);
+    for example in examples {
+        let found = ways.compare(example)?;
+        progress.advance(1);
+        if found.tied {
+            verification.tied += 1;
+            continue;
+        }
+        verification.images += 1;
+        verification.largest_difference = verification.largest_difference.max(found.library);
+        let recorded = &mut verification.largest_difference_from_record;
+        *recorded = match (*recorded, found.record) {
+            (Some(one), Some(other)) => Some(one.max(other)),
+            (one, other) => one.or(other),
+        };
+    }
+    progress.end();
+    if verification.images == 0 {
+        let reason = format!("on each of the {} two neighbours are equally near", verification.tied);
+        return Err(DeployError::NoImages { reason }.into());
+    }
+    Ok(verification)
+}
+
+impl Ways<'_> {
+    fn compare(&mut self, example: &Example<'_>) -> Result<Differences> {
+        let image = decode_file(&example.path, &DecodeLimits::default())?;
+        let size = [image.height as usize, image.width as usize];
+        let input = self.source.preprocess.apply(&image)?;
+        let input = input.reshaped([&[1], input.shape()].concat()).ok_or_else(|| self.no_batch())?;
+        let pixels = pixels::rgb(image)?;
+        let pixels = pixels::batch(&[&pixels], size)?;
+
+        let body = &self.source.body;
+        let features = self.network.run(&[(&body.input, &input)], &[&body.output])?.remove(0);
+        let values = features.to_f32().unwrap_or_default();
+        let features = ArrayView2::from_shape((1, body.width), &values).map_err(|_| self.no_batch())?;
+        let tied = self.source.head.is_tied(features);
+        let expected = self.source.head.probabilities(features)?;
+        let expected = expected.as_slice().unwrap_or_default();
+        let found = self.classifier.run(&[(IMAGES, &pixels)], &[PROBABILITIES])?.remove(0);
+        if tied {
+            return Ok(Differences { tied, ..Differences::default() });
+        }
+        let library = self.check(example, &found, ("the library gives", expected, TOLERANCE.allowed()))?;
+        let record = example.recorded.map(|recorded| {
+            let allowed = self.source.recorded_tolerance;
+            self.check(example, &found, ("the record of its evaluation states", recorded, allowed))
+        });
+        Ok(Differences { library, record: record.transpose()?, tied })
+    }
+
+    /// The largest difference of probabilities.
+    fn check(
+        &self,
+        example: &Example<'_>,
+        found: &HostTensor,
+        (reference, expected, allowed): (&'static str, &[f64], f64),
+    ) -> Result<f64> {
+        let found = found.to_f32().unwrap_or_default();
+        if found.len() != expected.len() {
+            return Err(self.no_batch());
+        }
+        let mut largest = 0.0f64;
+        for ((&found, &expected), class) in found.iter().zip(expected).zip(&self.source.card.classes) {
+            let found = f64::from(found);
+            let difference = (found - expected).abs();
+            // A NaN is no agreement.
+            if difference.is_nan() || difference > allowed {
+                let (image, class) = (example.path.clone(), class.clone());
+                return Err(
+                    DeployError::Differs { image, class, found, reference, expected, difference, allowed }.into()
+                );
+            }
+            largest = largest.max(difference);
+        }
+        Ok(largest)
+    }
+
+    fn no_batch(&self) -> Error {
+        let reason = "the network gives something else than one row per image".to_owned();
+        DeployError::Inexpressible { what: "the network", reason }.into()
+    }
+}
+
+/// `count` of all, evenly spread.
+pub(super) fn spread<T>(mut all: Vec<T>, count: usize) -> Vec<T> {
+    let total = all.len();
+    if total <= count {
+        return all;
+    }
+    let mut at = 0;
+    all.retain(|_| {
+        at += 1;
+        at * count / total > (at - 1) * count / total
+    });
+    all
+}
+
+/// The example of a file.
+pub(super) fn example(path: &Path) -> Example<'static> {
+    Example { path: path.to_path_buf(), recorded: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_spread_evenly() {
+        assert_eq!(spread((1..=10).collect(), 3), [4, 7, 10]);
+        assert_eq!(spread(vec![1, 2], 3), [1, 2]);
+        assert_eq!(spread((0..1000).collect::<Vec<_>>(), 16).len(), 16);
+    }
+}

@@ -1,0 +1,59 @@
+//! The division of a record once more, from the samples it was made from.
+
+use crate::data::Split;
+use crate::data::split::Fractions;
+use crate::error::ProbeError;
+use crate::error::Result;
+use crate::records::Division;
+use crate::records::Labelled;
+use crate::records::Partition;
+use crate::records::Record;
+
+impl Record {
+    /// How the samples were divided, first repeat.
+    ///
+    /// # Errors
+    /// [`ProbeError::Changed`] where other counts come out than the record states: the samples are not what they were; those
+    /// of [`Labelled::divide`].
+    pub fn partition(&self, samples: &Labelled<'_>) -> Result<Partition> {
+        let changed = |what: &str, recorded: usize, found: usize| ProbeError::Changed {
+            what: what.to_owned(),
+            recorded: recorded.to_string(),
+            found: found.to_string(),
+        };
+        let total = self.splits.values().map(|counts| counts.samples).sum();
+        if samples.len() != total {
+            return Err(changed("labelled samples", total, samples.len()).into());
+        }
+        let recorded = |split: Split| self.splits.get(&split).cloned().unwrap_or_default();
+        let settings = &self.settings;
+        let train = 1.0 - settings.validation_fraction - settings.test_fraction;
+        let division = Division {
+            // Given splits are in use unless the record says that all were drawn.
+            redraw: !settings.splits.starts_with("given"),
+            fractions: Fractions::new(train, settings.validation_fraction, settings.test_fraction)?,
+            // Whoever made the record decided that.
+            allow_leak: true,
+        };
+        let choose = recorded(Split::Validation).samples > 0;
+        let partition = samples.divide(&division, settings.split_seed, choose)?;
+        let rows = [
+            (Split::Train, &partition.train),
+            (Split::Validation, &partition.validation),
+            (Split::Test, &partition.test),
+        ];
+        for (split, rows) in rows {
+            let (recorded, found) = (recorded(split), samples.counts(rows));
+            if recorded.samples != found.samples {
+                return Err(changed(&format!("{split} samples"), recorded.samples, found.samples).into());
+            }
+            for (class, (recorded, found)) in recorded.per_class.iter().zip(&found.per_class).enumerate() {
+                if recorded != found {
+                    let class = samples.classes.get(class).map_or("", String::as_str);
+                    return Err(changed(&format!("{split} samples of `{class}`"), *recorded, *found).into());
+                }
+            }
+        }
+        Ok(partition)
+    }
+}
