@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::backbones::Blueprint;
 use crate::backbones::Changes;
+use crate::backbones::fingerprint::Fingerprint;
 use crate::error::FileError;
 use crate::error::ModelError;
 use crate::error::Result;
@@ -82,6 +83,9 @@ pub struct Variant {
     pub wheel: Option<WheelFile>,
     /// What happens to an image before the network.
     pub preprocess: Preprocess,
+    /// What the reference library gives for the known input, with the published weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 #[derive(Deserialize)]

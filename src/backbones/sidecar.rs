@@ -19,6 +19,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backbones::Pool;
@@ -29,7 +30,7 @@ use crate::preprocess::Preprocess;
 use crate::support::fs;
 
 /// Order of an image's axes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Layout {
     /// Batch, channels, height, width.
@@ -39,16 +40,32 @@ pub(super) enum Layout {
 }
 
 /// The content of the file; everything may be left out.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sidecar {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) input: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) output: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) layout: Option<Layout>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pool: Option<Pool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) prefix: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) licence: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) preprocess: Option<Preprocess>,
+}
+
+impl Sidecar {
+    /// The file's text.
+    pub(super) fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|source| {
+            FileError::Parse { path: "model.toml".into(), format: "TOML", source: Box::new(source) }.into()
+        })
+    }
 }
 
 /// The file beside a model; empty when there is none.

@@ -1,4 +1,5 @@
-//! Finds a model by what a user calls it: a name of the catalog, a folder, or an ONNX file.
+//! Finds a model by what a user calls it: a name of the catalog, of an import or of a pulled repository, a folder, or an ONNX
+//! file.
 
 use std::path::Path;
 
@@ -12,6 +13,8 @@ use crate::backbones::Taps;
 use crate::backbones::build_blueprint;
 use crate::backbones::external;
 use crate::backbones::find;
+use crate::backbones::fingerprint::Fingerprint;
+use crate::backbones::import;
 use crate::backbones::packaged;
 use crate::backbones::pull;
 use crate::backbones::sidecar;
@@ -35,6 +38,11 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
         return external::open(path, options);
     }
     let entry = find(name);
+    if entry.is_err()
+        && let Some(backbone) = import::open(name, options)?
+    {
+        return Ok(backbone);
+    }
     // A repository that was pulled is a folder in the cache directory.
     let folder = match &entry {
         Ok(_) => None,
@@ -72,6 +80,20 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
         backbone.pool_taps(options.pool)?;
     }
     Ok(backbone)
+}
+
+/// What a model should give for its known input: of a catalog model with its published weights what the reference library gives,
+/// of an imported one what it gave when it was imported.
+///
+/// # Errors
+/// [`FileError::Parse`](crate::error::FileError::Parse) where what is stored cannot be read.
+pub fn reference(name: &str, backbone: &Backbone) -> Result<Option<Fingerprint>> {
+    let Ok(entry) = find(name) else { return import::fingerprint(name) };
+    let provenance = &backbone.provenance;
+    let is_published = |print: &Fingerprint| {
+        provenance.changes.is_empty() && print.weights_sha256.as_ref() == Some(&provenance.weights_sha256)
+    };
+    Ok(entry.variant.fingerprint.filter(|print| is_published(print) && print.fits(&backbone.graph)))
 }
 
 /// Builds an entry of the catalog as `options` say.

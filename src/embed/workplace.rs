@@ -61,7 +61,7 @@ impl Workplace {
     /// An empty directory for the files of the next state.
     pub(crate) fn next(&self) -> Result<PathBuf> {
         let next = self.cache.join(".work").join("next");
-        remove_directory(&next)?;
+        fs::remove_directory(&next)?;
         fs::create_directory(&next)?;
         Ok(next)
     }
@@ -97,7 +97,7 @@ impl Workplace {
                 fs::remove_file(&path)?;
             }
         }
-        remove_directory(&self.cache.join(".work").join("next"))
+        fs::remove_directory(&self.cache.join(".work").join("next"))
     }
 
     /// Whether the files that the manifest lists are there, of the stated sizes.
@@ -106,12 +106,5 @@ impl Workplace {
         manifest.parts.iter().all(|part| check_part(&self.cache, part, false).is_ok())
             && quarantine.file == QUARANTINE_FILE
             && check_part(&self.cache, quarantine, true).is_ok()
-    }
-}
-
-fn remove_directory(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fs::io_error("remove", path)(error).into()),
-        _ => Ok(()),
     }
 }

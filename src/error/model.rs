@@ -206,6 +206,14 @@ pub enum ModelError {
         /// The files looked for.
         looked_for: Vec<String>,
     },
+    /// A name cannot be given to an imported model.
+    #[error("`{name}` cannot be the name of an imported model: {reason}")]
+    ImportName {
+        /// The name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// Nothing is known to fetch a model's weights from.
     #[error("the weights of `{model}` have to be given")]
     WeightsNeeded {
@@ -326,6 +334,7 @@ impl ModelError {
             | ModelError::Processor { .. }
             | ModelError::Configuration { .. }
             | ModelError::NoConfiguration { .. }
+            | ModelError::ImportName { .. }
             | ModelError::WeightsNeeded { .. }
             | ModelError::ForeignWeights { .. }
             | ModelError::SeveralNetworks { .. }
@@ -349,6 +358,7 @@ impl ModelError {
             ModelError::NoClassToken { .. } => Some("take its mean, `--pool mean`, or all of it, `--pool none`".into()),
             ModelError::Unpooled { .. } => Some("choose `--pool cls`, `mean`, `cls+mean` or `none`".into()),
             ModelError::OpenSize { .. } => Some("build it for one size with `--size HEIGHTxWIDTH`".into()),
+            ModelError::ImportName { .. } => Some("give another one with `--name NAME`".into()),
             ModelError::UnknownModel { .. } => {
                 Some("`defrost models list` shows the catalog; a path to an `.onnx` file works too".into())
             }

@@ -42,6 +42,13 @@ impl ExternalFiles {
         Ok(ExternalFiles { directories, opened: HashMap::new() })
     }
 
+    /// The locations that were opened, sorted.
+    pub(super) fn locations(&self) -> Vec<String> {
+        let mut locations: Vec<String> = self.opened.keys().cloned().collect();
+        locations.sort();
+        locations
+    }
+
     /// The bytes of `tensor` that the entries of its `external_data` describe.
     pub(super) fn read(&mut self, tensor: &Tensor, entries: &[proto::Entry]) -> Result<Bytes> {
         let entry = |key: &str| entries.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());

@@ -55,6 +55,16 @@ impl Model {
         })
     }
 
+    /// The files with external data of a model, as the model names them: relative to its directory, sorted.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn external_files(path: &Path) -> Result<Vec<String>> {
+        let mut files = ExternalFiles::beside(path)?;
+        decode(fs::read_shared(path)?, Some(&mut files))?;
+        Ok(files.locations())
+    }
+
     /// Decodes a model from memory; the weights share `bytes`.
     ///
     /// # Errors

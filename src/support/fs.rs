@@ -71,6 +71,14 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes a directory and all in it; one that does not exist is no error.
+pub fn remove_directory(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", path)(error).into()),
+        _ => Ok(()),
+    }
+}
+
 /// The entries of a directory, sorted by name.
 pub fn list(path: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(path).map_err(io_error("list", path))?;
@@ -97,8 +105,12 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
 
 /// Replaces `path` by what `write` produces: readers see the old file or the whole new one, also after a crash.
 ///
-/// The file is flushed to disk before the rename and the directory after it. On failure nothing is left behind.
+/// The file is flushed to disk before the rename and the directory after it. On failure nothing is left behind. A device or a
+/// pipe is written to instead of being replaced.
 pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        return write(&mut File::options().write(true).open(path).map_err(io_error("open", path))?);
+    }
     let temporary = temporary_beside(path);
     let result = (|| {
         let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;

@@ -61,7 +61,7 @@ fn fetch_with(python: &Path, wheels: &[Wheel<'_>], directory: &Path, progress: &
         return Ok(());
     }
     let temporary = hidden_beside(directory, "tmp");
-    remove_directory(&temporary)?;
+    fs::remove_directory(&temporary)?;
     let result = (|| {
         let unpacked = temporary.join("files");
         fs::create_directory(&unpacked)?;
@@ -72,11 +72,11 @@ fn fetch_with(python: &Path, wheels: &[Wheel<'_>], directory: &Path, progress: &
             let file = download(python, wheel, &downloads)?;
             check(wheel, &file, progress)?;
             unpack(wheel, &file, &unpacked)?;
-            remove_directory(&downloads)?;
+            fs::remove_directory(&downloads)?;
         }
         fs::rename(&unpacked, directory)
     })();
-    remove_directory(&temporary)?;
+    fs::remove_directory(&temporary)?;
     result?;
     fs::sync_directory(directory)
 }
@@ -85,14 +85,6 @@ fn fetch_with(python: &Path, wheels: &[Wheel<'_>], directory: &Path, progress: &
 fn hidden_beside(directory: &Path, extension: &str) -> PathBuf {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     directory.with_file_name(format!(".{name}.{extension}"))
-}
-
-/// Removes a directory and all in it; one that does not exist is no error.
-fn remove_directory(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fs::io_error("remove", path)(error).into()),
-        _ => Ok(()),
-    }
 }
 
 /// The Python interpreter whose `pip` is used.

@@ -78,7 +78,7 @@ pub fn write(path: &Path, tensors: &Tensors, metadata: &Metadata) -> Result<()> 
     })
 }
 
-/// The bytes [`write`] would write.
+/// The bytes [`write()`] would write.
 pub fn to_bytes(tensors: &Tensors, metadata: &Metadata) -> Vec<u8> {
     let header = header(tensors, metadata);
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();

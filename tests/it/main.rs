@@ -4,6 +4,7 @@
 
 mod audit;
 mod backbones;
+mod bad_models;
 mod changed;
 mod data;
 mod dicom;
@@ -21,6 +22,7 @@ mod large;
 mod layering;
 mod manifest;
 mod metrics;
+mod model_commands;
 mod namings;
 mod parity;
 mod pixels;

@@ -2,16 +2,12 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
-use crate::backbones::Output;
-use crate::backbones::Provenance;
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::cli::model_flags::ModelFlags;
-use crate::cli::models::table;
+use crate::cli::models::built::Built;
+use crate::cli::models::built::fingerprint_of;
 use crate::error::Result;
-use crate::preprocess::Preprocess;
 
 /// Build a model into an ONNX file, or write a user's ONNX file as `defrost` runs it.
 #[derive(Debug, clap::Args)]
@@ -31,59 +27,22 @@ pub(super) struct Arguments {
     /// The ONNX file to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Do not run the model once and store what it gives for `defrost models check`.
+    #[arg(long)]
+    no_fingerprint: bool,
     #[command(flatten)]
     model: ModelFlags,
 }
 
-#[derive(Serialize)]
-struct Built {
-    name: String,
-    file: String,
-    input: String,
-    embedding: Output,
-    taps: Vec<Output>,
-    fixed_batch: Option<usize>,
-    preprocess: Preprocess,
-    provenance: Provenance,
-}
-
 impl Arguments {
     pub(super) fn run(&self, printer: &Printer) -> Result<Outcome> {
-        let backbone = self.model.open(&self.name, printer)?;
+        let mut backbone = self.model.open(&self.name, printer)?;
+        let fingerprint = if self.no_fingerprint { None } else { fingerprint_of(&backbone, printer)? };
+        if let Some(fingerprint) = &fingerprint {
+            fingerprint.store(&mut backbone.graph)?;
+        }
         backbone.graph.save(&self.out)?;
-        let built = Built {
-            name: backbone.name,
-            file: self.out.display().to_string(),
-            input: backbone.input,
-            embedding: backbone.embedding,
-            taps: backbone.taps,
-            fixed_batch: backbone.fixed_batch,
-            preprocess: backbone.preprocess,
-            provenance: backbone.provenance,
-        };
-        printer.result(&built, |built| {
-            let output = |output: &Output| format!("{} ({})", output.name, output.width);
-            let taps: Vec<String> = built.taps.iter().map(output).collect();
-            let mut lines = vec![
-                ["file".to_owned(), built.file.clone()],
-                ["input".to_owned(), built.input.clone()],
-                ["embedding".to_owned(), output(&built.embedding)],
-                ["taps".to_owned(), if taps.is_empty() { "none".to_owned() } else { taps.join(", ") }],
-                ["preprocess".to_owned(), built.preprocess.to_string()],
-                [
-                    "weights".to_owned(),
-                    format!("{}, sha256 {}", built.provenance.weights, built.provenance.weights_sha256),
-                ],
-                ["licence".to_owned(), built.provenance.licence.clone().unwrap_or_else(|| "unknown".to_owned())],
-            ];
-            if !built.provenance.changes.is_empty() {
-                lines.push(["changes".to_owned(), built.provenance.changes.join(", ")]);
-            }
-            if let Some(batch) = built.fixed_batch {
-                lines.push(["batch".to_owned(), format!("always {batch}")]);
-            }
-            table(&lines)
-        });
+        Built::new(backbone, self.out.display().to_string(), fingerprint.is_some()).print(printer);
         Ok(Outcome::Done)
     }
 }

@@ -1,6 +1,10 @@
-//! `defrost models`: what there is, one model in detail, weights fetched, a model built into an ONNX file. One file per verb.
+//! `defrost models`: what there is, one model in detail, weights fetched, models built, imported and checked. One file per
+//! verb.
 
 mod build;
+mod built;
+mod check;
+mod import;
 mod list;
 mod pull;
 mod show;
@@ -9,7 +13,7 @@ use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::error::Result;
 
-/// List the models known by name, show one, fetch its weights, or build it into an ONNX file.
+/// List the models known by name, show one, fetch its weights, build it into an ONNX file, import one, or check it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -22,6 +26,8 @@ enum Verb {
     Show(show::Arguments),
     Pull(pull::Arguments),
     Build(Box<build::Arguments>),
+    Import(import::Arguments),
+    Check(Box<check::Arguments>),
 }
 
 impl Arguments {
@@ -32,6 +38,8 @@ impl Arguments {
             Verb::Show(arguments) => arguments.run(printer),
             Verb::Pull(arguments) => arguments.run(printer),
             Verb::Build(arguments) => arguments.run(printer),
+            Verb::Import(arguments) => arguments.run(printer),
+            Verb::Check(arguments) => arguments.run(printer),
         }
     }
 }

@@ -1,12 +1,15 @@
-//! `defrost models show`: what the catalog knows about one model.
+//! `defrost models show`: what the catalog knows about one model, or what is recorded of it.
 
 use crate::backbones;
+use crate::backbones::lock;
+use crate::backbones::lock::Record;
+use crate::backbones::lock::Source;
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::cli::models::table;
 use crate::error::Result;
 
-/// Show what the catalog knows about one model.
+/// Show what the catalog knows about one model, or what is recorded of an imported or pulled one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  defrost models show efficientnet-lite0\n  defrost models show resnet50 --json")]
 pub(super) struct Arguments {
@@ -16,7 +19,14 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, printer: &Printer) -> Result<Outcome> {
-        let entry = backbones::find(&self.name)?;
+        let entry = match (backbones::find(&self.name), lock::records()?.remove(&self.name)) {
+            (Ok(entry), _) => entry,
+            (Err(_), Some(record)) => {
+                self.show_record(&record, printer);
+                return Ok(Outcome::Done);
+            }
+            (Err(error), None) => return Err(error),
+        };
         printer.result(&entry, |entry| {
             let variant = &entry.variant;
             let mut lines = vec![
@@ -40,5 +50,26 @@ impl Arguments {
             table(&lines)
         });
         Ok(Outcome::Done)
+    }
+
+    fn show_record(&self, record: &Record, printer: &Printer) {
+        printer.result(record, |record| {
+            let source = match record.source {
+                Source::Hub => "repository of the Hugging Face hub",
+                Source::Wheel => "package",
+                Source::Import => "imported file",
+            };
+            let mut lines = vec![
+                ["name".to_owned(), self.name.clone()],
+                [source.to_owned(), record.repository.clone()],
+                ["revision".to_owned(), record.revision.clone().unwrap_or_else(|| "unknown".to_owned())],
+                ["folder".to_owned(), record.folder.clone()],
+                ["weights".to_owned(), format!("{}, sha256 {}", record.weights, record.sha256)],
+            ];
+            let files =
+                record.files.iter().map(|file| ["file".to_owned(), format!("{}, {} bytes", file.path, file.size)]);
+            lines.extend(files);
+            table(&lines)
+        });
     }
 }
