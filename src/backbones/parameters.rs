@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use rand::Rng;
+use rand::RngCore;
 
 use crate::backbones::family::Family;
 use crate::backbones::family::Naming;
@@ -77,7 +77,7 @@ impl<'w> Parameters<'w> {
     }
 
     /// Seeded random parameters: uniform with the standard deviation of He's initialisation for matrices and kernels;
-    /// norms start as the identity.
+    /// norms and scales start as the identity.
     pub(super) fn random(model: &str, seed: Seed) -> Self {
         let origin = Origin::Random(seed.named("weights"));
         Parameters::of(model, origin)
@@ -218,13 +218,19 @@ fn below(prefix: &str, name: &str) -> String {
 fn random(seed: Seed, name: &str, shape: &[usize]) -> Option<HostTensor> {
     let elements = shape.iter().product();
     let values = match shape {
-        [] | [_] if name.ends_with("running_var") || name.ends_with("weight") => vec![1f32; elements],
+        [] | [_] if ["running_var", "weight", "gamma"].iter().any(|end| name.ends_with(end)) => vec![1f32; elements],
         [] | [_] => vec![0f32; elements],
         _ => {
             let inputs: usize = shape[1..].iter().product();
             let bound = (6.0 / inputs.max(1) as f32).sqrt();
-            let mut draw = seed.named(name).random();
-            (0..elements).map(|_| draw.gen_range(-bound..=bound)).collect()
+            let mut words = vec![0u32; elements];
+            seed.named(name).random().fill_bytes(bytemuck::cast_slice_mut(&mut words));
+            let mut values = vec![0f32; elements];
+            for (value, word) in values.iter_mut().zip(&words) {
+                // The upper 24 bits as a number from -1 up to 1.
+                *value = ((u32::from_le(*word) >> 8) as f32 / (1 << 23) as f32 - 1.0) * bound;
+            }
+            values
         }
     };
     HostTensor::from_vec(shape.to_vec(), values)
