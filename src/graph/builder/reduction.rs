@@ -36,7 +36,7 @@ impl Builder {
     }
 
     /// The axes are an attribute before operator set 18 (13 for the sum), an input since.
-    fn reduce(&mut self, operator: &str, x: &Value, axes: &[i64], keep: bool) -> Value {
+    pub(in crate::graph) fn reduce(&mut self, operator: &str, x: &Value, axes: &[i64], keep: bool) -> Value {
         let node = if self.opset() >= 18 || operator == "ReduceSum" {
             let axes = self.integers(axes);
             Node::new(operator, &[x.name(), axes.name()], &[])

@@ -17,6 +17,9 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Range", since: 11, infer: range, vjp: Vjp::Zero },
     OpDef { name: "Shape", since: 7, infer: shape, vjp: Vjp::Zero },
     OpDef { name: "Size", since: 7, infer: count, vjp: Vjp::Zero },
+    OpDef { name: "NonZero", since: 9, infer: non_zero, vjp: Vjp::Zero },
+    OpDef { name: "EyeLike", since: 9, infer: like_shape, vjp: Vjp::Zero },
+    OpDef { name: "OneHot", since: 9, infer: one_hot, vjp: Vjp::Missing },
 ];
 
 fn constant(site: &Site<'_>) -> Result<Vec<Fact>> {
@@ -95,4 +98,26 @@ fn shape(site: &Site<'_>) -> Result<Vec<Fact>> {
 fn count(site: &Site<'_>) -> Result<Vec<Fact>> {
     let total = site.input(0)?.shape.as_deref().map_or(Dim::Unknown, size::product);
     Ok(vec![Fact::integers(vec![total], false)])
+}
+
+/// Places of the elements that are not zero, one a column.
+fn non_zero(site: &Site<'_>) -> Result<Vec<Fact>> {
+    let rank = site.input(0)?.rank().map_or(Dim::Unknown, Dim::from);
+    Ok(vec![Fact::new(ElementType::I64, Some(vec![rank, Dim::Unknown]))])
+}
+
+/// The shape of the input, and its element type if no other is said.
+pub(super) fn like_shape(site: &Site<'_>) -> Result<Vec<Fact>> {
+    let x = site.input(0)?;
+    Ok(vec![Fact::new(site.element("dtype").unwrap_or(x.element), x.shape.clone())])
+}
+
+/// `indices`, `depth`, and the two `values`; the new axis is the last if no other is said.
+fn one_hot(site: &Site<'_>) -> Result<Vec<Fact>> {
+    let (indices, depth, values) = (site.input(0)?, site.input(1)?, site.input(2)?);
+    let Some(mut shape) = indices.shape.clone() else { return Ok(vec![Fact::new(values.element, None)]) };
+    let axis = site.axis(site.int("axis").unwrap_or(-1), shape.len() + 1)?;
+    let depth = depth.as_integers().and_then(|depth| depth.first().cloned());
+    shape.insert(axis, depth.unwrap_or(Dim::Unknown));
+    Ok(vec![Fact::new(values.element, Some(shape))])
 }

@@ -17,9 +17,9 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Squeeze", since: 7, infer: squeeze, vjp: Vjp::Rule(vjp::reshape) },
     OpDef { name: "Unsqueeze", since: 7, infer: unsqueeze, vjp: Vjp::Rule(vjp::reshape) },
     OpDef { name: "Expand", since: 8, infer: expand, vjp: Vjp::Rule(vjp::expand) },
-    OpDef { name: "Tile", since: 7, infer: tile, vjp: Vjp::Missing },
-    OpDef { name: "DepthToSpace", since: 7, infer: depth_to_space, vjp: Vjp::Missing },
-    OpDef { name: "SpaceToDepth", since: 7, infer: space_to_depth, vjp: Vjp::Missing },
+    OpDef { name: "Tile", since: 7, infer: tile, vjp: Vjp::Rule(vjp::tile) },
+    OpDef { name: "DepthToSpace", since: 7, infer: depth_to_space, vjp: Vjp::Rule(vjp::depth_to_space) },
+    OpDef { name: "SpaceToDepth", since: 7, infer: space_to_depth, vjp: Vjp::Rule(vjp::space_to_depth) },
 ];
 
 /// Axes of unknown size, as many as the vector `shape` has entries.

@@ -7,9 +7,11 @@ mod adjoint;
 mod binary;
 mod constant;
 mod convolution;
+mod einsum;
 mod layout;
 mod matmul;
 mod pool;
+mod random;
 mod reduce;
 mod resize;
 mod select;
@@ -45,6 +47,7 @@ pub const ALL: &[&[OpDef]] = &[
     unary::OPERATORS,
     binary::OPERATORS,
     matmul::OPERATORS,
+    einsum::OPERATORS,
     convolution::OPERATORS,
     pool::OPERATORS,
     reduce::OPERATORS,
@@ -52,6 +55,7 @@ pub const ALL: &[&[OpDef]] = &[
     select::OPERATORS,
     resize::OPERATORS,
     constant::OPERATORS,
+    random::OPERATORS,
 ];
 
 /// The definition of a node's operator.

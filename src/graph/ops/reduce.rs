@@ -16,16 +16,16 @@ const fn reduction(name: &'static str, vjp: Vjp) -> OpDef {
 }
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    reduction("ReduceL1", Vjp::Missing),
-    reduction("ReduceL2", Vjp::Missing),
-    reduction("ReduceLogSum", Vjp::Missing),
-    reduction("ReduceLogSumExp", Vjp::Missing),
-    reduction("ReduceMax", Vjp::Missing),
+    reduction("ReduceL1", Vjp::Rule(vjp::l1)),
+    reduction("ReduceL2", Vjp::Rule(vjp::l2)),
+    reduction("ReduceLogSum", Vjp::Rule(vjp::log_sum)),
+    reduction("ReduceLogSumExp", Vjp::Rule(vjp::log_sum_exp)),
+    reduction("ReduceMax", Vjp::Rule(vjp::extreme)),
     reduction("ReduceMean", Vjp::Rule(vjp::mean)),
-    reduction("ReduceMin", Vjp::Missing),
-    reduction("ReduceProd", Vjp::Missing),
+    reduction("ReduceMin", Vjp::Rule(vjp::extreme)),
+    reduction("ReduceProd", Vjp::Rule(vjp::product)),
     reduction("ReduceSum", Vjp::Rule(vjp::sum)),
-    reduction("ReduceSumSquare", Vjp::Missing),
+    reduction("ReduceSumSquare", Vjp::Rule(vjp::sum_square)),
     OpDef { name: "ArgMax", since: 7, infer: arg, vjp: Vjp::Zero },
     OpDef { name: "ArgMin", since: 7, infer: arg, vjp: Vjp::Zero },
 ];

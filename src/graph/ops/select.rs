@@ -11,6 +11,7 @@ use crate::graph::ops::Result;
 use crate::graph::ops::Site;
 use crate::graph::ops::Vjp;
 use crate::graph::ops::size;
+use crate::graph::ops::vjp::index;
 use crate::graph::ops::vjp::resample;
 use crate::graph::ops::vjp::select as vjp;
 use crate::graph::shape_text;
@@ -20,9 +21,10 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Split", since: 7, infer: split, vjp: Vjp::Rule(vjp::split) },
     OpDef { name: "Slice", since: 7, infer: slice, vjp: Vjp::Rule(vjp::slice) },
     OpDef { name: "Gather", since: 7, infer: gather, vjp: Vjp::Rule(vjp::gather) },
-    OpDef { name: "GatherElements", since: 11, infer: gather_elements, vjp: Vjp::Missing },
+    OpDef { name: "GatherElements", since: 11, infer: gather_elements, vjp: Vjp::Rule(index::gather_elements) },
+    OpDef { name: "GatherND", since: 11, infer: gather_nd, vjp: Vjp::Rule(index::gather_nd) },
     OpDef { name: "Pad", since: 7, infer: pad, vjp: Vjp::Rule(resample::pad) },
-    OpDef { name: "TopK", since: 7, infer: top_k, vjp: Vjp::Missing },
+    OpDef { name: "TopK", since: 7, infer: top_k, vjp: Vjp::Rule(index::top_k) },
 ];
 
 fn concat(site: &Site<'_>) -> Result<Vec<Fact>> {
@@ -174,6 +176,22 @@ fn gather(site: &Site<'_>) -> Result<Vec<Fact>> {
 
 fn gather_elements(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(site.input(0)?.element, site.input(1)?.shape.clone())])
+}
+
+/// The last axis of the indices holds places in as many axes behind the batch axes.
+fn gather_nd(site: &Site<'_>) -> Result<Vec<Fact>> {
+    let (x, indices) = (site.input(0)?, site.input(1)?);
+    let (Some(shape), Some([places @ .., length])) = (&x.shape, indices.shape.as_deref()) else {
+        return Ok(vec![Fact::new(x.element, None)]);
+    };
+    let Some(length) = length.fixed().and_then(|length| usize::try_from(length).ok()) else {
+        return Ok(vec![Fact::new(x.element, None)]);
+    };
+    let batch = site.int("batch_dims").and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    match shape.get(batch + length..) {
+        Some(rest) => Ok(vec![Fact::new(x.element, Some([places, rest].concat()))]),
+        None => Err(site.error(format!("indices of at most {} axes", shape.len()), (batch + length).to_string())),
+    }
 }
 
 fn pad(site: &Site<'_>) -> Result<Vec<Fact>> {

@@ -10,61 +10,64 @@ use crate::graph::ops::Site;
 use crate::graph::ops::Vjp;
 use crate::graph::ops::vjp::activation;
 use crate::graph::ops::vjp::channels;
+use crate::graph::ops::vjp::index;
 use crate::graph::ops::vjp::normalization;
+use crate::graph::ops::vjp::piecewise;
 
 const fn like_input(name: &'static str, vjp: Vjp) -> OpDef {
     OpDef { name, since: 7, infer: same, vjp }
 }
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    like_input("Abs", Vjp::Missing),
+    like_input("Abs", Vjp::Rule(activation::abs)),
     like_input("BitwiseNot", Vjp::Zero),
     like_input("Ceil", Vjp::Zero),
-    like_input("Celu", Vjp::Missing),
-    like_input("Clip", Vjp::Rule(activation::clip)),
-    like_input("Cos", Vjp::Missing),
-    like_input("CumSum", Vjp::Missing),
-    like_input("Elu", Vjp::Missing),
+    like_input("Celu", Vjp::Rule(piecewise::celu)),
+    like_input("Clip", Vjp::Rule(piecewise::clip)),
+    like_input("Cos", Vjp::Rule(activation::cos)),
+    like_input("CumSum", Vjp::Rule(index::cum_sum)),
+    like_input("Elu", Vjp::Rule(piecewise::elu)),
     like_input("Erf", Vjp::Rule(activation::erf)),
     like_input("Exp", Vjp::Rule(activation::exp)),
     like_input("Floor", Vjp::Zero),
     like_input("Gelu", Vjp::Rule(activation::gelu)),
     like_input("GroupNormalization", Vjp::Rule(channels::group_normalization)),
-    like_input("HardSigmoid", Vjp::Missing),
-    like_input("HardSwish", Vjp::Missing),
+    like_input("HardSigmoid", Vjp::Rule(piecewise::hard_sigmoid)),
+    like_input("HardSwish", Vjp::Rule(piecewise::hard_swish)),
     like_input("Hardmax", Vjp::Zero),
     like_input("InstanceNormalization", Vjp::Rule(channels::instance_normalization)),
     like_input("LRN", Vjp::Missing),
-    like_input("LeakyRelu", Vjp::Missing),
+    like_input("LeakyRelu", Vjp::Rule(piecewise::leaky_relu)),
     like_input("Log", Vjp::Rule(activation::log)),
     like_input("LogSoftmax", Vjp::Rule(normalization::log_softmax)),
-    like_input("LpNormalization", Vjp::Missing),
-    like_input("MeanVarianceNormalization", Vjp::Missing),
-    like_input("Mish", Vjp::Missing),
+    like_input("LpNormalization", Vjp::Rule(normalization::lp_normalization)),
+    like_input("MeanVarianceNormalization", Vjp::Rule(normalization::mean_variance_normalization)),
+    like_input("Mish", Vjp::Rule(activation::mish)),
     like_input("Neg", Vjp::Rule(activation::neg)),
     like_input("Not", Vjp::Zero),
-    like_input("PRelu", Vjp::Missing),
-    like_input("Reciprocal", Vjp::Missing),
-    like_input("Relu", Vjp::Rule(activation::relu)),
+    like_input("PRelu", Vjp::Rule(piecewise::prelu)),
+    like_input("Reciprocal", Vjp::Rule(activation::reciprocal)),
+    like_input("Relu", Vjp::Rule(piecewise::relu)),
     like_input("Round", Vjp::Zero),
-    like_input("ScatterElements", Vjp::Missing),
-    like_input("ScatterND", Vjp::Missing),
-    like_input("Selu", Vjp::Missing),
+    like_input("ScatterElements", Vjp::Rule(index::scatter_elements)),
+    like_input("ScatterND", Vjp::Rule(index::scatter_nd)),
+    like_input("Selu", Vjp::Rule(piecewise::selu)),
     like_input("Sigmoid", Vjp::Rule(activation::sigmoid)),
     like_input("Sign", Vjp::Zero),
-    like_input("Sin", Vjp::Missing),
+    like_input("Sin", Vjp::Rule(activation::sin)),
     like_input("Softmax", Vjp::Rule(normalization::softmax)),
     like_input("Softplus", Vjp::Rule(activation::softplus)),
-    like_input("Softsign", Vjp::Missing),
+    like_input("Softsign", Vjp::Rule(activation::softsign)),
     like_input("Sqrt", Vjp::Rule(activation::sqrt)),
     like_input("Tanh", Vjp::Rule(activation::tanh)),
-    like_input("ThresholdedRelu", Vjp::Missing),
-    like_input("Trilu", Vjp::Missing),
+    like_input("ThresholdedRelu", Vjp::Rule(piecewise::thresholded_relu)),
+    like_input("Trilu", Vjp::Rule(index::trilu)),
     OpDef { name: "Identity", since: 7, infer: identity, vjp: Vjp::Rule(activation::identity) },
     OpDef { name: "Cast", since: 7, infer: cast, vjp: Vjp::Rule(activation::cast) },
+    OpDef { name: "CastLike", since: 15, infer: cast_like, vjp: Vjp::Rule(activation::cast) },
     OpDef { name: "IsNaN", since: 9, infer: is_something, vjp: Vjp::Zero },
     OpDef { name: "IsInf", since: 10, infer: is_something, vjp: Vjp::Zero },
-    OpDef { name: "Dropout", since: 7, infer: dropout, vjp: Vjp::Missing },
+    OpDef { name: "Dropout", since: 7, infer: dropout, vjp: Vjp::Rule(piecewise::dropout) },
     OpDef {
         name: "BatchNormalization",
         since: 7,
@@ -99,6 +102,10 @@ fn cast(site: &Site<'_>) -> Result<Vec<Fact>> {
     let is_whole = matches!(element, ElementType::I64 | ElementType::I32);
     let constant = if is_whole && x.as_integers().is_some() { x.constant.clone() } else { None };
     Ok(vec![Fact { element, shape: x.shape.clone(), constant }])
+}
+
+fn cast_like(site: &Site<'_>) -> Result<Vec<Fact>> {
+    Ok(vec![Fact::new(site.input(1)?.element, site.input(0)?.shape.clone())])
 }
 
 fn dropout(site: &Site<'_>) -> Result<Vec<Fact>> {

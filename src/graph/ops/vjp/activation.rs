@@ -1,4 +1,4 @@
-//! Gradients of functions of one number.
+//! Gradients of smooth functions of one number.
 //!
 //! Written with `y` where it saves computing the function again: `dx = dy y` for the exponential.
 
@@ -11,7 +11,6 @@ use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::vjp::Passed;
 use crate::graph::ops::vjp::unary;
-use crate::tensor::DType;
 
 /// `dx = dy`.
 pub(in crate::graph::ops) fn identity(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
@@ -111,14 +110,6 @@ pub(in crate::graph::ops) fn sigmoid(a: &Adjoint<'_>, b: &mut Builder) -> Passed
     })
 }
 
-/// `dx = dy` where `x > 0`, else 0.
-pub(in crate::graph::ops) fn relu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
-    unary(a, b, |b, _, y, dy| {
-        let open = b.apply("Sign", &[y]);
-        b.mul(dy, &open)
-    })
-}
-
 /// `dx = dy / (2 y)`.
 pub(in crate::graph::ops) fn sqrt(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     unary(a, b, |b, _, y, dy| {
@@ -143,29 +134,69 @@ pub(in crate::graph::ops) fn neg(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     unary(a, b, |b, _, _, dy| b.neg(dy))
 }
 
-/// `dx = dy` where `y` is not at a bound (as `hardtanh` and `relu6` of PyTorch), else 0; nothing for the bounds.
-pub(in crate::graph::ops) fn clip(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
-    if a.wants(1) || a.wants(2) {
-        return Err(a.site.error("bounds that are constant", "bounds to be differentiated by"));
-    }
-    let (least, most) = (a.optional(1).cloned(), a.optional(2).cloned());
-    unary(a, b, |b, _, y, dy| {
-        let above = least.map(|least| b.greater(y, &least));
-        let below = most.map(|most| b.less(y, &most));
-        let open = match (above, below) {
-            (Some(above), Some(below)) => b.apply("And", &[&above, &below]),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => return dy.clone(),
-        };
-        let open = b.cast(&open, b.dtype(y).unwrap_or(DType::F32));
-        b.mul(dy, &open)
-    })
-}
-
 /// `dx = dy sigmoid(x)`.
 pub(in crate::graph::ops) fn softplus(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     unary(a, b, |b, x, _, dy| {
         let slope = b.sigmoid(x);
         b.mul(dy, &slope)
+    })
+}
+
+/// `dx = dy sign(x)`.
+pub(in crate::graph::ops) fn abs(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, x, _, dy| {
+        let sign = b.apply("Sign", &[x]);
+        b.mul(dy, &sign)
+    })
+}
+
+/// `dx = -dy y^2`.
+pub(in crate::graph::ops) fn reciprocal(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, _, y, dy| {
+        let product = b.mul(dy, y);
+        let product = b.mul(&product, y);
+        b.neg(&product)
+    })
+}
+
+/// `dx = dy cos(x)`.
+pub(in crate::graph::ops) fn sin(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, x, _, dy| {
+        let slope = b.apply("Cos", &[x]);
+        b.mul(dy, &slope)
+    })
+}
+
+/// `dx = -dy sin(x)`.
+pub(in crate::graph::ops) fn cos(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, x, _, dy| {
+        let slope = b.apply("Sin", &[x]);
+        let product = b.mul(dy, &slope);
+        b.neg(&product)
+    })
+}
+
+/// `y = x t`, `t = tanh(softplus(x))`: `dx = dy (t + x (1 - t^2) sigmoid(x))`.
+pub(in crate::graph::ops) fn mish(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, x, _, dy| {
+        let soft = b.apply("Softplus", &[x]);
+        let bent = b.tanh(&soft);
+        let (one, square) = (b.number_like(x, 1.0), b.mul(&bent, &bent));
+        let flat = b.sub(&one, &square);
+        let gate = b.sigmoid(x);
+        let steep = b.mul(&flat, &gate);
+        let steep = b.mul(&steep, x);
+        let slope = b.add(&bent, &steep);
+        b.mul(dy, &slope)
+    })
+}
+
+/// `dx = dy / (1 + |x|)^2`.
+pub(in crate::graph::ops) fn softsign(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, x, _, dy| {
+        let (one, size) = (b.number_like(x, 1.0), b.abs(x));
+        let root = b.add(&one, &size);
+        let square = b.mul(&root, &root);
+        b.div(dy, &square)
     })
 }

@@ -4,6 +4,7 @@ use crate::graph::Builder;
 use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::vjp::Passed;
+use crate::tensor::DType;
 
 /// `da = dy`, `db = dy`, and so on for all inputs.
 pub(in crate::graph::ops) fn sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
@@ -138,4 +139,43 @@ pub(in crate::graph::ops) fn select(a: &Adjoint<'_>, b: &mut Builder) -> Passed 
     let yes = wanted(a, b, 1, |b| b.select(condition, dy, &zero))?;
     let no = wanted(a, b, 2, |b| b.select(condition, &zero, dy))?;
     Ok(vec![None, yes, no])
+}
+
+/// `dx = dy / n` for each of `n` inputs.
+pub(in crate::graph::ops) fn mean(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let dy = a.cotangent()?;
+    let share = b.number_like(dy, 1.0 / a.inputs.len() as f64);
+    let dy = b.mul(dy, &share);
+    (0..a.inputs.len()).map(|index| wanted(a, b, index, |_| dy.clone())).collect()
+}
+
+/// `dx = dy` for the inputs that gave the output, in equal shares where several did.
+pub(in crate::graph::ops) fn extreme(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let (dy, y) = (a.cotangent()?, a.output(0)?);
+    let dtype = b.dtype(y).unwrap_or(DType::F32);
+    let mut hits = Vec::with_capacity(a.inputs.len());
+    for index in 0..a.inputs.len() {
+        let is_hit = b.equal(a.input(index)?, y);
+        hits.push(b.cast(&is_hit, dtype));
+    }
+    let share = match hits.as_slice() {
+        [_] => dy.clone(),
+        several => {
+            let count = b.apply("Sum", &several.iter().collect::<Vec<_>>());
+            b.div(dy, &count)
+        }
+    };
+    (0..a.inputs.len()).map(|index| wanted(a, b, index, |b| b.mul(&share, &hits[index]))).collect()
+}
+
+/// `y = a - q b` with the whole quotient `q`: `da = dy`, `db = -dy q`.
+pub(in crate::graph::ops) fn modulo(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let (dy, left, right, y) = (a.cotangent()?, a.input(0)?, a.input(1)?, a.output(0)?);
+    let first = wanted(a, b, 0, |_| dy.clone())?;
+    let second = wanted(a, b, 1, |b| {
+        let rest = b.sub(y, left);
+        let quotient = b.div(&rest, right);
+        b.mul(dy, &quotient)
+    })?;
+    Ok(vec![first, second])
 }

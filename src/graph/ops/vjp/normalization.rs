@@ -1,4 +1,4 @@
-//! Gradients of softmax and of layer normalisation.
+//! Gradients of softmax and of normalisations along axes.
 
 use crate::graph::Builder;
 use crate::graph::Value;
@@ -79,4 +79,38 @@ fn normalized_backwards(b: &mut Builder, g: &Value, normal: &Value, inverse: &Va
     let rest = b.sub(g, &turned);
     let rest = b.sub(&rest, &mean);
     b.mul(&rest, inverse)
+}
+
+/// `y = x / m` with the norm `m`: `dx = (dy - g sum(dy y)) / m`, where `g` is `y` for the Euclidean norm and the sign of `x`
+/// for the sum of magnitudes.
+pub(in crate::graph::ops) fn lp_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let axis = a.axis(-1)? as i64;
+    let is_euclidean = match a.site.int("p").unwrap_or(2) {
+        2 => true,
+        1 => false,
+        other => return Err(a.site.error("`p` 1 or 2", other.to_string())),
+    };
+    unary(a, b, |b, x, y, dy| {
+        let norm = b.reduce(if is_euclidean { "ReduceL2" } else { "ReduceL1" }, x, &[axis], true);
+        let product = b.mul(dy, y);
+        let along = b.reduce_sum(&product, &[axis], true);
+        let direction = if is_euclidean { y.clone() } else { b.apply("Sign", &[x]) };
+        let turned = b.mul(&direction, &along);
+        let rest = b.sub(dy, &turned);
+        b.div(&rest, &norm)
+    })
+}
+
+/// `y = (x - mean) / deviation`: `dx = (dy - mean(dy) - y mean(dy y)) / deviation`.
+pub(in crate::graph::ops) fn mean_variance_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let axes = a.site.ints("axes").unwrap_or(&[0, 2, 3]).to_vec();
+    unary(a, b, |b, x, y, dy| {
+        let mean = b.reduce_mean(x, &axes, true);
+        let centred = b.sub(x, &mean);
+        let square = b.mul(&centred, &centred);
+        let variance = b.reduce_mean(&square, &axes, true);
+        let deviation = b.sqrt(&variance);
+        let inverse = b.reciprocal(&deviation);
+        normalized_backwards(b, dy, y, &inverse, &axes)
+    })
 }

@@ -5,6 +5,7 @@ use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::Result;
 use crate::graph::ops::vjp::Passed;
+use crate::tensor::DType;
 
 /// The axes that a reduction goes over, from the first; `None` when it is told to do nothing.
 fn axes(a: &Adjoint<'_>) -> Result<Option<Vec<i64>>> {
@@ -60,4 +61,104 @@ fn share(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Result<Value> {
     let counts = [y, x].map(|value| b.apply("Size", &[value]));
     let [parts, all] = counts.map(|count| b.cast(&count, dtype));
     Ok(b.div(&parts, &all))
+}
+
+/// The output and its cotangent with the reduced axes of size 1; `None` when nothing is reduced.
+fn both_kept(a: &Adjoint<'_>, b: &mut Builder) -> Result<Option<[Value; 2]>> {
+    let Some(axes) = axes(a)? else { return Ok(None) };
+    Ok(Some([a.output(0)?, a.cotangent()?].map(|value| kept(a, b, value, &axes))))
+}
+
+/// The rule of a reduction of each element's function `f`, given `f'(x)` times `dy` by `body` of `x`, `y` and `dy`; the latter
+/// two with the reduced axes of size 1, or as they are when nothing is reduced.
+fn elementwise(
+    a: &Adjoint<'_>,
+    b: &mut Builder,
+    body: impl FnOnce(&mut Builder, &Value, &Value, &Value) -> Value,
+) -> Passed {
+    let x = a.input(0)?;
+    let [y, dy] = match both_kept(a, b)? {
+        Some(both) => both,
+        None => [a.output(0)?.clone(), a.cotangent()?.clone()],
+    };
+    let dx = body(b, x, &y, &dy);
+    Ok(vec![Some(b.expand_like(&dx, x).into())])
+}
+
+/// `y = sum |x|`: `dx = dy sign(x)`.
+pub(in crate::graph::ops) fn l1(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    elementwise(a, b, |b, x, _, dy| {
+        let sign = b.apply("Sign", &[x]);
+        b.mul(dy, &sign)
+    })
+}
+
+/// `y = sqrt(sum x^2)`: `dx = dy x / y`, 0 where `y` is 0.
+pub(in crate::graph::ops) fn l2(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    elementwise(a, b, |b, x, y, dy| {
+        let (zero, one) = (b.number_like(y, 0.0), b.number_like(y, 1.0));
+        let is_zero = b.equal(y, &zero);
+        let divisor = b.select(&is_zero, &one, y);
+        let share = b.div(dy, &divisor);
+        b.mul(x, &share)
+    })
+}
+
+/// `y = ln sum x`: `dx = dy / exp(y)`.
+pub(in crate::graph::ops) fn log_sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    elementwise(a, b, |b, _, y, dy| {
+        let sum = b.exp(y);
+        b.div(dy, &sum)
+    })
+}
+
+/// `y = ln sum exp(x)`: `dx = dy exp(x - y)`.
+pub(in crate::graph::ops) fn log_sum_exp(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    elementwise(a, b, |b, x, y, dy| {
+        let distance = b.sub(x, y);
+        let share = b.exp(&distance);
+        b.mul(dy, &share)
+    })
+}
+
+/// `y = sum x^2`: `dx = 2 dy x`.
+pub(in crate::graph::ops) fn sum_square(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    elementwise(a, b, |b, x, _, dy| {
+        let two = b.number_like(dy, 2.0);
+        let twice = b.mul(dy, &two);
+        b.mul(x, &twice)
+    })
+}
+
+/// Largest or smallest element: `dx = dy` at the elements that gave it, in equal shares where several did.
+pub(in crate::graph::ops) fn extreme(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let Some(axes) = axes(a)? else { return Ok(vec![Some(a.cotangent()?.clone().into())]) };
+    elementwise(a, b, |b, x, y, dy| {
+        let is_hit = b.equal(x, y);
+        let hits = b.cast(&is_hit, b.dtype(x).unwrap_or(DType::F32));
+        let count = b.reduce_sum(&hits, &axes, true);
+        let share = b.div(dy, &count);
+        b.mul(&hits, &share)
+    })
+}
+
+/// `dx = dy` times the product of the other elements, zeros among them allowed.
+pub(in crate::graph::ops) fn product(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let Some(axes) = axes(a)? else { return Ok(vec![Some(a.cotangent()?.clone().into())]) };
+    elementwise(a, b, |b, x, _, dy| {
+        let dtype = b.dtype(x).unwrap_or(DType::F32);
+        let zero = b.number_like(x, 0.0);
+        let is_zero = b.equal(x, &zero);
+        let zeros = b.cast(&is_zero, dtype);
+        // Ones in place of the zeros.
+        let safe = b.add(x, &zeros);
+        let whole = b.reduce("ReduceProd", &safe, &axes, true);
+        let rest = b.div(&whole, &safe);
+        let count = b.reduce_sum(&zeros, &axes, true);
+        let others = b.sub(&count, &zeros);
+        let is_alone = b.equal(&others, &zero);
+        let alone = b.cast(&is_alone, dtype);
+        let rest = b.mul(&rest, &alone);
+        b.mul(dy, &rest)
+    })
 }

@@ -2,6 +2,7 @@
 
 use defrost::graph::Node;
 use defrost::tensor::DType;
+use defrost::tensor::HostTensor;
 
 use super::Case;
 use super::any;
@@ -9,6 +10,11 @@ use super::case;
 use super::node;
 use super::op;
 use super::within;
+
+/// The bool that is true.
+fn yes() -> HostTensor {
+    HostTensor::new(DType::Bool, Vec::new(), vec![1u8].into()).unwrap()
+}
 
 pub(super) fn cases() -> Vec<Case> {
     let x = [any(&[3, 4])];
@@ -44,6 +50,38 @@ pub(super) fn cases() -> Vec<Case> {
         case("clip from below", &wide, |b, x| {
             let least = b.number_like(&x[0], 0.5);
             vec![b.node(Node::new("Clip", &[x[0].name(), least.name()], &[]))]
+        }),
+        case("cast like", &x, |b, x| {
+            let like = b.constant(&HostTensor::scalar(1f64));
+            let double = b.apply("CastLike", &[&x[0], &like]);
+            let square = b.mul(&double, &double);
+            vec![b.cast(&square, DType::F32)]
+        })
+        .single(),
+        case("abs", &x, |b, x| vec![b.abs(&x[0])]),
+        case("reciprocal", &positive, |b, x| vec![b.reciprocal(&x[0])]),
+        case("sin and cos", &wide, |b, x| vec![b.apply("Sin", &[&x[0]]), b.apply("Cos", &[&x[0]])]),
+        case("mish", &wide, |b, x| vec![b.apply("Mish", &[&x[0]])]).single().opset(18),
+        case("softsign", &wide, |b, x| vec![b.apply("Softsign", &[&x[0]])]).single(),
+        case("leaky relu", &wide, |b, x| {
+            vec![node(b, op("LeakyRelu"), &[&x[0]]), node(b, op("LeakyRelu").with("alpha", 0.3f32), &[&x[0]])]
+        }),
+        case("elu", &wide, |b, x| {
+            vec![node(b, op("Elu"), &[&x[0]]), node(b, op("Elu").with("alpha", 0.5f32), &[&x[0]])]
+        })
+        .single(),
+        case("celu", &wide, |b, x| vec![node(b, op("Celu").with("alpha", 2f32), &[&x[0]])]).single(),
+        case("selu", &wide, |b, x| vec![node(b, op("Selu"), &[&x[0]])]).single(),
+        case("thresholded relu", &wide, |b, x| vec![node(b, op("ThresholdedRelu"), &[&x[0]])]).single(),
+        case("hard sigmoid", &wide, |b, x| vec![node(b, op("HardSigmoid").with("alpha", 0.3f32), &[&x[0]])]).single(),
+        case("hard swish", &wide, |b, x| vec![node(b, op("HardSwish"), &[&x[0]])]).single(),
+        case("prelu", &[within(&[2, 3, 4], -2.0, 2.0), any(&[3, 1])], |b, x| {
+            vec![node(b, op("PRelu"), &[&x[0], &x[1]])]
+        }),
+        case("dropout outside of training", &x, |b, x| vec![node(b, op("Dropout"), &[&x[0]])]),
+        case("dropout of nothing in training", &x, |b, x| {
+            let (ratio, training) = (b.constant(&HostTensor::scalar(0f64)), b.constant(&yes()));
+            vec![node(b, op("Dropout").with("seed", 1), &[&x[0], &ratio, &training])]
         }),
         case("softplus", &wide, |b, x| vec![node(b, op("Softplus"), &[&x[0]])]).single(),
     ]

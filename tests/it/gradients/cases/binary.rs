@@ -3,6 +3,8 @@
 use super::Case;
 use super::any;
 use super::case;
+use super::node;
+use super::op;
 use super::within;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -28,6 +30,16 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         case("sum of three", &[any(&[3, 4]), any(&[4]), any(&[3, 1])], |b, x| {
             vec![b.apply("Sum", &[&x[0], &x[1], &x[2]])]
+        }),
+        case("mean of three", &[any(&[3, 4]), any(&[4]), any(&[3, 1])], |b, x| {
+            vec![b.apply("Mean", &[&x[0], &x[1], &x[2]])]
+        })
+        .single(),
+        case("largest and smallest of three", &[any(&[3, 4]), any(&[4]), any(&[3, 1])], |b, x| {
+            vec![b.apply("Max", &[&x[0], &x[1], &x[2]]), b.apply("Min", &[&x[0], &x[1], &x[2]])]
+        }),
+        case("mod", &[within(&[3, 4], -9.0, 9.0), within(&[4], 2.0, 3.0)], |b, x| {
+            vec![node(b, op("Mod").with("fmod", 1), &[&x[0], &x[1]])]
         }),
         case("where", &[any(&[3, 4]), any(&[4]), any(&[3, 1])], |b, x| {
             let zero = b.number_like(&x[0], 0.0);

@@ -19,5 +19,19 @@ pub(super) fn cases() -> Vec<Case> {
             let shape = b.integers(&[2, 3, 4]);
             vec![b.expand(&x[0], &shape)]
         }),
+        case("tile", &[any(&[2, 3])], |b, x| {
+            let repeats = b.integers(&[3, 2]);
+            vec![b.apply("Tile", &[&x[0], &repeats])]
+        }),
+        case("depth to space", &[any(&[2, 8, 2, 3])], |b, x| {
+            vec![node(b, op("DepthToSpace").with("blocksize", 2), &[&x[0]])]
+        }),
+        case("depth to space, channels first", &[any(&[2, 8, 2, 3])], |b, x| {
+            vec![node(b, op("DepthToSpace").with("blocksize", 2).with("mode", "CRD"), &[&x[0]])]
+        })
+        .fixed_only(),
+        case("space to depth", &[any(&[2, 3, 4, 6])], |b, x| {
+            vec![node(b, op("SpaceToDepth").with("blocksize", 2), &[&x[0]])]
+        }),
     ]
 }

@@ -4,6 +4,8 @@ mod activation;
 mod binary;
 mod channels;
 mod convolution;
+mod einsum;
+mod index;
 mod layout;
 mod loss;
 mod matmul;
@@ -28,6 +30,8 @@ pub(super) fn all() -> Vec<Case> {
         binary::cases(),
         channels::cases(),
         convolution::cases(),
+        einsum::cases(),
+        index::cases(),
         layout::cases(),
         loss::cases(),
         matmul::cases(),

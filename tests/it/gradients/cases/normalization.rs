@@ -30,5 +30,15 @@ pub(super) fn cases() -> Vec<Case> {
             let scaled = b.mul(&normal, &x[1]);
             vec![b.add(&scaled, &x[2])]
         }),
+        case("division by the euclidean norm", &[any(&[2, 3, 4])], |b, x| {
+            vec![node(b, op("LpNormalization").with("axis", 1), &[&x[0]])]
+        }),
+        case("division by the sum of magnitudes", &[any(&[2, 3, 4])], |b, x| {
+            vec![node(b, op("LpNormalization").with("p", 1), &[&x[0]])]
+        }),
+        case("mean and variance normalisation", &[any(&[2, 3, 4, 5])], |b, x| {
+            vec![node(b, op("MeanVarianceNormalization"), &[&x[0]])]
+        })
+        .single(),
     ]
 }

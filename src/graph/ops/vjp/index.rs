@@ -1,0 +1,110 @@
+//! Gradients of operators that read and write entries by index, and of those that order entries.
+//!
+//! What an operator reads at an index, its rule adds there; what it writes, its rule reads.
+
+use crate::graph::AttributeValue;
+use crate::graph::Builder;
+use crate::graph::Node;
+use crate::graph::Value;
+use crate::graph::ops::Adjoint;
+use crate::graph::ops::Result;
+use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::vjp::unary;
+
+fn node(b: &mut Builder, operator: &str, inputs: &[&Value], attributes: &[(&str, AttributeValue)]) -> Value {
+    let names: Vec<&str> = inputs.iter().map(|input| input.name()).collect();
+    let with = |node: Node, (name, value): &(&str, AttributeValue)| node.with(name, value.clone());
+    b.node(attributes.iter().fold(Node::new(operator, &names, &[]), with))
+}
+
+/// `dx` is zero but for the entries taken, each of which receives the sum of its cotangents.
+pub(in crate::graph::ops) fn gather_elements(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let (indices, axis) = (a.input(1)?.clone(), a.axis(0)? as i64);
+    unary(a, b, |b, x, _, dy| added_along(b, x, &indices, dy, axis))
+}
+
+fn added_along(b: &mut Builder, x: &Value, indices: &Value, dy: &Value, axis: i64) -> Value {
+    let zeros = b.filled_like(x, 0.0);
+    node(b, "ScatterElements", &[&zeros, indices, dy], &[("axis", axis.into()), ("reduction", "add".into())])
+}
+
+/// As [`gather_elements`], with whole index tuples.
+pub(in crate::graph::ops) fn gather_nd(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let indices = a.input(1)?.clone();
+    match a.site.int("batch_dims").unwrap_or(0) {
+        0 => unary(a, b, |b, x, _, dy| {
+            let zeros = b.filled_like(x, 0.0);
+            node(b, "ScatterND", &[&zeros, &indices, dy], &[("reduction", "add".into())])
+        }),
+        count => Err(a.site.error("no batch axes", count.to_string())),
+    }
+}
+
+/// What a scatter does where it writes: whether it adds.
+fn adds(a: &Adjoint<'_>) -> Result<bool> {
+    match a.site.text("reduction").unwrap_or("none") {
+        "none" => Ok(false),
+        "add" => Ok(true),
+        other => Err(a.site.error("the reduction `none` or `add`", other)),
+    }
+}
+
+/// `ddata = dy`, zero where something was written over it; `dupdates` is `dy` there.
+pub(in crate::graph::ops) fn scatter_elements(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let axis = a.axis(0)? as i64;
+    scatter(a, b, "GatherElements", &[("axis", axis.into())])
+}
+
+/// As [`scatter_elements`], with whole index tuples.
+pub(in crate::graph::ops) fn scatter_nd(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    scatter(a, b, "GatherND", &[])
+}
+
+fn scatter(a: &Adjoint<'_>, b: &mut Builder, reader: &str, attributes: &[(&str, AttributeValue)]) -> Passed {
+    let (dy, indices, updates) = (a.cotangent()?, a.input(1)?, a.input(2)?);
+    let adds = adds(a)?;
+    let mut passed = vec![None, None, None];
+    if a.wants(0) {
+        passed[0] = Some(match adds {
+            true => dy.clone().into(),
+            false => {
+                let zeros = b.filled_like(updates, 0.0);
+                node(b, &a.node().operator, &[dy, indices, &zeros], attributes).into()
+            }
+        });
+    }
+    if a.wants(2) {
+        passed[2] = Some(node(b, reader, &[dy, indices], attributes).into());
+    }
+    Ok(passed)
+}
+
+/// `dx` is zero but for the entries chosen.
+pub(in crate::graph::ops) fn top_k(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let axis = a.axis(-1)? as i64;
+    let indices = b.further_output(a.output(0)?, 1).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
+    unary(a, b, |b, x, _, dy| added_along(b, x, &indices, dy, axis))
+}
+
+/// The same triangle of `dy`.
+pub(in crate::graph::ops) fn trilu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    again(a, b, |node| node)
+}
+
+/// Summed in the other direction.
+pub(in crate::graph::ops) fn cum_sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let reverse = 1 - a.site.int("reverse").unwrap_or(0);
+    again(a, b, |mut node| {
+        node.attributes.retain(|attribute| attribute.name != "reverse");
+        node.with("reverse", reverse)
+    })
+}
+
+/// The operator itself, changed, applied to `dy` with the inputs behind the first.
+fn again(a: &Adjoint<'_>, b: &mut Builder, change: impl FnOnce(Node) -> Node) -> Passed {
+    let dy = a.cotangent()?;
+    let mut names = vec![dy.name()];
+    names.extend(a.inputs.iter().skip(1).map(|input| input.as_ref().map_or("", Value::name)));
+    let own = Node { attributes: a.node().attributes.clone(), ..Node::new(&a.node().operator, &names, &[]) };
+    Ok(vec![Some(b.node(change(own)).into())])
+}

@@ -1,0 +1,182 @@
+//! Gradients of functions of one number that bend: pieces of different slope, and dropout.
+//!
+//! At a bend the slope is that of PyTorch's functions: of `relu`, `relu6` and `hardtanh` it is 0 there.
+
+use crate::graph::Builder;
+use crate::graph::Value;
+use crate::graph::ops::Adjoint;
+use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::vjp::unary;
+use crate::tensor::DType;
+
+/// `dx = dy` where `x > 0`, else 0.
+pub(in crate::graph::ops) fn relu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, _, y, dy| {
+        let open = b.apply("Sign", &[y]);
+        b.mul(dy, &open)
+    })
+}
+
+/// `dx = dy` where `y` is not at a bound (as `hardtanh` and `relu6` of PyTorch), else 0; nothing for the bounds.
+pub(in crate::graph::ops) fn clip(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    if a.wants(1) || a.wants(2) {
+        return Err(a.site.error("bounds that are constant", "bounds to be differentiated by"));
+    }
+    let (least, most) = (a.optional(1).cloned(), a.optional(2).cloned());
+    unary(a, b, |b, _, y, dy| {
+        let above = least.map(|least| b.greater(y, &least));
+        let below = most.map(|most| b.less(y, &most));
+        let open = match (above, below) {
+            (Some(above), Some(below)) => b.apply("And", &[&above, &below]),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => return dy.clone(),
+        };
+        let open = b.cast(&open, b.dtype(y).unwrap_or(DType::F32));
+        b.mul(dy, &open)
+    })
+}
+
+/// `dx = dy above` where `x > 0`, else `dy below`; each a number or a value.
+fn bent(
+    a: &Adjoint<'_>,
+    b: &mut Builder,
+    above: f64,
+    below: impl FnOnce(&mut Builder, &Value, &Value) -> Value,
+) -> Passed {
+    unary(a, b, |b, x, y, dy| {
+        let zero = b.number_like(x, 0.0);
+        let is_above = b.greater(x, &zero);
+        let above = b.number_like(x, above);
+        let below = below(b, x, y);
+        let slope = b.select(&is_above, &above, &below);
+        b.mul(dy, &slope)
+    })
+}
+
+/// `y = alpha x` below 0: `dx = alpha dy` there.
+pub(in crate::graph::ops) fn leaky_relu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let alpha = a.float("alpha", 0.01);
+    bent(a, b, 1.0, |b, x, _| b.number_like(x, alpha))
+}
+
+/// `y = alpha (exp(x) - 1)` below 0: `dx = dy (y + alpha)` there.
+pub(in crate::graph::ops) fn elu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let alpha = a.float("alpha", 1.0);
+    bent(a, b, 1.0, |b, _, y| {
+        let alpha = b.number_like(y, alpha);
+        b.add(y, &alpha)
+    })
+}
+
+/// `y = alpha (exp(x / alpha) - 1)` below 0: `dx = dy (y / alpha + 1)` there.
+pub(in crate::graph::ops) fn celu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let alpha = a.float("alpha", 1.0);
+    bent(a, b, 1.0, |b, _, y| {
+        let (scale, one) = (b.number_like(y, 1.0 / alpha), b.number_like(y, 1.0));
+        let scaled = b.mul(y, &scale);
+        b.add(&scaled, &one)
+    })
+}
+
+/// `y = gamma alpha (exp(x) - 1)` below 0, `gamma x` above: `dx = dy (y + gamma alpha)` and `dy gamma`.
+pub(in crate::graph::ops) fn selu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let (alpha, gamma) = (a.float("alpha", 1.673_263_2), a.float("gamma", 1.050_701));
+    bent(a, b, gamma, |b, _, y| {
+        let least = b.number_like(y, gamma * alpha);
+        b.add(y, &least)
+    })
+}
+
+/// `dx = dy` where `x > alpha`, else 0.
+pub(in crate::graph::ops) fn thresholded_relu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let alpha = a.float("alpha", 1.0);
+    unary(a, b, |b, x, _, dy| {
+        let alpha = b.number_like(x, alpha);
+        let is_above = b.greater(x, &alpha);
+        let slope = b.cast(&is_above, b.dtype(x).unwrap_or(DType::F32));
+        b.mul(dy, &slope)
+    })
+}
+
+/// One where `y` is between 0 and 1, else 0.
+fn between_bounds(b: &mut Builder, y: &Value) -> Value {
+    let (zero, one) = (b.number_like(y, 0.0), b.number_like(y, 1.0));
+    let (above, below) = (b.greater(y, &zero), b.less(y, &one));
+    let inside = b.apply("And", &[&above, &below]);
+    b.cast(&inside, b.dtype(y).unwrap_or(DType::F32))
+}
+
+/// `y = clip(alpha x + beta, 0, 1)`: `dx = alpha dy` where `y` is not at a bound, else 0.
+pub(in crate::graph::ops) fn hard_sigmoid(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let alpha = a.float("alpha", 0.2);
+    unary(a, b, |b, _, y, dy| {
+        let inside = between_bounds(b, y);
+        let alpha = b.number_like(y, alpha);
+        let slope = b.mul(&inside, &alpha);
+        b.mul(dy, &slope)
+    })
+}
+
+/// `y = x h`, `h = clip(x / 6 + 1/2, 0, 1)`: `dx = dy (h + x / 6)` where `h` is not at a bound, else `dy h`.
+pub(in crate::graph::ops) fn hard_swish(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    unary(a, b, |b, x, _, dy| {
+        // Built of steps that have kernels in every floating-point type.
+        let (sixth, half) = (b.number_like(x, 1.0 / 6.0), b.number_like(x, 0.5));
+        let scaled = b.mul(x, &sixth);
+        let line = b.add(&scaled, &half);
+        let gate = b.clip(&line, 0.0, 1.0);
+        let inside = between_bounds(b, &gate);
+        let rest = b.mul(&inside, &scaled);
+        let slope = b.add(&gate, &rest);
+        b.mul(dy, &slope)
+    })
+}
+
+/// `y = slope x` below 0: `dx = dy slope` there, `dslope = sum(dy min(x, 0))`.
+pub(in crate::graph::ops) fn prelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let (x, slope, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
+    let zero = b.number_like(x, 0.0);
+    let mut passed = vec![None, None];
+    if a.wants(0) {
+        let (is_above, one) = (b.greater(x, &zero), b.number_like(x, 1.0));
+        let factor = b.select(&is_above, &one, slope);
+        passed[0] = Some(b.mul(dy, &factor).into());
+    }
+    if a.wants(1) {
+        let below = b.min(x, &zero);
+        let product = b.mul(dy, &below);
+        passed[1] = Some(b.sum_to(&product, slope).into());
+    }
+    Ok(passed)
+}
+
+/// In training `y = x mask / (1 - ratio)`: `dx = dy mask / (1 - ratio)` with the operator's own mask; else `dx = dy`.
+pub(in crate::graph::ops) fn dropout(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let training = match a.site.optional(2) {
+        None => Some(0),
+        Some(fact) => fact.as_fixed().and_then(|values| values.first().copied()),
+    };
+    if training == Some(0) {
+        return unary(a, b, |_, _, _, dy| dy.clone());
+    }
+    let dy = a.cotangent()?;
+    let mask = b.further_output(a.output(0)?, 1).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
+    let dtype = b.dtype(dy).unwrap_or(DType::F32);
+    let mask = b.cast(&mask, dtype);
+    let one = b.number_like(dy, 1.0);
+    let kept = match a.optional(1) {
+        Some(ratio) => {
+            let ratio = b.cast(ratio, dtype);
+            b.sub(&one, &ratio)
+        }
+        None => b.number_like(dy, 0.5),
+    };
+    let scale = b.reciprocal(&kept);
+    let scale = match (training, a.optional(2)) {
+        // Outside of training everything is in the mask and nothing is scaled.
+        (None, Some(training)) => b.select(training, &scale, &one),
+        _ => scale,
+    };
+    let factor = b.mul(&mask, &scale);
+    Ok(vec![Some(b.mul(dy, &factor).into())])
+}
