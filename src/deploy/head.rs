@@ -23,7 +23,7 @@ use crate::tensor::HostTensor;
 pub(super) const FEATURES: &str = "features";
 /// Name of the output with a probability per class: f32 [N, K].
 pub const PROBABILITIES: &str = "probabilities";
-/// Name of the output with the decision: i64, [N] class numbers, or [N, K] of 0 and 1 where labels are decided one by one.
+/// Name of the output with the decision: i64, `[N]` class numbers, or `[N, K]` of 0 and 1 where labels are decided one by one.
 pub const LABEL: &str = "label";
 /// Similarities that differ by less are equal: the rounding of one sum of products or another decides which is larger.
 const SAME_SIMILARITY: f32 = 2e-6;

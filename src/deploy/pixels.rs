@@ -27,7 +27,7 @@ pub(super) fn batch(images: &[&[u8]], [height, width]: [usize; 2]) -> Result<Hos
     };
     let found = samples.len();
     let tensor = HostTensor::from_vec(vec![images.len(), height, width, 3], samples);
-    Ok(tensor.ok_or_else(|| crate::error::PixelError::Samples {
+    Ok(tensor.ok_or(crate::error::PixelError::Samples {
         width: width as u32,
         height: height as u32,
         channels: 3,

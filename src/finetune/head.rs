@@ -45,11 +45,11 @@ impl FromStr for Head {
         }
         let sizes = text.strip_prefix("deit:").ok_or_else(expected)?;
         let sizes: Vec<usize> = sizes.split('x').filter_map(|size| size.parse().ok()).collect();
-        match sizes.as_slice() {
-            &[width, depth, heads] if depth > 0 && heads > 0 && width > 0 && width.is_multiple_of(heads) => {
+        match *sizes.as_slice() {
+            [width, depth, heads] if depth > 0 && heads > 0 && width > 0 && width.is_multiple_of(heads) => {
                 Ok(Head::Deit { width, depth, heads })
             }
-            &[_, _, _] => Err("the width of a head must be a multiple of its number of heads".to_owned()),
+            [_, _, _] => Err("the width of a head must be a multiple of its number of heads".to_owned()),
             _ => Err(expected()),
         }
     }

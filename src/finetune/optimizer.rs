@@ -255,7 +255,8 @@ mod tests {
                         continue;
                     }
                 };
-                let (found, expected) = (tensor.values::<f32>().unwrap()[0], expected.values::<f32>().unwrap()[step]);
+                let found = f64::from(tensor.values::<f32>().unwrap()[0]);
+                let expected = expected.values::<f64>().unwrap()[step];
                 assert!(((found - expected) / expected).abs() < 1e-5, "{name} of step {step}: {found}, {expected}");
             }
         }

@@ -11,6 +11,7 @@ mod dicom;
 mod dicom_limits;
 mod embed;
 mod external;
+mod finetune;
 mod gradients;
 mod graph;
 mod graph_commands;
