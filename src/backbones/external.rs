@@ -40,6 +40,7 @@ use crate::graph::Type;
 use crate::graph::TypeKind;
 use crate::graph::ValueInfo;
 use crate::graph::infer;
+use crate::graph::rewrite::FreeNames;
 use crate::graph::shape_text;
 use crate::graph::validate;
 use crate::preprocess::Preprocess;
@@ -199,7 +200,7 @@ impl External<'_> {
         if layout == Layout::Nchw {
             return Ok((input.name, fixed_batch));
         }
-        let name = free_name(model, &format!("{}_nchw", input.name));
+        let name = FreeNames::of(&model.graph).take(&format!("{}_nchw", input.name));
         let shape = [batch, channel, height, width].map(Clone::clone).to_vec();
         let transpose = Node::new("Transpose", &[&name], &[&input.name]).with("perm", vec![0i64, 2, 3, 1]);
         model.graph.nodes.insert(0, transpose);
@@ -386,11 +387,4 @@ fn fixed(dim: &Dim) -> Option<usize> {
         Dim::Fixed(size) => usize::try_from(*size).ok().filter(|size| *size > 0),
         _ => None,
     }
-}
-
-/// `name`, or `name_1` and so on where it is taken.
-fn free_name(model: &Model, name: &str) -> String {
-    let taken: std::collections::HashSet<&str> = model.graph.value_names().into_iter().collect();
-    let numbered = std::iter::once(name.to_owned()).chain((1..).map(|number| format!("{name}_{number}")));
-    numbered.into_iter().find(|candidate| !taken.contains(candidate.as_str())).unwrap_or_else(|| name.to_owned())
 }

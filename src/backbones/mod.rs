@@ -8,6 +8,7 @@
 //! A page per family says what it computes: [`vit`] (DINOv2, DINO, DeiT, OpenCLIP, CLIP, BLIP), [`sam`], [`focalnet`] (also
 //! SEEM's), [`resnet`], [`efficientnet_lite`]; [`changes`] says how a network is adapted to other channels and cut.
 
+mod arithmetic;
 mod attention;
 mod build;
 mod catalog;
@@ -38,6 +39,7 @@ mod stem;
 pub mod vit;
 mod vit_names;
 
+pub use arithmetic::Arithmetic;
 pub use build::{Blueprint, Origin, Size, build, build_blueprint};
 pub use catalog::{Entry, HubFile, Variant, WheelFile, entries, find};
 pub use changes::{Changes, ChannelRule, InputChannels};

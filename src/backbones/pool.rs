@@ -6,8 +6,6 @@
 //!
 //! Refused: the class token of what has none; to flatten what has no fixed size.
 
-use std::collections::HashSet;
-
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -25,6 +23,7 @@ use crate::graph::Tensor;
 use crate::graph::Type;
 use crate::graph::ValueInfo;
 use crate::graph::infer;
+use crate::graph::rewrite::FreeNames;
 use crate::graph::shape_text;
 use crate::tensor::DType;
 use crate::tensor::HostTensor;
@@ -84,15 +83,14 @@ impl Source<'_> {
 
 /// Collects the nodes that pool outputs of one model.
 pub(super) struct Pooling {
-    taken: HashSet<String>,
+    names: FreeNames,
     opset: i64,
     pub(super) patch: Patch,
 }
 
 impl Pooling {
     pub(super) fn new(model: &Model) -> Self {
-        let taken = model.graph.value_names().into_iter().map(str::to_owned).collect();
-        Pooling { taken, opset: model.opset("").unwrap_or(0), patch: Patch::new("pool") }
+        Pooling { names: FreeNames::of(&model.graph), opset: model.opset("").unwrap_or(0), patch: Patch::new("pool") }
     }
 
     /// Pools an output; gives the name of the result, `result` where that is free, and the length of its vectors.
@@ -175,27 +173,16 @@ impl Pooling {
     /// Adds a node; its output is called as asked, or after the pooled output and the operator.
     fn node(&mut self, mut node: Node, (pooled, result): (&str, Option<&str>)) -> String {
         let wanted = result.map_or_else(|| format!("{pooled}_{}", node.operator.to_lowercase()), str::to_owned);
-        let name = self.free(&wanted);
+        let name = self.names.take(&wanted);
         node.outputs.push(name.clone());
         self.patch.add_nodes.push(node);
         name
     }
 
     fn constant(&mut self, tensor: &HostTensor) -> String {
-        let name = self.free("pool_constant");
+        let name = self.names.take("pool_constant");
         self.patch.add_constants.push(Tensor::new(&name, tensor));
         name
-    }
-
-    /// `name`, or `name_1` and so on where it is taken.
-    fn free(&mut self, name: &str) -> String {
-        let mut free = name.to_owned();
-        let mut number = 0;
-        while !self.taken.insert(free.clone()) {
-            number += 1;
-            free = format!("{name}_{number}");
-        }
-        free
     }
 }
 

@@ -1,7 +1,9 @@
 //! `defrost embed`: images and a network in, an embedding cache out.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::backbones::Arithmetic;
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::cli::dataset::DatasetArguments;
@@ -24,6 +26,7 @@ use crate::runtime::Runtime;
     defrost embed table.csv --model efficientnet-lite0 --out cache/table --dtype f16\n  \
     defrost embed photos/ --model dinov2-small --weights dinov2.safetensors --taps all --pool cls+mean --out cache/layers\n  \
     defrost embed mammograms/ --model dinov2-small --weights dinov2.safetensors --window percentiles:1,99 --crop-border --out cache/breasts\n  \
+    defrost embed photos/ --model deit-base --weights deit.safetensors --compute int8 --out cache/fast\n  \
     defrost embed photos/ --model mine.onnx --preprocess mine.toml --out cache/mine --device cuda:0\n\n\
     Every tap becomes a column of the cache, in one pass; `defrost probe linear CACHE --tap all` compares them. Unless `--pool` \
     says otherwise, a tap is cached as its class token, or as its mean where it has none.\n\n\
@@ -41,6 +44,13 @@ pub(crate) struct Arguments {
     /// Element type of the stored embeddings.
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = ["f32", "f16"])]
     dtype: String,
+    /// What the network computes with: `f32`, `f16` (for GPUs), or `int8` (matrix products of transformers on CPUs). How close
+    /// it comes to f32 is measured on the first images.
+    #[arg(long, value_name = "NUMBERS", default_value = "f32")]
+    compute: Arithmetic,
+    /// Go on although `--compute` does not come close to f32.
+    #[arg(long)]
+    allow_low_fidelity: bool,
     /// Images that the network embeds at once [default: chosen for the device]. It does not change the embeddings.
     #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: Option<u16>,
@@ -74,7 +84,13 @@ impl Arguments {
         // Caches hold vectors: what `--pool` did not pool gives its class token, or its mean.
         backbone.pool_taps(None)?;
         let dtype = if self.dtype == "f16" { Precision::F16 } else { Precision::F32 };
+        let exact = match self.compute {
+            Arithmetic::F32 => None,
+            _ => Some(Arc::new(Network::of(&backbone, dtype)?.0)),
+        };
+        backbone.compute_in(self.compute)?;
         let (network, recipe) = Network::of(&backbone, dtype)?;
+        let network = Network { exact, ..network };
         drop(backbone);
         let mut options = EmbedOptions {
             device: self.device,
@@ -82,6 +98,7 @@ impl Arguments {
             threads: self.threads.map_or(0, usize::from),
             wait: !self.no_wait,
             retry: self.retry,
+            allow_low_fidelity: self.allow_low_fidelity,
             ..EmbedOptions::default()
         };
         options.limits.most_pixels = u64::from(self.most_megapixels) * 1_000_000;

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::embed::Producer;
 use crate::embed::content::{ContentHash, KnownFile, KnownFiles};
 use crate::embed::journal::Journal;
 use crate::embed::network::{Findings, Lane};
 use crate::embed::pipeline::{self, Event, Plan, Task};
 use crate::embed::run::{Computing, Run, State};
+use crate::embed::{Fidelity, Producer, fidelity};
 use crate::error::{CacheError, Result};
 use crate::runtime::{Device, Runtime, SessionOptions};
 
@@ -28,6 +28,7 @@ impl<'a> Run<'a> {
             .collect();
         let [channels, height, width] = self.preprocess.output_shape().ok_or(CacheError::NoFixedSize)?;
         let runtime = runtime()?;
+        let fidelity = self.check_fidelity(&runtime)?;
         let findings = Findings::default();
         let mut lanes = self.open_lanes(&runtime, &findings)?;
         let device = lanes[0].session().device();
@@ -78,7 +79,23 @@ impl<'a> Run<'a> {
         for (sample, state) in ledger.states {
             self.states[sample] = state;
         }
-        Ok(Computing { images: ledger.rows.len(), seconds, device: device.to_string() })
+        Ok(Computing { images: ledger.rows.len(), seconds, device: device.to_string(), fidelity })
+    }
+
+    /// Measures how close a network in faster arithmetic comes to the exact one, before the first row of a cache.
+    ///
+    /// # Errors
+    /// [`CacheError::LowFidelity`] where it does not come close, unless that is allowed.
+    fn check_fidelity(&self, runtime: &Runtime) -> Result<Option<Fidelity>> {
+        let network = self.job.network;
+        let Some(exact) = network.exact.as_deref().filter(|_| self.rows_known() == 0) else { return Ok(None) };
+        let images = self.job.dataset.samples.iter().map(|sample| sample.path.as_path());
+        let found = fidelity((exact, network), self.job.recipe, images, (runtime, self.options.device))?;
+        self.progress.note(&format!("fidelity to f32 {found}"));
+        if !found.holds() && !self.options.allow_low_fidelity {
+            return Err(CacheError::LowFidelity { found: found.to_string() }.into());
+        }
+        Ok(Some(found))
     }
 
     fn threads(&self) -> usize {

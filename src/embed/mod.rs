@@ -10,6 +10,7 @@
 mod compute;
 mod content;
 mod features;
+mod fidelity;
 mod finish;
 mod journal;
 mod labels;
@@ -27,6 +28,9 @@ mod verify;
 mod workplace;
 
 pub use features::{FeatureColumns, Features, embedding_columns};
+pub use fidelity::{
+    ColumnFidelity, FIDELITY_IMAGES, FIDELITY_NEIGHBOURS, Fidelity, LEAST_AGREEMENT, LEAST_COSINE, fidelity,
+};
 pub use manifest::{DatasetRecord, EmbeddingColumn, Manifest, ModelRecord, PartRecord, Precision, Producer};
 pub use network::Network;
 pub use quarantine::quarantine;

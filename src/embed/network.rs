@@ -28,6 +28,8 @@ pub struct Network {
     pub outputs: Vec<String>,
     /// The number of images it takes at once, where it takes no other.
     pub fixed_batch: Option<usize>,
+    /// The network that this one comes close to in faster arithmetic; a run that starts a cache measures how close.
+    pub exact: Option<Arc<Network>>,
 }
 
 impl Network {
@@ -57,6 +59,7 @@ impl Network {
             input: backbone.input.clone(),
             outputs: outputs().map(|output| output.name.clone()).collect(),
             fixed_batch: backbone.fixed_batch,
+            exact: None,
         };
         Ok((network, recipe))
     }

@@ -18,7 +18,7 @@ use crate::embed::parts::stated_path;
 use crate::embed::quarantine::reasons_by_content;
 use crate::embed::store::Store;
 use crate::embed::workplace::Workplace;
-use crate::embed::{Manifest, Producer, Recipe};
+use crate::embed::{Fidelity, Manifest, Producer, Recipe};
 use crate::error::Result;
 use crate::preprocess::ValidPreprocess;
 use crate::runtime::{Device, Runtime};
@@ -38,6 +38,8 @@ pub struct EmbedOptions {
     pub wait: bool,
     /// Whether to try files again that could not be embedded before and have not changed.
     pub retry: bool,
+    /// Whether to go on with a network in faster arithmetic that does not come close to the exact one.
+    pub allow_low_fidelity: bool,
     /// What a decoder may spend on a file.
     pub limits: DecodeLimits,
 }
@@ -51,6 +53,7 @@ impl Default for EmbedOptions {
             threads: 0,
             wait: true,
             retry: false,
+            allow_low_fidelity: false,
             limits: DecodeLimits { most_pixels: 100_000_000, most_bytes: 512 << 20 },
         }
     }
@@ -88,6 +91,9 @@ pub struct Summary {
     pub peak_rss_mib: Option<f64>,
     /// Where it was computed; `None` where nothing was computed.
     pub device: Option<String>,
+    /// How close the network comes to the exact one, where this run started a cache in faster arithmetic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<Fidelity>,
 }
 
 /// What is known of a sample.
@@ -107,7 +113,7 @@ pub(super) enum State {
 /// run goes on.
 ///
 /// # Errors
-/// `CacheError::Mixed` for a cache of another recipe, `CacheError::RowTooLarge`, `CacheError::Locked`, `CacheError::NoFixedSize`,
+/// `CacheError::Mixed` for a cache of another recipe, `CacheError::RowTooLarge`, `CacheError::LowFidelity`, `CacheError::Locked`, `CacheError::NoFixedSize`,
 /// `RuntimeError` where the network does not run, `FileError` where the cache cannot be written.
 pub fn embed(
     job: &Job<'_>,
@@ -131,14 +137,16 @@ pub fn embed(
     let rows = run.rows().count();
     let computed = computing.as_ref().map_or(0, |computing| computing.images);
     let rate = computing.as_ref().filter(|computing| computing.images > 0);
+    let images_per_second = rate.map(|computing| computing.images as f64 / computing.seconds);
     Ok(Summary {
         rows,
         computed,
         reused: rows.saturating_sub(computed),
         failed: job.dataset.samples.len() - rows,
         seconds: start.elapsed().as_secs_f64(),
-        images_per_second: rate.map(|computing| computing.images as f64 / computing.seconds),
+        images_per_second,
         peak_rss_mib: peak_resident_mib(),
+        fidelity: computing.as_mut().and_then(|computing| computing.fidelity.take()),
         device: computing.map(|computing| computing.device),
     })
 }
@@ -148,6 +156,7 @@ pub(super) struct Computing {
     pub(super) images: usize,
     pub(super) seconds: f64,
     pub(super) device: String,
+    pub(super) fidelity: Option<Fidelity>,
 }
 
 /// A run on a locked cache.
@@ -213,6 +222,11 @@ impl<'a> Run<'a> {
         let how = (true, self.progress);
         self.store = Store::open(self.job.cache, self.job.recipe, self.manifest.as_ref(), how);
         self.store.add_journal(&self.workplace.journal(), &self.contents.rows)
+    }
+
+    /// Rows that there are already.
+    pub(super) fn rows_known(&self) -> usize {
+        self.store.len()
     }
 
     /// Whether content needs no work: it is embedded, or known to be impossible.

@@ -99,6 +99,11 @@ impl Store {
         self.complete
     }
 
+    /// Contents that there are embeddings of.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// Whether there are embeddings of this content.
     pub(crate) fn contains(&self, hash: &ContentHash) -> bool {
         self.places.contains_key(hash)

@@ -116,6 +116,12 @@ pub enum CacheError {
         /// The columns with their sizes.
         columns: String,
     },
+    /// A network in faster arithmetic does not come close to the exact one.
+    #[error("the network does not come close to its f32 form: {found}")]
+    LowFidelity {
+        /// What was measured.
+        found: String,
+    },
     /// The result for an image depends on the other images of its batch, and the network takes no smaller batch.
     #[error(
         "the network's results depend on the other images of a batch, and it takes {batch} images at once, no other number"
@@ -142,6 +148,7 @@ impl CacheError {
             | CacheError::NotAFile { .. }
             | CacheError::Output { .. }
             | CacheError::RowTooLarge { .. }
+            | CacheError::LowFidelity { .. }
             | CacheError::DependentRows { .. }
             | CacheError::NoFixedSize => Kind::Input,
             CacheError::Locked { .. } | CacheError::Write { .. } => Kind::Environment,
@@ -168,6 +175,11 @@ impl CacheError {
             CacheError::RowTooLarge { .. } => {
                 Some("cache fewer taps at once, or pool them: `--pool cls`, `mean` or `cls+mean`".into())
             }
+            CacheError::LowFidelity { .. } => Some(
+                "compute in f32 (leave `--compute` out), or go on all the same with `--allow-low-fidelity`; accepted are a mean \
+                 cosine of 0.99 and 80 % of neighbours the same"
+                    .into(),
+            ),
             CacheError::DependentRows { .. } => Some("export the network with an open batch axis".into()),
             CacheError::NoFixedSize => {
                 Some("add a crop or an exact resize to the preprocessing, so that all images get one size".into())

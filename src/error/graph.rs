@@ -220,6 +220,9 @@ pub enum GraphError {
         /// The value.
         value: String,
     },
+    /// There is nothing that 8-bit integers could compute.
+    #[error("the graph has no matrix product with constant weights")]
+    NoProducts,
     /// A named edit cannot be made or leaves a graph that is not valid.
     #[error("the edit `{patch}` cannot be made")]
     Patch {
@@ -265,6 +268,10 @@ impl GraphError {
             GraphError::NotScalar { .. } => Some("reduce it to its mean first, or choose a loss".into()),
             GraphError::Cut { .. } => Some("name exactly the values that the part starts from".into()),
             GraphError::Patch { source, .. } => source.hint(),
+            GraphError::NoProducts => Some(
+                "convolutions are not computed in 8-bit integers: leave such a network in f32, or choose a transformer"
+                    .into(),
+            ),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::Model;
 use crate::graph::Node;
+use crate::graph::OperatorSet;
 use crate::graph::Tensor;
 use crate::graph::ValueInfo;
 use crate::graph::order::read_names;
@@ -22,10 +23,14 @@ pub struct Patch {
     pub name: &'static str,
     /// Nodes that go, by index.
     pub remove_nodes: BTreeSet<usize>,
+    /// Nodes that others take the place of, by index.
+    pub replace_nodes: BTreeMap<usize, Vec<Node>>,
     /// Nodes that are added; their order among the others follows from what they need.
     pub add_nodes: Vec<Node>,
     /// Initializers that are added.
     pub add_constants: Vec<Tensor>,
+    /// Operator sets that are imported besides.
+    pub add_imports: Vec<OperatorSet>,
     /// Node outputs that get another name, where they are produced; who reads the old name gets it from elsewhere.
     pub rename_outputs: BTreeMap<String, String>,
     /// The new inputs.
@@ -42,8 +47,10 @@ impl Patch {
         Patch {
             name,
             remove_nodes: BTreeSet::new(),
+            replace_nodes: BTreeMap::new(),
             add_nodes: Vec::new(),
             add_constants: Vec::new(),
+            add_imports: Vec::new(),
             rename_outputs: BTreeMap::new(),
             inputs: None,
             outputs: None,
@@ -57,6 +64,7 @@ impl Patch {
     /// [`GraphError::Patch`] with what [`validate`](super::validate()) finds in the changed model.
     pub fn apply(&self, model: &mut Model) -> Result<()> {
         let mut changed = model.clone();
+        changed.opset_imports.extend(self.add_imports.iter().cloned());
         self.change(&mut changed.graph);
         let checked = changed.graph.sort().and_then(|()| validate(&changed));
         checked.map_err(|error| match error {
@@ -68,11 +76,15 @@ impl Patch {
     }
 
     fn change(&self, graph: &mut Graph) {
-        let mut index = 0;
-        graph.nodes.retain(|_| {
-            index += 1;
-            !self.remove_nodes.contains(&(index - 1))
-        });
+        let mut nodes = Vec::with_capacity(graph.nodes.len());
+        for (index, node) in std::mem::take(&mut graph.nodes).into_iter().enumerate() {
+            match self.replace_nodes.get(&index) {
+                Some(others) => nodes.extend(others.iter().cloned()),
+                None if self.remove_nodes.contains(&index) => {}
+                None => nodes.push(node),
+            }
+        }
+        graph.nodes = nodes;
         for output in graph.nodes.iter_mut().flat_map(|node| &mut node.outputs) {
             if let Some(name) = self.rename_outputs.get(output) {
                 output.clone_from(name);

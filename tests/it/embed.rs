@@ -105,7 +105,8 @@ impl Scene {
             dtype: Precision::F32,
             columns: vec![EmbeddingColumn::new("embedding", DIMENSION)],
         };
-        let network = Network { model, input: "input".into(), outputs: vec!["embedding".into()], fixed_batch: None };
+        let network =
+            Network { model, input: "input".into(), outputs: vec!["embedding".into()], fixed_batch: None, exact: None };
         let options = EmbedOptions { device: Device::Cpu, ..EmbedOptions::default() };
         Scene { folder, network, recipe, options }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod arithmetic;
 mod audit;
 mod backbones;
 mod bad_models;

@@ -2,12 +2,23 @@
 
 use std::path::PathBuf;
 
+use crate::backbones::Arithmetic;
+use crate::backbones::Backbone;
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::models::built::Built;
 use crate::cli::models::built::fingerprint_of;
+use crate::data;
+use crate::data::OpenOptions;
+use crate::embed::Fidelity;
+use crate::embed::Network;
+use crate::embed::Precision;
+use crate::embed::fidelity;
+use crate::error::CacheError;
 use crate::error::Result;
+use crate::runtime::Device;
+use crate::runtime::Runtime;
 
 /// Build a model into an ONNX file, or write a user's ONNX file as `defrost` runs it.
 #[derive(Debug, clap::Args)]
@@ -16,6 +27,7 @@ use crate::error::Result;
     defrost models build efficientnet-lite4 --random-weights 0 --size any --out lite4.onnx\n  \
     defrost models build ~/models/dinov2-base --out dinov2.onnx\n  \
     defrost models build dinov2-small --weights model.safetensors --keep-blocks 6 --channels 1 --out six-grey.onnx\n  \
+    defrost models build deit-base --weights model.safetensors --dtype int8 --images photos/ --out deit-int8.onnx\n  \
     defrost models build tower.onnx --output pooler_output --out tower-as-run.onnx\n\n\
     A folder is a snapshot as the Hugging Face hub has it: `config.json` as timm or transformers write it, or \
     `open_clip_config.json`; weights as safetensors, shards with an index, `.bin`, `.pth` or `.pt`; and, for transformers, \
@@ -30,6 +42,15 @@ pub(super) struct Arguments {
     /// Do not run the model once and store what it gives for `defrost models check`.
     #[arg(long)]
     no_fingerprint: bool,
+    /// What the network computes with: `f32`, `f16` (for GPUs), or `int8` (matrix products of transformers on CPUs).
+    #[arg(long, visible_alias = "compute", value_name = "NUMBERS", default_value = "f32")]
+    dtype: Arithmetic,
+    /// Images, a dataset as for `defrost embed`, that tell how close `--dtype` comes to f32.
+    #[arg(long, value_name = "DATA")]
+    images: Option<PathBuf>,
+    /// Write the file although `--dtype` does not come close to f32.
+    #[arg(long)]
+    allow_low_fidelity: bool,
     #[command(flatten)]
     model: ModelFlags,
 }
@@ -37,12 +58,40 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let mut backbone = self.model.open(&self.name, printer)?;
+        let fidelity = self.convert(&mut backbone, printer)?;
         let fingerprint = if self.no_fingerprint { None } else { fingerprint_of(&backbone, printer)? };
         if let Some(fingerprint) = &fingerprint {
             fingerprint.store(&mut backbone.graph)?;
         }
         backbone.graph.save(&self.out)?;
-        Built::new(backbone, self.out.display().to_string(), fingerprint.is_some()).print(printer);
+        let built = Built::new(backbone, self.out.display().to_string(), fingerprint.is_some());
+        Built { fidelity, ..built }.print(printer);
         Ok(Outcome::Done)
+    }
+
+    /// Rewrites the network as `--dtype` says; measures what that costs where there are images.
+    fn convert(&self, backbone: &mut Backbone, printer: &Printer) -> Result<Option<Fidelity>> {
+        if self.dtype == Arithmetic::F32 {
+            return Ok(None);
+        }
+        let mut pooled = backbone.clone();
+        backbone.compute_in(self.dtype)?;
+        let Some(images) = &self.images else {
+            printer.say("note: how close it comes to f32 was not measured; `--images DATA` does that");
+            return Ok(None);
+        };
+        let dataset = data::open(images, &OpenOptions::default())?;
+        // What is compared are vectors, as a cache holds them.
+        pooled.pool_taps(None)?;
+        let (exact, recipe) = Network::of(&pooled, Precision::F32)?;
+        pooled.compute_in(self.dtype)?;
+        let (network, _) = Network::of(&pooled, Precision::F32)?;
+        let paths = dataset.samples.iter().map(|sample| sample.path.as_path());
+        let runtime = Runtime::ensure(None, printer)?;
+        let found = fidelity((&exact, &network), &recipe, paths, (&runtime, Device::Auto))?;
+        match found.holds() || self.allow_low_fidelity {
+            true => Ok(Some(found)),
+            false => Err(CacheError::LowFidelity { found: found.to_string() }.into()),
+        }
     }
 }

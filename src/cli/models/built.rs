@@ -8,6 +8,7 @@ use crate::backbones::Provenance;
 use crate::backbones::fingerprint::Fingerprint;
 use crate::cli::Printer;
 use crate::cli::models::table;
+use crate::embed::Fidelity;
 use crate::error::Result;
 use crate::preprocess::Preprocess;
 use crate::runtime::Device;
@@ -46,6 +47,9 @@ pub(super) struct Built {
     preprocess: Preprocess,
     provenance: Provenance,
     fingerprint: bool,
+    /// How close it comes to f32, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fidelity: Option<Fidelity>,
 }
 
 impl Built {
@@ -61,6 +65,7 @@ impl Built {
             preprocess: backbone.preprocess,
             provenance: backbone.provenance,
             fingerprint,
+            fidelity: None,
         }
     }
 
@@ -82,6 +87,9 @@ impl Built {
             ];
             if !provenance.changes.is_empty() {
                 lines.push(["changes".to_owned(), provenance.changes.join(", ")]);
+            }
+            if let Some(fidelity) = &built.fidelity {
+                lines.push(["fidelity".to_owned(), fidelity.to_string()]);
             }
             if let Some(batch) = built.fixed_batch {
                 lines.push(["batch".to_owned(), format!("always {batch}")]);

@@ -3,11 +3,19 @@
 mod chain;
 mod cut;
 mod dead;
+mod fold;
+mod half;
+mod names;
+mod quantize;
 mod tap;
 
 pub use chain::{chain, prefix, rename};
 pub use cut::cut;
 pub use dead::dead;
+pub use fold::fold_norms;
+pub use half::half;
+pub use names::FreeNames;
+pub use quantize::quantize;
 pub use tap::tap;
 
 use std::collections::HashMap;

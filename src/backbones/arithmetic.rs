@@ -1,0 +1,72 @@
+//! The numbers a network computes with: f32 as it was trained, or faster ones that come close.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::backbones::Backbone;
+use crate::backbones::build::CHANGES_PROPERTY;
+use crate::backbones::build::CHANGES_SEPARATOR;
+use crate::error::Result;
+use crate::graph::rewrite::fold_norms;
+use crate::graph::rewrite::half;
+use crate::graph::rewrite::quantize;
+
+/// The numbers a network computes with; its input and outputs are f32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arithmetic {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats but for norms, softmax and sums: for GPUs. See [`half`].
+    F16,
+    /// Matrix products in 8-bit integers: for CPUs. See [`quantize`].
+    Int8,
+}
+
+impl Arithmetic {
+    /// The name on the command line: `f32`, `f16`, `int8`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Arithmetic::F32 => "f32",
+            Arithmetic::F16 => "f16",
+            Arithmetic::Int8 => "int8",
+        }
+    }
+}
+
+impl FromStr for Arithmetic {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Arithmetic::F32, Arithmetic::F16, Arithmetic::Int8];
+        all.into_iter().find(|one| one.name() == text).ok_or_else(|| "expected `f32`, `f16` or `int8`".to_owned())
+    }
+}
+
+impl Backbone {
+    /// Rewrites the network to compute in other numbers. Taps that are to be pooled must have been: the shapes of what an
+    /// integer product gives are not inferred.
+    ///
+    /// # Errors
+    /// [`GraphError::NoProducts`](crate::error::GraphError::NoProducts) where 8-bit integers have nothing to compute.
+    pub fn compute_in(&mut self, arithmetic: Arithmetic) -> Result<()> {
+        let change = match arithmetic {
+            Arithmetic::F32 => return Ok(()),
+            Arithmetic::F16 => {
+                fold_norms(&self.graph).apply(&mut self.graph)?;
+                half(&self.graph)?.apply(&mut self.graph)?;
+                "computes in f16"
+            }
+            Arithmetic::Int8 => {
+                quantize(&self.graph)?.apply(&mut self.graph)?;
+                "matrix products in int8"
+            }
+        };
+        self.provenance.changes.push(change.to_owned());
+        self.graph.set_property(CHANGES_PROPERTY, self.provenance.changes.join(CHANGES_SEPARATOR));
+        Ok(())
+    }
+}
