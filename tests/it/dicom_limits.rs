@@ -207,7 +207,8 @@ fn nothing_about_a_patient_leaves_the_file() {
         dtype: Precision::F32,
         columns: vec![EmbeddingColumn::new("embedding", 16)],
     };
-    let network = Network { model, input: "input".into(), outputs: vec!["embedding".into()], fixed_batch: None };
+    let network =
+        Network { model, input: "input".into(), outputs: vec!["embedding".into()], fixed_batch: None, exact: None };
     let dataset = data::open(&images, &OpenOptions { frames: Frames::All, ..OpenOptions::default() }).unwrap();
     let cache = folder.path().join("cache");
     let job = Job { dataset: &dataset, network: &network, recipe: &recipe, cache: &cache };
