@@ -64,8 +64,9 @@ impl Arguments {
             fingerprint.store(&mut backbone.graph)?;
         }
         backbone.graph.save(&self.out)?;
-        let built = Built::new(backbone, self.out.display().to_string(), fingerprint.is_some());
-        Built { fidelity, ..built }.print(printer);
+        let mut built = Built::new(backbone, self.out.display().to_string(), fingerprint.is_some());
+        built.fidelity = fidelity;
+        built.print(printer);
         Ok(Outcome::Done)
     }
 
