@@ -87,7 +87,8 @@ enum Verb {
     },
     /// Add a loss and the gradients of all weights: inputs are the model's and `labels`, outputs `loss` and `grad/WEIGHT`.
     ///
-    /// The result consists of standard operators. Weights are the floating-point initializers that reach the loss.
+    /// The result consists of standard operators. Weights are the floating-point initializers with axes that reach the loss;
+    /// single numbers stay constants.
     #[command(after_help = EXAMPLES)]
     Differentiate {
         /// The ONNX file.

@@ -38,8 +38,8 @@ pub struct Differentiation<'a> {
     pub head: Option<(usize, u64)>,
 }
 
-/// Adds loss and gradients to a model. Parameters are the floating-point initializers that reach the loss; weights that a file
-/// keeps in `Constant` nodes stay constants. Only `loss` and the gradients remain outputs.
+/// Adds loss and gradients to a model. Parameters are the floating-point initializers with axes that reach the loss: single
+/// numbers (bounds, factors), and weights that a file keeps in `Constant` nodes, stay constants. Only `loss` and the gradients remain outputs.
 ///
 /// # Errors
 /// As [`gradients`]; [`GraphError::UnknownValue`] for the output, [`GraphError::Operator`] for a head on something else than
@@ -47,7 +47,7 @@ pub struct Differentiation<'a> {
 pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model> {
     let constants: HashSet<String> = model.graph.constant_names().map(str::to_owned).collect();
     let parameters: Vec<String> = (model.graph.initializers.iter())
-        .filter(|tensor| tensor.element.is_float())
+        .filter(|tensor| tensor.element.is_float() && !tensor.shape.is_empty())
         .map(|tensor| tensor.name.clone())
         .collect();
     let mut b = Builder::extend(model)?;
