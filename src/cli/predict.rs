@@ -82,6 +82,7 @@ impl Arguments {
             device: self.device,
             batch: self.batch.map_or(0, usize::from),
             threads: self.threads.map_or(0, usize::from),
+            images: files.len(),
             limits: DecodeLimits::default(),
         };
         let runtime = Runtime::ensure(None, printer)?;

@@ -31,7 +31,7 @@ impl Source {
     ///
     /// # Errors
     /// [`GraphError::Opset`] where the network's operator set is too old, [`DeployError::Inexpressible`] where the network takes
-    /// several images at once and no other number.
+    /// several images at once and no other number, `PixelError::NotInGraph` for preprocessing that is no part of graphs.
     pub fn assemble(&self) -> Result<Model> {
         let body = &self.body;
         let opset = body.model.opset("").unwrap_or(0);

@@ -13,7 +13,6 @@ use crate::deploy::verify;
 use crate::deploy::verify::Example;
 use crate::error::DeployError;
 use crate::error::Result;
-use crate::graph::Model;
 use crate::runtime::Runtime;
 use crate::support::fs;
 use crate::support::progress::Progress;
@@ -34,7 +33,7 @@ pub struct Plan<'a> {
 pub struct Exported {
     /// The file.
     pub file: PathBuf,
-    /// Its size in bytes.
+    /// Its size in bytes; above 2 GiB the weights lie in a file beside it.
     pub bytes: u64,
     /// Its sha256.
     pub sha256: String,
@@ -56,19 +55,12 @@ pub fn export(
 ) -> Result<Exported> {
     let examples = examples(source, plan)?;
     let mut model = source.assemble()?;
-    let bytes = model.to_bytes()?;
-    let verification = verify::verify(source, &bytes, &examples, (&runtime()?, progress))?;
+    let verification = verify::verify(source, &model, &examples, (&runtime()?, progress))?;
     let card = Card { verification: Some(verification), ..source.card.clone() };
     model.metadata = card.properties();
-    let bytes = bytes_of(&model, bytes)?;
-    fs::replace(plan.out, &bytes)?;
-    Ok(Exported { file: plan.out.to_path_buf(), bytes: bytes.len() as u64, sha256: fs::sha256(&bytes), card })
-}
-
-/// The model's bytes; those from before are given back first.
-fn bytes_of(model: &Model, before: Vec<u8>) -> Result<Vec<u8>> {
-    drop(before);
-    model.to_bytes()
+    model.save(plan.out)?;
+    let (bytes, sha256) = (fs::size(plan.out)?, fs::sha256_of_file(plan.out)?);
+    Ok(Exported { file: plan.out.to_path_buf(), bytes, sha256, card })
 }
 
 /// The images to compare on.

@@ -1,6 +1,7 @@
 //! Decoded images as a classifier takes them: u8 [N, H, W, 3].
 
 use crate::error::DeployError;
+use crate::error::PixelError;
 use crate::error::Result;
 use crate::preprocess::Image;
 use crate::preprocess::Samples;
@@ -27,10 +28,5 @@ pub(super) fn batch(images: &[&[u8]], [height, width]: [usize; 2]) -> Result<Hos
     };
     let found = samples.len();
     let tensor = HostTensor::from_vec(vec![images.len(), height, width, 3], samples);
-    Ok(tensor.ok_or(crate::error::PixelError::Samples {
-        width: width as u32,
-        height: height as u32,
-        channels: 3,
-        found,
-    })?)
+    Ok(tensor.ok_or(PixelError::Samples { width: width as u32, height: height as u32, channels: 3, found })?)
 }

@@ -15,7 +15,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::mpsc::sync_channel;
 
 use crate::data::DecodeLimits;
-use crate::data::decode_file;
+use crate::data::Decoding;
 use crate::deploy::Card;
 use crate::deploy::assemble::IMAGES;
 use crate::deploy::head::LABEL;
@@ -29,12 +29,9 @@ use crate::runtime::ModelSource;
 use crate::runtime::Runtime;
 use crate::runtime::Session;
 use crate::runtime::SessionOptions;
-use crate::support::fs;
 use crate::support::progress::Progress;
 use crate::tensor::DType;
 
-/// Bytes that the weights of several sessions may take together.
-const LANES_BYTES: u64 = 256 << 20;
 /// Images of a batch on a GPU, unless another number is asked for.
 const GPU_BATCH: usize = 16;
 
@@ -47,6 +44,8 @@ pub struct PredictOptions {
     pub batch: usize,
     /// Threads that compute, and as many that decode; 0 is one per core.
     pub threads: usize,
+    /// How many images will come; where they are fewer than threads, several threads compute one. 0 is many.
+    pub images: usize,
     /// What a decoder may spend on a file.
     pub limits: DecodeLimits,
 }
@@ -73,7 +72,9 @@ pub struct Prediction {
 #[derive(Debug)]
 pub struct Classifier {
     card: Card,
-    lanes: Vec<Session>,
+    session: Session,
+    /// Images, or batches of them, that are computed at the same time.
+    lanes: usize,
     batch: usize,
     threads: usize,
     limits: DecodeLimits,
@@ -99,36 +100,33 @@ impl Classifier {
     pub fn open(runtime: &Runtime, path: &Path, options: &PredictOptions) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if options.threads > 0 { options.threads } else { cores };
-        let size = fs::size(path)?;
         let on_cpu = match options.device {
             Device::Cpu => true,
             Device::Cuda(_) => false,
             Device::Auto => !runtime.providers().iter().any(|name| name.contains("CUDA")),
         };
-        // ONNX Runtime keeps the weights about twice: as they are and as its kernels want them.
-        let fitting = LANES_BYTES / (2 * size).max(1);
-        let count = if on_cpu { (fitting as usize).clamp(1, threads) } else { 1 };
+        let lanes = match (on_cpu, options.images) {
+            (false, _) => 1,
+            (true, 0) => threads,
+            (true, images) => threads.min(images),
+        };
         let settings = SessionOptions {
             device: options.device,
-            threads: threads.div_ceil(count),
+            // Each lane computes by itself; threads beyond the lanes help all of them.
+            threads: threads - lanes + 1,
             spinning: false,
             ..SessionOptions::default()
         };
-        let first = Session::open(runtime, ModelSource::File(path), &settings)?;
-        let card = Card::read(path, &first.metadata()?)?;
-        let most = check(path, &first)?;
-        let device = first.device();
-        let batch = match (most, options.batch) {
+        let session = Session::open(runtime, ModelSource::File(path), &settings)?;
+        let card = Card::read(path, &session.metadata()?)?;
+        let fixed = check(path, &session)?;
+        let is_gpu = matches!(session.device(), Device::Cuda(_));
+        let batch = match (fixed, options.batch) {
             (Some(fixed), _) => fixed,
-            (None, 0) if matches!(device, Device::Cuda(_)) => GPU_BATCH,
+            (None, 0) if is_gpu => GPU_BATCH,
             (None, batch) => batch.max(1),
         };
-        let mut lanes = vec![first];
-        for _ in 1..count {
-            let settings = SessionOptions { device, ..settings.clone() };
-            lanes.push(Session::open(runtime, ModelSource::File(path), &settings)?);
-        }
-        Ok(Classifier { card, lanes, batch, threads, limits: options.limits })
+        Ok(Classifier { card, session, lanes, batch, threads, limits: options.limits })
     }
 
     /// What the file says about itself.
@@ -138,26 +136,34 @@ impl Classifier {
 
     /// Where it computes, and why there.
     pub fn device(&self) -> (Device, &str) {
-        self.lanes.first().map_or((Device::Cpu, ""), |lane| (lane.device(), lane.device_reason()))
+        (self.session.device(), self.session.device_reason())
     }
 
     /// Runs the classifier on files, in their order.
     pub fn predict(&mut self, files: &[PathBuf], progress: &dyn Progress) -> Vec<Prediction> {
         let next = AtomicUsize::new(0);
         let mut outcomes: Vec<Option<Result<Answer, String>>> = vec![None; files.len()];
-        let (batch, limits) = (self.batch, &self.limits);
+        let batch = self.batch;
+        let decoding = Decoding::of(&self.card.preprocess, self.limits);
+        let decoding = &decoding;
         progress.begin("predicting", files.len() as u64, 0);
         std::thread::scope(|scope| {
-            let (filled, images) = sync_channel::<Decoded>(self.lanes.len() * batch);
+            let (filled, images) = sync_channel::<Decoded>(self.lanes * batch);
             let images = Arc::new(Mutex::new(images));
             let (results, received) = sync_channel::<Outcome>(64);
             for _ in 0..self.threads {
                 let (filled, results, next) = (filled.clone(), results.clone(), &next);
-                scope.spawn(move || fill(files, (next, limits), &filled, &results));
+                scope.spawn(move || fill(files, (next, decoding), &filled, &results));
             }
-            for session in &mut self.lanes {
+            let mut engines: Vec<Engine<'_>> = Vec::new();
+            if self.session.device() == Device::Cpu {
+                engines.extend((0..self.lanes).map(|_| Engine::Shared(&self.session)));
+            } else {
+                engines.push(Engine::Alone(&mut self.session));
+            }
+            for engine in engines {
                 let (images, results) = (images.clone(), results.clone());
-                scope.spawn(move || Lane { session, batch, waiting: HashMap::new() }.run(&images, &results));
+                scope.spawn(move || Lane { engine, batch, waiting: HashMap::new() }.run(&images, &results));
             }
             drop((filled, images, results));
             for (at, outcome) in received {
@@ -190,7 +196,7 @@ fn check(path: &Path, session: &Session) -> Result<Option<usize>> {
 /// Decodes files until none is left; hung-up channels end it too.
 fn fill(
     files: &[PathBuf],
-    (next, limits): (&AtomicUsize, &DecodeLimits),
+    (next, decoding): (&AtomicUsize, &Decoding),
     filled: &SyncSender<Decoded>,
     results: &SyncSender<Outcome>,
 ) {
@@ -198,7 +204,7 @@ fn fill(
         let at = next.fetch_add(1, Ordering::Relaxed);
         let Some(file) = files.get(at) else { return };
         // A decoder that panics on a damaged file must not end the run.
-        let decoded = catch_unwind(AssertUnwindSafe(|| decode(file, limits)));
+        let decoded = catch_unwind(AssertUnwindSafe(|| decode(file, decoding)));
         let decoded = decoded.unwrap_or_else(|_| Err("the decoder gave up on this file".to_owned()));
         let sent = match decoded {
             Ok((size, samples)) => filled.send(Decoded { at, size, samples }).is_ok(),
@@ -210,17 +216,25 @@ fn fill(
     }
 }
 
-fn decode(file: &Path, limits: &DecodeLimits) -> Result<([usize; 2], Vec<u8>), String> {
-    let decoded = decode_file(file, limits).and_then(|image| {
+fn decode(file: &Path, decoding: &Decoding) -> Result<([usize; 2], Vec<u8>), String> {
+    let decoded = decoding.decode_file(file).and_then(|image| {
         let size = [image.height as usize, image.width as usize];
         Ok((size, pixels::rgb(image)?))
     });
     decoded.map_err(|error| reason(&error))
 }
 
-/// One session at work.
+/// A session as a lane has it.
+enum Engine<'a> {
+    /// By itself.
+    Alone(&'a mut Session),
+    /// Together with other lanes.
+    Shared(&'a Session),
+}
+
+/// One of the places where images become answers.
 struct Lane<'a> {
-    session: &'a mut Session,
+    engine: Engine<'a>,
     batch: usize,
     /// Images by size until there are enough of one.
     waiting: HashMap<[usize; 2], Vec<Decoded>>,
@@ -266,7 +280,11 @@ impl Lane<'_> {
     fn answers(&mut self, group: &[Decoded], size: [usize; 2]) -> Result<Vec<Answer>> {
         let samples: Vec<&[u8]> = group.iter().map(|image| image.samples.as_slice()).collect();
         let batch = pixels::batch(&samples, size)?;
-        let outputs = self.session.run(&[(IMAGES, &batch)], &[PROBABILITIES, LABEL])?;
+        let (inputs, wanted) = ([(IMAGES, &batch)], [PROBABILITIES, LABEL]);
+        let outputs = match &mut self.engine {
+            Engine::Alone(session) => session.run(&inputs, &wanted)?,
+            Engine::Shared(session) => session.run_shared(&inputs, &wanted)?,
+        };
         let probabilities = outputs[0].to_f32().unwrap_or_default();
         let labels = outputs[1].values::<i64>().unwrap_or_default();
         let classes = probabilities.len() / group.len().max(1);

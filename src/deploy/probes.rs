@@ -26,6 +26,8 @@ use crate::error::DeployError;
 use crate::error::Error;
 use crate::error::ProbeError;
 use crate::error::Result;
+use crate::preprocess::Preprocess;
+use crate::preprocess::Window;
 use crate::probe::KnnParams;
 use crate::probe::LinearModel;
 use crate::probe::Samples;
@@ -107,7 +109,7 @@ pub(super) fn open(path: &Path, record: &Record, asked: &Asked, progress: &dyn P
             record_sha256: fs::sha256_of_file(path)?,
             fitted_sha256: weights.as_deref().map(fs::sha256_of_file).transpose()?,
             fitted_samples: fitted,
-            warnings: record.warnings.clone(),
+            warnings: warnings(record, &manifest.preprocess),
         },
         verification: None,
     };
@@ -150,7 +152,12 @@ fn body(
     let taps = manifest.columns.iter().map(|column| column.name.clone()).filter(|name| name != schema::EMBEDDING);
     let taps: Vec<String> = taps.collect();
     options.taps = if taps.is_empty() { Taps::None } else { Taps::Names(taps) };
-    let backbone = backbones::open(&name, &options, progress)?;
+    let mut backbone = backbones::open(&name, &options, progress)?;
+    backbone.pool_taps(None)?;
+    // How files become pixels is said for a cache, not for a model.
+    backbone.preprocess.window = manifest.preprocess.window;
+    backbone.preprocess.border = manifest.preprocess.border;
+    backbone.preprocess.fast_decode = manifest.preprocess.fast_decode;
     let (_, recipe) = Network::of(&backbone, manifest.dtype)?;
     recipe.check_same(&Recipe::of(manifest), cache).map_err(|error| match error {
         Error::Cache(CacheError::Mixed { path, differences }) => {
@@ -173,6 +180,21 @@ fn body(
         fixed_batch: backbone.fixed_batch,
     };
     Ok((body, backbone.provenance.licence, backbone.provenance.random))
+}
+
+/// What a user of the file should know.
+fn warnings(record: &Record, preprocess: &Preprocess) -> Vec<String> {
+    let mut warnings = record.warnings.clone();
+    if preprocess.fast_decode {
+        warnings.push(
+            "large JPEGs were decoded at a reduced size: decoded in full, they give slightly other results".into(),
+        );
+    }
+    if preprocess.window != Window::File {
+        warnings
+            .push("grey values were windowed while decoding: images must be given with the same window applied".into());
+    }
+    warnings
 }
 
 fn linear(record: &Record, weights: &Path) -> Result<LinearModel> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ndarray::ArrayView2;
 
 use crate::data::DecodeLimits;
-use crate::data::decode_file;
+use crate::data::Decoding;
 use crate::deploy::Source;
 use crate::deploy::assemble::IMAGES;
 use crate::deploy::card::Verification;
@@ -16,6 +16,7 @@ use crate::deploy::pixels;
 use crate::error::DeployError;
 use crate::error::Error;
 use crate::error::Result;
+use crate::graph::Model;
 use crate::runtime::Device;
 use crate::runtime::ModelSource;
 use crate::runtime::Runtime;
@@ -56,15 +57,15 @@ struct Differences {
 /// and of ONNX Runtime.
 pub(super) fn verify(
     source: &Source,
-    model: &[u8],
+    model: &Model,
     examples: &[Example<'_>],
     (runtime, progress): (&Runtime, &dyn Progress),
 ) -> Result<Verification> {
     let options = SessionOptions { device: Device::Cpu, ..SessionOptions::default() };
     let mut ways = Ways {
         source,
-        classifier: Session::open(runtime, ModelSource::Bytes(model), &options)?,
-        network: Session::open(runtime, ModelSource::Bytes(&source.body.model.to_bytes()?), &options)?,
+        classifier: Session::open(runtime, ModelSource::Detached(&model.detach()?), &options)?,
+        network: Session::open(runtime, ModelSource::Detached(&source.body.model.detach()?), &options)?,
     };
     let mut verification = Verification {
         images: 0,
@@ -101,7 +102,8 @@ pub(super) fn verify(
 
 impl Ways<'_> {
     fn compare(&mut self, example: &Example<'_>) -> Result<Differences> {
-        let image = decode_file(&example.path, &DecodeLimits::default())?;
+        let decoding = Decoding::of(&self.source.card.preprocess, DecodeLimits::default());
+        let image = decoding.decode_file(&example.path)?;
         let size = [image.height as usize, image.width as usize];
         let input = self.source.preprocess.apply(&image)?;
         let input = input.reshaped([&[1], input.shape()].concat()).ok_or_else(|| self.no_batch())?;

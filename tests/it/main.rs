@@ -8,6 +8,7 @@ mod backbones;
 mod bad_models;
 mod changed;
 mod data;
+mod deploy;
 mod dicom;
 mod dicom_limits;
 mod embed;

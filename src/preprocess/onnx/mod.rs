@@ -38,7 +38,8 @@ impl ValidPreprocess {
     /// `window` and `fast_decode` are part of decoding: the images must have been decoded so.
     ///
     /// # Errors
-    /// [`PixelError::NotInGraph`] for a crop of dark borders, which would give every image of a batch another size.
+    /// [`PixelError::NotInGraph`] for a crop of dark borders, which would give every image of a batch another size, and for
+    /// another number of channels than 1 or 3.
     pub fn add_to(&self, b: &mut Builder, images: &Value) -> Result<Value> {
         // A field that is added to the specification must be interpreted here, too.
         let Preprocess { channels, resize, filter, crop, mean, std, window: _, border, fast_decode: _ } =
@@ -46,6 +47,10 @@ impl ValidPreprocess {
         if border.is_some() {
             let reason = "every image of a batch would have another size";
             return Err(PixelError::NotInGraph { field: "border", reason }.into());
+        }
+        if let Channels::Many(_) = channels {
+            let reason = "the images have three channels";
+            return Err(PixelError::NotInGraph { field: "channels", reason }.into());
         }
         let sizes = b.shape(images);
         let sizes = [1, 2].map(|axis| b.narrow(&sizes, 0, axis..axis + 1));
