@@ -1,10 +1,12 @@
 //! `defrost export`: a probe or a fine-tuned network to one ONNX file that takes raw pixels.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::cli::alignment::counted;
+use crate::cli::finetune;
 use crate::cli::model_flags::ModelFlags;
 use crate::data::Task;
 use crate::deploy;
@@ -12,6 +14,7 @@ use crate::deploy::Asked;
 use crate::deploy::Exported;
 use crate::deploy::Plan;
 use crate::error::Result;
+use crate::finetune::CONFIG;
 use crate::records::Chosen;
 use crate::records::deciding_metric;
 use crate::runtime::Runtime;
@@ -21,6 +24,7 @@ use crate::runtime::Runtime;
 #[command(after_help = "Examples:\n  \
     defrost export embeddings/probes/linear.json --out classifier.onnx\n  \
     defrost export embeddings/probes/knn.json --out classifier.onnx --verify photos\n  \
+    defrost export runs/lite0 --out classifier.onnx\n  \
     defrost export embeddings/probes/linear.json --model resnet50 --weights model.safetensors --out classifier.onnx\n\n\
     The file takes `images`, uint8 [N, H, W, 3] (RGB) of any size, and gives `probabilities`, float32 [N, K], and `label`, int64: \
     the number of the class, or 0 and 1 for every label where an image may have several. Classes, thresholds, preprocessing, \
@@ -59,6 +63,10 @@ impl Arguments {
             model: self.model.clone(),
             options: self.flags.options(),
             cache: self.cache.clone(),
+            images: match self.source.join(CONFIG).is_file() {
+                true => finetune::images(&self.source)?,
+                false => HashMap::new(),
+            },
             thresholds: self.thresholds.clone(),
         };
         let source = deploy::open(&self.source, &asked, printer)?;
@@ -77,7 +85,7 @@ fn describe(exported: &Exported) -> String {
     let mut lines = vec![
         ("file", format!("{} ({:.1} MB)", exported.file.display(), exported.bytes as f64 / 1e6)),
         ("classes", format!("{}: {}", card.classes.len(), shortened(&card.classes))),
-        ("model", format!("{}, then {}", card.origin.model, method(card.method))),
+        ("model", format!("{}, {}", card.origin.model, method(card.method))),
         ("preprocess", card.preprocess.to_string()),
     ];
     let metric = deciding_metric(card.task);
@@ -114,8 +122,8 @@ fn shortened(names: &[String]) -> String {
 
 fn method(chosen: Chosen) -> String {
     match chosen {
-        Chosen::Linear { c, .. } => format!("a linear probe (C {c:.3e})"),
-        Chosen::Knn { k, temperature } => format!("the votes of {k} neighbours (temperature {temperature})"),
-        Chosen::Finetune { epoch, .. } => format!("its fine-tuned head (epoch {epoch})"),
+        Chosen::Linear { c, .. } => format!("then a linear probe (C {c:.3e})"),
+        Chosen::Knn { k, temperature } => format!("then the votes of {k} neighbours (temperature {temperature})"),
+        Chosen::Finetune { epoch, .. } => format!("fine-tuned (epoch {epoch})"),
     }
 }

@@ -14,6 +14,7 @@ mod head;
 mod pixels;
 mod predict;
 mod probes;
+mod runs;
 mod source;
 mod table;
 mod verify;

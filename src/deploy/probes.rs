@@ -26,8 +26,6 @@ use crate::error::DeployError;
 use crate::error::Error;
 use crate::error::ProbeError;
 use crate::error::Result;
-use crate::preprocess::Preprocess;
-use crate::preprocess::Window;
 use crate::probe::KnnParams;
 use crate::probe::LinearModel;
 use crate::probe::Samples;
@@ -81,16 +79,6 @@ pub(super) fn open(path: &Path, record: &Record, asked: &Asked, progress: &dyn P
         rows.filter_map(|(id, row)| Some(Tested { path: images.get(&id)?.clone(), probabilities: row.to_vec() }))
             .collect()
     };
-    let fitted: usize = record
-        .splits
-        .iter()
-        .filter(|(split, _)| match split {
-            crate::data::Split::Train => true,
-            crate::data::Split::Validation => record.selection.refitted,
-            crate::data::Split::Test => false,
-        })
-        .map(|(_, counts)| counts.samples)
-        .sum();
     let card = Card {
         task: record.task,
         classes: record.classes.clone(),
@@ -108,8 +96,8 @@ pub(super) fn open(path: &Path, record: &Record, asked: &Asked, progress: &dyn P
             dataset: Some(manifest.dataset.fingerprint.clone()),
             record_sha256: fs::sha256_of_file(path)?,
             fitted_sha256: weights.as_deref().map(fs::sha256_of_file).transpose()?,
-            fitted_samples: fitted,
-            warnings: warnings(record, &manifest.preprocess),
+            fitted_samples: record.fitted(),
+            warnings: source::warnings(record, &manifest.preprocess),
         },
         verification: None,
     };
@@ -180,21 +168,6 @@ fn body(
         fixed_batch: backbone.fixed_batch,
     };
     Ok((body, backbone.provenance.licence, backbone.provenance.random))
-}
-
-/// What a user of the file should know.
-fn warnings(record: &Record, preprocess: &Preprocess) -> Vec<String> {
-    let mut warnings = record.warnings.clone();
-    if preprocess.fast_decode {
-        warnings.push(
-            "large JPEGs were decoded at a reduced size: decoded in full, they give slightly other results".into(),
-        );
-    }
-    if preprocess.window != Window::File {
-        warnings
-            .push("grey values were windowed while decoding: images must be given with the same window applied".into());
-    }
-    warnings
 }
 
 fn linear(record: &Record, weights: &Path) -> Result<LinearModel> {

@@ -1,5 +1,6 @@
 //! What a classifier is made of, found out from the record of a probe or from the directory of a fine-tuning run.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -8,10 +9,13 @@ use crate::data::Task;
 use crate::deploy::Card;
 use crate::deploy::Head;
 use crate::deploy::probes;
+use crate::deploy::runs;
 use crate::error::DeployError;
 use crate::error::Result;
 use crate::graph::Model;
+use crate::preprocess::Preprocess;
 use crate::preprocess::ValidPreprocess;
+use crate::preprocess::Window;
 use crate::records::Chosen;
 use crate::records::Record;
 use crate::support::progress::Progress;
@@ -25,6 +29,8 @@ pub struct Asked {
     pub options: ModelOptions,
     /// The embedding cache; by default the one that the record lies in or names.
     pub cache: Option<PathBuf>,
+    /// Files of the images that a run was tested on, by id, as far as they are known; those of probes are known by their cache.
+    pub images: HashMap<String, PathBuf>,
     /// Above which probabilities labels count as present: one for all, or one per label; 0.5 unless said.
     pub thresholds: Vec<f32>,
 }
@@ -76,15 +82,29 @@ pub struct Tested {
 /// [`DeployError`]: it is neither; the model is not the one that made the embeddings. Those of reading caches, records and
 /// models.
 pub fn open(path: &Path, asked: &Asked, progress: &dyn Progress) -> Result<Source> {
-    let refused = |problem: &str| DeployError::NotASource { path: path.to_path_buf(), problem: problem.to_owned() };
     if path.is_dir() {
-        return Err(refused("it is a directory").into());
+        return runs::open(path, asked);
     }
     let record = Record::read(path)?;
     match record.chosen {
         Chosen::Linear { .. } | Chosen::Knn { .. } => probes::open(path, &record, asked, progress),
-        Chosen::Finetune { .. } => Err(refused("it is the record of a run, whose directory is wanted").into()),
+        Chosen::Finetune { .. } => runs::open(path.parent().unwrap_or(Path::new("")), asked),
     }
+}
+
+/// What a user of the file should know.
+pub(super) fn warnings(record: &Record, preprocess: &Preprocess) -> Vec<String> {
+    let mut warnings = record.warnings.clone();
+    if preprocess.fast_decode {
+        warnings.push(
+            "large JPEGs were decoded at a reduced size: decoded in full, they give slightly other results".into(),
+        );
+    }
+    if preprocess.window != Window::File {
+        warnings
+            .push("grey values were windowed while decoding: images must be given with the same window applied".into());
+    }
+    warnings
 }
 
 /// Thresholds for every label of a task where labels are decided one by one; none for the others.

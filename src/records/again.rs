@@ -10,6 +10,13 @@ use crate::records::Partition;
 use crate::records::Record;
 
 impl Record {
+    /// Samples that the classifier was fitted on: the train split, and the validation split where it was fitted again on both.
+    pub fn fitted(&self) -> usize {
+        let counts = |split: Split| self.splits.get(&split).map_or(0, |counts| counts.samples);
+        let refitted = if self.selection.refitted { counts(Split::Validation) } else { 0 };
+        counts(Split::Train) + refitted
+    }
+
     /// How the samples were divided, first repeat.
     ///
     /// # Errors

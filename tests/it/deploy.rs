@@ -280,3 +280,29 @@ fn predictions_are_printed_and_written_alike_and_bad_files_are_told() {
     let value = probability["probabilities"][label].as_f64().unwrap();
     assert_eq!(text, format!("photos/cat/wide.png  {label} {value:.3}\n"));
 }
+
+#[test]
+fn a_fine_tuned_network_becomes_a_file_that_gives_its_predictions() {
+    let scene = Scene::new(17, folder);
+    let train = ["finetune", "photos", "--model", "small.onnx", "--out", "run", "--epochs", "1", "--batch", "8"];
+    let (code, told) = scene.fails(&["export", "photos", "--out", "run.onnx"]);
+    assert!(code == 2 && told.contains("it has no `record.json`"), "{told}");
+    scene.done(&[&train[..], &["--learning-rate", "0.01", "--bootstrap", "20", "--device", "cpu"]].concat());
+    let exported: Value = serde_json::from_str(&scene.done(&["export", "run", "--out", "run.onnx", "--json"])).unwrap();
+    let verification = &exported["verification"];
+    assert!(verification["largest_difference"].as_f64().unwrap() < 1e-5, "{verification}");
+    assert!(verification["largest_difference_from_record"].as_f64().unwrap() < 1e-4, "{verification}");
+    let recorded = PredictionTable::read(&scene.path("run/predictions.parquet")).unwrap();
+    let rows = scene.predict("run.onnx", "photos");
+    for (id, expected) in recorded.ids.iter().zip(recorded.probabilities.rows()) {
+        let row = rows.iter().find(|row| row["path"] == format!("photos/{id}")).unwrap();
+        assert!((row["probabilities"]["dog"].as_f64().unwrap() - expected[1]).abs() < 1e-4, "`{id}`");
+    }
+    let (code, told) = scene.fails(&["export", "run", "--model", "small.onnx", "--out", "other.onnx"]);
+    assert!(code == 2 && told.contains("a run holds its own network"), "{told}");
+    // The dataset has gone: other images serve.
+    std::fs::rename(scene.path("photos"), scene.path("moved")).unwrap();
+    let (code, told) = scene.fails(&["export", "run", "--out", "other.onnx"]);
+    assert!(code == 2 && told.contains("--verify DATA"), "{told}");
+    scene.done(&["export", "run", "--verify", "moved", "--out", "other.onnx"]);
+}

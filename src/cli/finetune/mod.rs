@@ -3,6 +3,7 @@
 mod config;
 mod recipe_flags;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -15,9 +16,11 @@ use crate::cli::finetune::recipe_flags::RecipeFlags;
 use crate::cli::model_flags;
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::probe::table;
+use crate::data;
 use crate::error::FinetuneError;
 use crate::error::Result;
 use crate::finetune;
+use crate::finetune::CONFIG;
 use crate::finetune::Job;
 use crate::finetune::Options;
 use crate::finetune::RECORD;
@@ -61,6 +64,14 @@ pub(crate) struct Arguments {
     device: Device,
     #[command(flatten)]
     flags: ModelFlags,
+}
+
+/// The files of a run's dataset by the samples' ids; none where the dataset is not where it was.
+pub(crate) fn images(run: &Path) -> Result<HashMap<String, PathBuf>> {
+    let config = Config::read(&run.join(CONFIG))?;
+    let opened = data::open(&config.data.path, &config.data.reading);
+    let samples = opened.map(|dataset| dataset.samples).unwrap_or_default();
+    Ok(samples.into_iter().map(|sample| (sample.id, sample.path)).collect())
 }
 
 impl Arguments {
