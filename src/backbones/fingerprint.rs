@@ -256,9 +256,10 @@ fn shape_of(model: &Model, input: &str) -> [usize; 4] {
 
 /// What the arithmetic of a model allows: other devices and fusions round otherwise, 8-bit products saturate on some.
 fn tolerance(model: &Model) -> f64 {
-    const INTEGER: [&str; 5] =
-        ["ConvInteger", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul"];
-    if model.graph.nodes.iter().any(|node| INTEGER.contains(&node.operator.as_str())) {
+    const INTEGER: [&str; 4] = ["Integer", "NBits", "QLinear", "Quantize"];
+    let functions = model.functions.iter().flat_map(|function| &function.nodes);
+    let mut nodes = model.graph.nodes.iter().chain(functions);
+    if nodes.any(|node| INTEGER.iter().any(|part| node.operator.contains(part))) {
         5e-2
     } else if model.graph.initializers.iter().any(|tensor| tensor.element.dtype() == Some(DType::F16)) {
         1e-2

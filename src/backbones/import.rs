@@ -96,7 +96,7 @@ pub fn import(path: &Path, options: &ImportOptions, progress: &dyn Progress) -> 
         layout: known.layout,
         pool: options.model.pool.or(known.pool),
         prefix: known.prefix,
-        licence: options.licence.clone().or(known.licence),
+        licence: options.licence.clone().or(opened.provenance.licence.clone()),
         preprocess: Some(opened.preprocess.clone()),
     };
     drop(opened);

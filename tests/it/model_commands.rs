@@ -105,6 +105,14 @@ fn a_built_model_carries_a_fingerprint_that_tells_when_it_computes_something_els
     let results: Vec<bool> = text.lines().skip(1).map(|line| line.contains("DIFFERS")).collect();
     assert_eq!(results, [true, false, true, true], "the first block is as it was:\n{text}");
 
+    for (dtype, part) in [("f16", 1e-2), ("int8", 5e-2)] {
+        home.json(&["models", "build", "dinov2-tiny", "--dtype", dtype, "--out", "low.onnx"], 0);
+        let checked = home.json(&["models", "check", "low.onnx", "--device", "cpu"], 0);
+        let output = &checked[0]["outputs"][0];
+        let largest = output["allowed"].as_f64().unwrap() / part;
+        assert!((0.1..100.0).contains(&largest), "{dtype} allows a part of {part}: {checked}");
+    }
+
     let plain = home.json(&["models", "build", "dinov2-tiny", "--no-fingerprint", "--out", "plain.onnx"], 0);
     assert_eq!(plain["fingerprint"].as_bool(), Some(false));
     let checked = home.json(&["models", "check", "plain.onnx"], 0);

@@ -304,6 +304,18 @@ fn a_pulled_model_is_found_by_its_name_and_from_folders() {
 }
 
 #[test]
+fn weights_that_were_pulled_come_before_those_of_a_wheel() {
+    let content = weights(8);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("model.safetensors"), &content).unwrap();
+    let home = Home::new("http://127.0.0.1:9".to_owned());
+    home.json(&["models", "pull", "efficientnet-lite0", "--from", folder.path().to_str().unwrap()]);
+    // They are not those of the network: which is how it shows that they were taken, and nothing was fetched.
+    let said = home.failure(&["models", "build", "efficientnet-lite0", "--out", "out.onnx"], 2);
+    assert!(said.contains("model.safetensors` does not hold weights of the family of `efficientnet-lite0`"), "{said}");
+}
+
+#[test]
 fn any_repository_of_a_known_family_can_be_pulled_shards_included() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let configurations = fixtures.join("snapshots/dinov2-transformers");

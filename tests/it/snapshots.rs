@@ -160,6 +160,9 @@ fn the_preprocessing_licence_and_name_are_those_of_the_folder() {
     assert_eq!(backbone.provenance.weights, "model.safetensors");
     let text = "rgb, resize shorter side to 64 bicubic, crop 56x56, mean 0.485 0.456 0.406, std 0.229 0.224 0.225";
     assert_eq!(backbone.preprocess.to_string(), text);
+    let size = Some(Size::Fixed { height: 112, width: 112 });
+    let larger = backbones::open(folder.to_str().unwrap(), &ModelOptions { size, ..ModelOptions::default() }, &Silent);
+    assert_eq!(larger.unwrap().preprocess.to_string(), text.replace("64", "128").replace("56x56", "112x112"));
     // Newer repositories have the image processor in the whole processor's file.
     let inner = std::fs::read_to_string(folder.join("preprocessor_config.json")).unwrap();
     std::fs::remove_file(folder.join("preprocessor_config.json")).unwrap();

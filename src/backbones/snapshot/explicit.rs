@@ -18,9 +18,6 @@ use crate::backbones::snapshot::transformer::Key;
 use crate::backbones::snapshot::transformer::Keys;
 use crate::backbones::snapshot::transformer::activation;
 use crate::error::Result;
-use crate::preprocess::Crop;
-use crate::preprocess::Preprocess;
-use crate::preprocess::Resize;
 use crate::support::fs;
 
 const KEYS: Keys = Keys {
@@ -139,21 +136,11 @@ fn preprocess(fields: &Fields<'_>, context: &Context<'_>) -> Result<Described> {
     let like = LIKE.iter().find(|(known, _)| *known == family).map(|(_, like)| *like);
     let like = like.ok_or_else(|| fields.refuse("family", format!("`{family}` is not known")))?;
     let image = Key::required("img_size").read(fields)? as u32;
-    let specification = scaled(catalog::find(like)?.variant.preprocess, image);
+    let specification = catalog::find(like)?.variant.preprocess.at_size(image, image);
     context.progress.note(&format!(
         "note: `{}` says nothing about preprocessing; images are preprocessed as for `{like}`, at {image} pixels \
          ({specification}); choose otherwise with `--preprocess`",
         fields.path().display()
     ));
     Ok(Described { specification, path: fields.path().to_path_buf(), size_field: "img_size" })
-}
-
-/// A preprocessing that ends in square images of another size.
-fn scaled(specification: Preprocess, image: u32) -> Preprocess {
-    let resize = match (specification.resize, specification.crop) {
-        (Some(Resize::ShorterSide(side)), Some(crop)) => Resize::ShorterSide(side * image / crop.height.max(1)),
-        _ => Resize::Exact { height: image, width: image },
-    };
-    let crop = specification.crop.map(|_| Crop { height: image, width: image });
-    Preprocess { resize: Some(resize), crop, ..specification }
 }
