@@ -20,7 +20,7 @@ pub enum Arithmetic {
     /// 32-bit floats.
     #[default]
     F32,
-    /// 16-bit floats but for norms, softmax and sums: for GPUs. See [`half`].
+    /// 16-bit floats but for norms, softmax and sums: for GPUs. See [`half()`].
     F16,
     /// Matrix products in 8-bit integers: for CPUs. See [`quantize`].
     Int8,
