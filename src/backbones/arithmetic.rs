@@ -35,6 +35,22 @@ impl Arithmetic {
             Arithmetic::Int8 => "int8",
         }
     }
+
+    /// What it changes about a network, in words; nothing for f32.
+    const fn change(self) -> Option<&'static str> {
+        match self {
+            Arithmetic::F32 => None,
+            Arithmetic::F16 => Some("computes in f16"),
+            Arithmetic::Int8 => Some("matrix products in int8"),
+        }
+    }
+
+    /// The numbers of a network of which these are the changes.
+    pub fn among(changes: &[String]) -> Self {
+        let is_listed =
+            |one: &Arithmetic| one.change().is_some_and(|change| changes.iter().any(|known| known == change));
+        [Arithmetic::F16, Arithmetic::Int8].into_iter().find(is_listed).unwrap_or_default()
+    }
 }
 
 impl FromStr for Arithmetic {
@@ -53,18 +69,15 @@ impl Backbone {
     /// # Errors
     /// [`GraphError::NoProducts`](crate::error::GraphError::NoProducts) where 8-bit integers have nothing to compute.
     pub fn compute_in(&mut self, arithmetic: Arithmetic) -> Result<()> {
-        let change = match arithmetic {
-            Arithmetic::F32 => return Ok(()),
+        let Some(change) = arithmetic.change() else { return Ok(()) };
+        match arithmetic {
+            Arithmetic::F32 => {}
             Arithmetic::F16 => {
                 fold_norms(&self.graph).apply(&mut self.graph)?;
                 half(&self.graph)?.apply(&mut self.graph)?;
-                "computes in f16"
             }
-            Arithmetic::Int8 => {
-                quantize(&self.graph)?.apply(&mut self.graph)?;
-                "matrix products in int8"
-            }
-        };
+            Arithmetic::Int8 => quantize(&self.graph)?.apply(&mut self.graph)?,
+        }
         self.provenance.changes.push(change.to_owned());
         self.graph.set_property(CHANGES_PROPERTY, self.provenance.changes.join(CHANGES_SEPARATOR));
         Ok(())

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::backbones;
+use crate::backbones::Arithmetic;
 use crate::backbones::Taps;
 use crate::deploy::Card;
 use crate::deploy::Head;
@@ -146,6 +147,7 @@ fn body(
     backbone.preprocess.window = manifest.preprocess.window;
     backbone.preprocess.border = manifest.preprocess.border;
     backbone.preprocess.fast_decode = manifest.preprocess.fast_decode;
+    backbone.compute_in(Arithmetic::among(&manifest.model.changes))?;
     let (_, recipe) = Network::of(&backbone, manifest.dtype)?;
     recipe.check_same(&Recipe::of(manifest), cache).map_err(|error| match error {
         Error::Cache(CacheError::Mixed { path, differences }) => {

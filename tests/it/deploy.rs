@@ -154,6 +154,17 @@ fn networks_of_older_and_newer_operator_sets_are_exported_in_their_own() {
 }
 
 #[test]
+fn a_network_that_computes_in_f16_is_exported_so() {
+    let scene = Scene::new(17, folder);
+    scene.done(&["embed", "photos", "--model", "small.onnx", "--out", "half", "--compute", "f16", "--device", "cpu"]);
+    scene.done(&["probe", "linear", "half", "--c-grid", "1"]);
+    scene.done(&["export", "half/probes/linear.json", "--model", "small.onnx", "--out", "half.onnx"]);
+    let model = Model::load(&scene.path("half.onnx")).unwrap();
+    let is_half = |tensor: &&defrost::graph::Tensor| tensor.element.dtype() == Some(defrost::tensor::DType::F16);
+    assert!(model.graph.initializers.iter().filter(is_half).count() >= 2);
+}
+
+#[test]
 fn labels_decided_one_by_one_have_thresholds() {
     let scene = Scene::new(17, |folder| {
         let mut table = "path,labels\n".to_owned();
