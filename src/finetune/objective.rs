@@ -77,7 +77,9 @@ impl Loss {
                 b.scope("loss", |b| {
                     // softplus(z) = max(z, 0) + log(1 + exp(-|z|)), which overflows for no z.
                     let positive = b.relu(logits);
-                    let size = b.abs(logits);
+                    let opposite = b.neg(logits);
+                    let negative = b.relu(&opposite);
+                    let size = b.add(&positive, &negative);
                     let decay = b.neg(&size);
                     let decay = b.exp(&decay);
                     let one = b.scalar(1.0);

@@ -5,6 +5,7 @@
 //! not. Further repeats lie in `repeats/SEED`.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use std::time::Instant;
 use crate::backbones::Backbone;
 use crate::data::Dataset;
 use crate::error::Error;
+use crate::error::FileError;
 use crate::error::FinetuneError;
 use crate::error::Result;
 use crate::finetune::Classifier;
@@ -127,14 +129,41 @@ fn claim(job: &Job<'_>) -> Result<()> {
     if !path.is_file() {
         return fs::replace(&path, job.config.as_bytes());
     }
-    let there = fs::read_text(&path)?;
-    if there == job.config {
-        return Ok(());
+    let read = |text: &str| -> Result<BTreeMap<String, String>> {
+        let table: toml::Table = toml::from_str(text).map_err(|source| FileError::Parse {
+            path: path.clone(),
+            format: "configuration of a run",
+            source: source.into(),
+        })?;
+        let mut settings = BTreeMap::new();
+        flatten("", &toml::Value::Table(table), &mut settings);
+        Ok(settings)
+    };
+    let (there, here) = (read(&fs::read_text(&path)?)?, read(job.config)?);
+    let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
+    match names.into_iter().find(|name| there.get(*name) != here.get(*name)) {
+        None => Ok(()),
+        Some(name) => {
+            let value = |settings: &BTreeMap<String, String>| {
+                settings.get(name).map_or_else(|| "not set".to_owned(), |value| format!("`{value}`"))
+            };
+            let difference = format!("`{name}` is {} there and {} here", value(&there), value(&here));
+            Err(FinetuneError::OtherRun { path: job.out.to_path_buf(), difference }.into())
+        }
     }
-    let differs = there.lines().zip(job.config.lines()).find(|(old, new)| old != new);
-    let difference = differs
-        .map_or_else(|| "one of them says more".to_owned(), |(old, new)| format!("it has `{old}`, now it is `{new}`"));
-    Err(FinetuneError::OtherRun { path: job.out.to_path_buf(), difference }.into())
+}
+
+/// Every setting by its full name, `recipe.epochs`, with its value as text.
+fn flatten(name: &str, value: &toml::Value, settings: &mut BTreeMap<String, String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let full = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                flatten(&full, value, settings);
+            }
+        }
+        other => drop(settings.insert(name.to_owned(), other.to_string())),
+    }
 }
 
 /// One repeat.

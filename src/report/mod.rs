@@ -11,6 +11,7 @@ mod scale;
 mod svg;
 mod tables;
 mod thumbnail;
+mod training;
 mod view;
 
 use std::path::Path;
@@ -22,10 +23,10 @@ use crate::report::view::View;
 use crate::support::fs;
 
 pub use audit::write_audit;
-pub use gather::{Gathering, gather};
+pub use gather::{Gathering, gather, gather_run, is_run};
 pub use record::{
     Curve, DatasetFacts, EmbeddingFacts, Fact, LayerCurve, LayerPoint, Mistake, Picture, Plane, PlanePoint,
-    ProbeResult, Record, SplitFacts, Spread,
+    ProbeResult, Record, SplitFacts, Spread, TrainingFacts,
 };
 pub use thumbnail::thumbnail;
 
@@ -44,6 +45,7 @@ pub fn render(record: &Record) -> Result<String> {
         ("data.html", include_str!("data.html")),
         ("probes.html", include_str!("probes.html")),
         ("layers.html", include_str!("layers.html")),
+        ("training.html", include_str!("training.html")),
         ("style.css", include_str!("style.css")),
     ] {
         environment.add_template(name, text).map_err(template)?;

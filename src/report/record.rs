@@ -19,6 +19,8 @@ pub struct Record {
     pub embedding: Option<EmbeddingFacts>,
     /// The probes, in the order of their columns.
     pub probes: Vec<ProbeResult>,
+    /// How the network was trained, where one was.
+    pub training: Option<TrainingFacts>,
     /// How the probes fare along the layers, where several columns were probed.
     pub layers: Vec<LayerCurve>,
     /// The last probe compared with the first on the same test samples.
@@ -128,6 +130,23 @@ pub struct ProbeResult {
     pub warnings: Vec<String>,
     /// Leaks between splits that were allowed, shown in red.
     pub leaks: Vec<String>,
+}
+
+/// How a network was trained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainingFacts {
+    /// Learning rate, epochs, time.
+    pub facts: Vec<Fact>,
+    /// Step and loss.
+    pub loss: Vec<(f64, f64)>,
+    /// Step and learning rate.
+    pub learning_rate: Vec<(f64, f64)>,
+    /// Epoch and deciding metric on validation data.
+    pub validation: Vec<(f64, f64)>,
+    /// The deciding metric in print.
+    pub metric: String,
+    /// The epoch that was kept.
+    pub best: f64,
 }
 
 /// Mean and standard deviation over repeats.

@@ -9,6 +9,7 @@ use crate::report::charts;
 use crate::report::layers::LayersView;
 use crate::report::record::{Fact, Mistake, Picture, ProbeResult, Record};
 use crate::report::tables::{ClassRow, ConfusionTable, MetricGroup, class_rows, metric_groups};
+use crate::report::training::TrainingView;
 
 /// Classes whose counts and images are shown; the others are only counted.
 const MOST_CLASSES: usize = 40;
@@ -24,6 +25,7 @@ pub(super) struct View<'a> {
     data: DataView<'a>,
     embedding: Option<EmbeddingView<'a>>,
     probes: Vec<ProbeView<'a>>,
+    training: Option<TrainingView<'a>>,
     layers: Option<LayersView>,
     baseline: Option<String>,
     groups: Vec<MetricGroup>,
@@ -132,6 +134,7 @@ impl<'a> View<'a> {
                 EmbeddingView { model: &facts.model, facts: all, failed: facts.failed, failures: &facts.failures }
             }),
             probes: record.probes.iter().enumerate().map(|(series, probe)| probe_view(record, probe, series)).collect(),
+            training: record.training.as_ref().map(TrainingView::new),
             layers: LayersView::new(&record.layers),
             baseline: record.probes.first().and_then(|probe| baseline(record, probe)),
             groups: metric_groups(record, compared),

@@ -1,15 +1,18 @@
-//! Fine-tuning from the command line on pictures of stripes: killed runs, repeated runs.
+//! Fine-tuning from the command line on pictures of stripes: whole runs, killed runs, repeated runs, refused runs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use defrost::data::Label;
 use defrost::finetune::{Line, METRICS, read_journal};
-use defrost::graph::{BatchNormParameters, Builder, ConvOptions, Dim, Model};
+use defrost::graph::{BatchNormParameters, Builder, ConvOptions, Dim, Model, Node};
 use defrost::metrics::Metric;
-use defrost::records::{PredictionTable, Record};
+use defrost::records::{Chosen, PredictionTable, Record};
+use defrost::runtime::{Device, ModelSource, Session, SessionOptions};
 use defrost::support::seed::Seed;
+use defrost::tensor::safetensors;
 use defrost::tensor::{DType, HostTensor};
 use image::RgbImage;
 use rand::Rng;
@@ -45,10 +48,15 @@ fn network(last: impl FnOnce(&mut Builder, &defrost::graph::Value) -> defrost::g
     b.finish().unwrap()
 }
 
-/// Stripes across, down or both ways, in colours of their own.
+/// Stripes across, down or both ways, each kind in shades of its own.
 fn stripes(name: &str, class: usize) -> RgbImage {
     let mut random = Seed::new(5).named(name).random();
-    let colours: [[u8; 3]; 2] = [random.r#gen(), random.r#gen()];
+    let mut shade = || {
+        let mut colour = [0; 3].map(|_: u8| random.gen_range(20..120));
+        colour[class] += 90;
+        colour
+    };
+    let colours = [shade(), shade()];
     let period = random.gen_range(3..6);
     RgbImage::from_fn(32, 32, |x, y| {
         let place = [y / period, x / period, x / period + y / period][class];
@@ -103,7 +111,7 @@ impl Scene {
         let [images, model, preprocess, out] =
             ["images", "small.onnx", "preprocess.toml", run].map(|name| self.path(name).display().to_string());
         let mut all = vec![&*images, "--model", &model, "--preprocess", &preprocess, "--out", &out];
-        all.extend(["--batch", "8", "--augment", "study", "--warmup", "0.5", "--bootstrap", "50"]);
+        all.extend(["--batch", "8", "--augment", "light", "--bootstrap", "50"]);
         all.extend(flags);
         self.command(&all)
     }
@@ -127,6 +135,69 @@ fn finish(command: &mut Command) -> (i32, String, String) {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn accuracy(run: &Path) -> f64 {
+    Record::read(&run.join("record.json")).unwrap().metrics[&Metric::Accuracy].value.unwrap()
+}
+
+#[test]
+fn a_run_learns_and_leaves_everything_behind() {
+    let scene = Scene::new(40);
+    let flags = ["--epochs", "12", "--learning-rate", "0.003,0.03", "--batch-norm", "updated", "--patience", "9"];
+    let (code, stdout, stderr) = scene.run("run", &flags);
+    assert_eq!(code, 0, "{stderr}");
+    let run = scene.path("run");
+    let record: Record = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(record, Record::read(&run.join("record.json")).unwrap());
+    assert!(accuracy(&run) >= 0.8, "{}\n{stderr}", accuracy(&run));
+    let Chosen::Finetune { learning_rate, epoch } = record.chosen else { unreachable!() };
+    assert!(record.selection.candidates.iter().all(|candidate| candidate.score.is_some()));
+    assert!([0.003, 0.03].contains(&learning_rate) && (1..=12).contains(&epoch));
+    assert_eq!(record.source.model.as_deref(), Some("small.onnx"));
+
+    // The network alone gives the predictions on the test split.
+    let table = PredictionTable::read(&run.join("predictions.parquet")).unwrap();
+    let model = run.join("model.onnx");
+    let options = SessionOptions { device: Device::Cpu, threads: 1, ..SessionOptions::default() };
+    let mut session = Session::open(&runtime(), ModelSource::File(&model), &options).unwrap();
+    let about = session.metadata().unwrap();
+    assert_eq!(about["defrost.classes"], r#"["across","down","squares"]"#);
+    assert_eq!(about["defrost.task"], "multiclass");
+    let preprocess: defrost::preprocess::Preprocess = serde_json::from_str(&about["defrost.preprocess"]).unwrap();
+    let preprocess = preprocess.check().unwrap();
+    for (row, id) in table.ids.iter().enumerate().step_by(5) {
+        let picture = defrost::data::decode_file(&scene.path("images").join(id), &Default::default()).unwrap();
+        let input = preprocess.apply(&picture).unwrap().reshaped(vec![1, 3, SIDE, SIDE]).unwrap();
+        let logits = session.run(&[("input", &input)], &["logits"]).unwrap().remove(0);
+        let logits = logits.values::<f32>().unwrap();
+        let powers: Vec<f64> = logits.iter().map(|&logit| f64::from(logit).exp()).collect();
+        for (class, power) in powers.iter().enumerate() {
+            let probability = power / powers.iter().sum::<f64>();
+            assert!((probability - table.probabilities[[row, class]]).abs() < 1e-5, "{id}");
+        }
+    }
+    // The best weights lie under the names that they came with; batch norms moved.
+    let (weights, about) = safetensors::read(&run.join("checkpoints/best/model.safetensors")).unwrap();
+    let names = ["first.weight", "head.bias", "head.weight", "norm.bias", "norm.running_mean", "norm.running_var"];
+    assert!(names.iter().all(|name| weights.contains_key(*name)), "{:?}", weights.keys());
+    assert_eq!(about["defrost.head"], "head");
+    assert_ne!(weights["norm.running_mean"].values::<f32>().unwrap().as_ref(), [0.0; 8]);
+    let epochs = read_journal(&run).unwrap().into_iter().filter(|line| matches!(line, Line::Epoch { .. })).count();
+    assert!((epoch..=12).contains(&epochs));
+
+    // Its configuration makes the same run again.
+    let config = run.join("config.toml").display().to_string();
+    let again = scene.path("again").display().to_string();
+    let (code, _, stderr) = finish(&mut scene.command(&["--config", &config, "--out", &again]));
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(scene.steps("again"), scene.steps("run"));
+    assert_eq!(PredictionTable::read(&scene.path("again/predictions.parquet")).unwrap(), table);
+    // A complete run is not trained again, and other settings do not touch it.
+    let (code, _, stderr) = scene.run("run", &flags);
+    assert!(code == 0 && stderr.contains("complete already"), "{stderr}");
+    let (code, _, stderr) = scene.run("run", &[&["--epochs", "13"], &flags[2..]].concat());
+    assert!(code == 2 && stderr.contains("holds a run with other settings: `recipe.epochs` is `12` there"), "{stderr}");
 }
 
 #[test]
@@ -160,6 +231,137 @@ fn killed_at_random_moments_and_run_again_gives_the_same_steps() {
     assert_eq!(scene.steps("killed"), scene.steps("whole"));
     let table = |run: &str| PredictionTable::read(&scene.path(run).join("predictions.parquet")).unwrap();
     assert_eq!(table("killed"), table("whole"));
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_at_its_step() {
+    let scene = Scene::new(8);
+    let (code, _, stderr) =
+        scene.run("run", &["--epochs", "4", "--learning-rate", "1e30", "--clip", "0", "--warmup", "0"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("at step 2 (epoch 1)") || stderr.contains("at step 1 (epoch 1)"), "{stderr}");
+    assert!(stderr.contains("lower the learning rate"), "{stderr}");
+    // After an epoch that went well, the checkpoint stays.
+    let good = scene.run("good", &["--epochs", "2", "--learning-rate", "0.01"]);
+    assert_eq!(good.0, 0, "{}", good.2);
+    let before = std::fs::read(scene.path("good/checkpoints/last/model.safetensors")).unwrap();
+    let config = std::fs::read_to_string(scene.path("good/config.toml")).unwrap();
+    let config =
+        config.replace("epochs = 2", "epochs = 3").replace("learning_rates = [0.01]", "learning_rates = [1e30]");
+    std::fs::write(scene.path("good/config.toml"), &config).unwrap();
+    std::fs::remove_file(scene.path("good/record.json")).unwrap();
+    let state = scene.path("good/checkpoints/last/state.json");
+    let text = std::fs::read_to_string(&state).unwrap().replace("\"learning_rate\": 0.01", "\"learning_rate\": 1e30");
+    std::fs::write(&state, text).unwrap();
+    let (config, out) = (scene.path("good/config.toml"), scene.path("good"));
+    let flags = ["--config", config.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let (code, _, stderr) = finish(&mut scene.command(&flags));
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("(epoch 3)") && stderr.contains("the last good weights lie in"), "{stderr}");
+    assert_eq!(std::fs::read(scene.path("good/checkpoints/last/model.safetensors")).unwrap(), before);
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_with_the_reason() {
+    let scene = Scene::new(8);
+    let refused = |run: &str, flags: &[&str], expected: &[&str]| {
+        let (code, _, stderr) = scene.run(run, flags);
+        assert_eq!(code, 2, "{stderr}");
+        for text in expected {
+            assert!(stderr.contains(text), "{text}: {stderr}");
+        }
+    };
+    refused("a", &["--classes", "across,down"], &["`squares`"]);
+    refused("b", &["--loss", "bce"], &["the loss `bce` does not suit a multiclass task"]);
+    refused("c", &["--freeze", "blocks:3"], &["3 blocks are to be frozen, the backbone has 0", "--freeze all"]);
+    refused("d", &["--micro-batch", "3"], &["`micro-batch` is 3, expected a divisor of the batch"]);
+    refused("e", &["--head", "deit:16x1x2"], &["tokens"]);
+
+    // One class only.
+    let images = scene.path("one");
+    std::fs::create_dir_all(images.join("across")).unwrap();
+    for entry in std::fs::read_dir(scene.path("images/across")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, images.join("across").join(path.file_name().unwrap())).unwrap();
+    }
+    let (model, preprocess, out) = (scene.path("small.onnx"), scene.path("preprocess.toml"), scene.path("f"));
+    let text = |path: &Path| path.display().to_string();
+    let flags = [&text(&images), "--model", &text(&model), "--preprocess", &text(&preprocess), "--out", &text(&out)];
+    let (code, _, stderr) = finish(&mut scene.command(&flags));
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("are of one class, `across`"), "{stderr}");
+
+    // A batch that no memory holds.
+    scene.preprocess(8192);
+    let mut open = network(|b, x| b.relu(x));
+    let shape = ["batch".into(), Dim::Fixed(3), "height".into(), "width".into()];
+    open.graph.inputs[0] = defrost::graph::ValueInfo::new(
+        "input",
+        defrost::graph::Type::tensor(DType::F32, Some([&shape[..2], &[Dim::Fixed(8192), Dim::Fixed(8192)]].concat())),
+    );
+    open.save(&scene.path("small.onnx")).unwrap();
+    let (code, _, stderr) = scene.run("g", &[]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("a step on 8 images needs about") && stderr.contains("--micro-batch 4"), "{stderr}");
+}
+
+#[test]
+fn an_operator_without_gradient_is_named_with_the_way_to_the_loss() {
+    let scene = Scene::new(8);
+    network(|b, x| b.node(Node::new("LRN", &[x.name()], &[]).with("size", 3))).save(&scene.path("small.onnx")).unwrap();
+    let (code, _, stderr) = scene.run("run", &[]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("(LRN) has no gradient rule and lies on the way to the loss"), "{stderr}");
+}
+
+#[test]
+fn several_labels_of_which_some_are_unknown_are_learned() {
+    let scene = Scene::new(24);
+    let mut table = "path,striped across,striped down\n".to_owned();
+    for (class, name) in CLASSES.iter().enumerate() {
+        for number in 0..24 {
+            let [across, down] = [["1", "0"], ["0", "1"], ["1", "1"]][class];
+            let across = if number % 6 == 0 { "-1" } else { across };
+            table.push_str(&format!("{name}/{name}-{number:03}.png,{across},{down}\n"));
+        }
+    }
+    std::fs::write(scene.path("images/table.csv"), table).unwrap();
+    let [data, model, preprocess, out] =
+        ["images/table.csv", "small.onnx", "preprocess.toml", "run"].map(|name| scene.path(name).display().to_string());
+    let flags = [
+        &data,
+        "--class-columns",
+        "striped across,striped down",
+        "--model",
+        &model,
+        "--preprocess",
+        &preprocess,
+        "--out",
+        &out,
+        "--epochs",
+        "12",
+        "--batch",
+        "12",
+        "--micro-batch",
+        "4",
+        "--learning-rate",
+        "0.03",
+        "--augment",
+        "none",
+        "--sampling",
+        "balanced",
+        "--class-weights",
+        "--label-smoothing",
+        "0.05",
+    ];
+    let (code, _, stderr) = finish(&mut scene.command(&flags));
+    assert_eq!(code, 0, "{stderr}");
+    let record = Record::read(&scene.path("run/record.json")).unwrap();
+    assert_eq!(record.selection.metric, Metric::RocAucMacro);
+    let table = PredictionTable::read(&scene.path("run/predictions.parquet")).unwrap();
+    assert!(table.truth.iter().any(|label| matches!(label, Label::Classes(known) if known.contains(&None))));
+    let auc = record.metrics[&Metric::RocAucMacro].value.unwrap();
+    assert!(auc > 0.8, "{auc}\n{stderr}");
 }
 
 #[test]

@@ -45,8 +45,9 @@ pub(super) struct RecipeFlags {
     /// How the images of an epoch are drawn: each once, or classes equally often.
     #[arg(long, help_heading = RECIPE, value_enum)]
     sampling: Option<Sampling>,
-    /// What may happen to training images: `none`, `light` (crops, mirror images) or `study` (flips, colours, crops).
-    #[arg(long, help_heading = RECIPE, value_name = "NAME", value_parser = ["none", "light", "study"])]
+    /// What may happen to training images: `none`, `light` (crops, mirror images), `crop-flips` (square crops, flips both ways) or
+    /// `study` (flips, colours, crops).
+    #[arg(long, help_heading = RECIPE, value_name = "NAME", value_parser = ["none", "light", "crop-flips", "study"])]
     augment: Option<String>,
     /// Passes over the training images.
     #[arg(long, help_heading = RECIPE, value_name = "N")]
@@ -122,7 +123,7 @@ impl RecipeFlags {
             Some(name) => Augmentation::named(name).ok_or_else(|| FinetuneError::Setting {
                 name: "augment",
                 found: name.clone(),
-                expected: "`none`, `light` or `study`",
+                expected: "`none`, `light`, `crop-flips` or `study`",
             })?,
         };
         let fractions = self.fractions.map(|shares| [shares.train, shares.validation, shares.test]);

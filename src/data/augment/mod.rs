@@ -76,11 +76,23 @@ impl Augmentation {
         }
     }
 
-    /// The augmentation of a name: `none`, `light` or `study`.
+    /// For images without up and down, seen at one scale: square crops of 7/8 of each side, flips both ways.
+    pub fn crop_flips() -> Self {
+        let share = (7.0f64 / 8.0).powi(2);
+        Augmentation {
+            horizontal_flip: 0.5,
+            vertical_flip: 0.5,
+            crop: Some(RandomCrop { scale: [share, share], ratio: [1.0, 1.0] }),
+            ..Augmentation::default()
+        }
+    }
+
+    /// The augmentation of a name: `none`, `light`, `crop-flips` or `study`.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "none" => Some(Augmentation::default()),
             "light" => Some(Augmentation::light()),
+            "crop-flips" => Some(Augmentation::crop_flips()),
             "study" => Some(Augmentation::study()),
             _ => None,
         }

@@ -7,6 +7,7 @@ mod data;
 mod layers;
 mod probes;
 mod provenance;
+mod run;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use crate::report::record::{Picture, Plane, PlanePoint, Record};
 use crate::report::thumbnail::thumbnail;
 use crate::support::fs;
 use crate::support::seed::Seed;
+
+pub use run::{gather_run, is_run};
 
 /// Points that the map of the embeddings shows at most.
 const MOST_POINTS: usize = 3000;
@@ -58,6 +61,7 @@ pub fn gather(cache: &Path, gathering: &Gathering) -> Result<Record> {
         dataset: data::dataset(&features, records.first().map(|(_, record)| record)),
         embedding: data::embedding(cache, &features, gathering.run.as_ref())?,
         probes,
+        training: None,
         layers: layers::curves(&features, &all),
         difference,
         projection: plane(&features),

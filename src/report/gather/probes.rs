@@ -32,7 +32,8 @@ pub(super) fn results(
             Some(name) => Some(PredictionTable::read(&path.parent().unwrap_or(cache).join(name))?),
             None => None,
         };
-        let mistakes = table.as_ref().map(|table| mistakes(table, features, rows)).unwrap_or_default();
+        let pictures = |ids: &[&str]| pictures(ids, features, rows);
+        let mistakes = table.as_ref().map(|table| mistakes(table, pictures)).unwrap_or_default();
         results.push(result(record, mistakes));
         tables.extend(table);
     }
@@ -50,7 +51,8 @@ pub(super) fn results(
     Ok((results, compared))
 }
 
-fn result(record: &probe::Record, mistakes: Vec<Mistake>) -> ProbeResult {
+/// The figures of a record.
+pub(super) fn result(record: &probe::Record, mistakes: Vec<Mistake>) -> ProbeResult {
     let (title, chosen, at) = match &record.chosen {
         Chosen::Linear { c, scale } => {
             ("Linear", format!("C = {}, {} features", shortest(*c), scale_in_words(*scale)), *c)
@@ -143,8 +145,20 @@ fn predictions(table: &PredictionTable, features: &Features, rows: &Rows<'_>) ->
     }
 }
 
+/// Small pictures of samples by id; of those that the features lack, nothing but the id.
+fn pictures(ids: &[&str], features: &Features, rows: &Rows<'_>) -> Vec<Picture> {
+    let found: Vec<Option<usize>> = ids.iter().map(|id| rows.get(id).copied()).collect();
+    let known: Vec<usize> = found.iter().copied().flatten().collect();
+    let mut pictures = super::pictures(features, &known).into_iter();
+    let own = |(id, found): (&&str, Option<usize>)| {
+        let picture = found.and_then(|_| pictures.next());
+        picture.unwrap_or_else(|| Picture { id: (*id).to_owned(), data: None })
+    };
+    ids.iter().zip(found).map(own).collect()
+}
+
 /// The wrong statements of a probe, the most confident first: of classes, or of single labels.
-fn mistakes(table: &PredictionTable, features: &Features, rows: &Rows<'_>) -> Vec<Mistake> {
+pub(super) fn mistakes(table: &PredictionTable, pictures: impl Fn(&[&str]) -> Vec<Picture>) -> Vec<Mistake> {
     let decided = predicted_classes(table.probabilities.view());
     let mut wrong: Vec<(f64, usize, String, String)> = Vec::new();
     for (row, (label, probabilities)) in table.truth.iter().zip(table.probabilities.axis_iter(Axis(0))).enumerate() {
@@ -167,16 +181,9 @@ fn mistakes(table: &PredictionTable, features: &Features, rows: &Rows<'_>) -> Ve
     }
     wrong.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     wrong.truncate(MOST_MISTAKES);
-    let found: Vec<Option<usize>> =
-        wrong.iter().map(|(_, row, ..)| rows.get(table.ids[*row].as_str()).copied()).collect();
-    let known: Vec<usize> = found.iter().copied().flatten().collect();
-    let mut pictures = super::pictures(features, &known).into_iter();
-    let picture = |(row, found): (usize, Option<usize>)| {
-        let own = found.and_then(|_| pictures.next());
-        own.unwrap_or_else(|| Picture { id: table.ids[row].clone(), data: None })
-    };
-    let all: Vec<Picture> = wrong.iter().map(|wrong| wrong.1).zip(found).map(picture).collect();
-    all.into_iter()
+    let ids: Vec<&str> = wrong.iter().map(|(_, row, ..)| table.ids[*row].as_str()).collect();
+    pictures(&ids)
+        .into_iter()
         .zip(wrong)
         .map(|(picture, (probability, _, truth, predicted))| Mistake { picture, truth, predicted, probability })
         .collect()
