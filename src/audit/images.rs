@@ -3,46 +3,41 @@
 use std::collections::BTreeMap;
 
 use crate::audit::{Audit, Member, Pair, divided};
-use crate::data::Dataset;
-use crate::data::Split;
 use crate::data::inspect::Inspection;
+use crate::data::{Dataset, Label, Split};
 
 /// Audits a dataset: its groups, and, where its images were inspected, those of equal pixels.
 pub fn of_images(dataset: &Dataset, inspection: Option<&Inspection>) -> Audit {
     let mut audit = Audit { images: dataset.samples.len(), ..Audit::default() };
-    for split in dataset.samples.iter().filter_map(|sample| sample.split) {
-        *audit.splits.entry(split).or_default() += 1;
+    let samples = &dataset.samples;
+    let splits: Vec<Option<Split>> = samples.iter().map(|sample| sample.split).collect();
+    for split in splits.iter().flatten() {
+        *audit.splits.entry(*split).or_default() += 1;
     }
-    let groups: Vec<Option<String>> = dataset.samples.iter().map(|sample| sample.group.clone()).collect();
-    let splits: Vec<Option<Split>> = dataset.samples.iter().map(|sample| sample.split).collect();
+    let groups: Vec<Option<String>> = samples.iter().map(|sample| sample.group.clone()).collect();
     audit.divided_groups = divided(&groups, &splits);
     let Some(inspection) = inspection else { return audit };
     audit.broken = inspection.broken.len();
-    let samples: BTreeMap<&str, _> = dataset.samples.iter().map(|sample| (sample.id.as_str(), sample)).collect();
-    for duplicate in &inspection.duplicates {
-        let member = |member: &crate::data::inspect::Member| {
-            let sample = samples.get(member.id.as_str());
-            Member {
-                id: member.id.clone(),
-                path: sample.map(|sample| sample.path.clone()),
-                split: member.split,
-                group: sample.and_then(|sample| sample.group.clone()),
-                labels: member.labels.clone(),
-            }
-        };
-        let first = &duplicate.members[0];
-        for other in &duplicate.members[1..] {
-            let pair = || {
-                let (a, b) = if first.split >= other.split { (first, other) } else { (other, first) };
-                Pair { a: member(a), b: member(b), similarity: 1.0 }
-            };
-            if audit.splits.is_empty() || first.split != other.split {
-                audit.equal.push(pair);
-            }
-            if duplicate.labels_differ && first.labels != other.labels {
-                audit.contradictions.push(pair);
-            }
+    let labels: Vec<Label> = samples.iter().map(|sample| sample.label.clone()).collect();
+    let rows: BTreeMap<&str, usize> =
+        samples.iter().enumerate().map(|(row, sample)| (sample.id.as_str(), row)).collect();
+    let member = |row: usize| {
+        let sample = &samples[row];
+        Member {
+            id: sample.id.clone(),
+            path: Some(sample.path.clone()),
+            split: sample.split,
+            group: sample.group.clone(),
+            labels: sample.label.present().map(|class| dataset.classes[class].clone()).collect(),
         }
+    };
+    for duplicate in &inspection.duplicates {
+        let set: Vec<usize> =
+            duplicate.members.iter().filter_map(|member| rows.get(member.id.as_str()).copied()).collect();
+        audit.count_equal(&set, (&splits, &labels), |a, b| {
+            let (a, b) = if splits[a] >= splits[b] { (a, b) } else { (b, a) };
+            Pair { a: member(a), b: member(b), similarity: 1.0 }
+        });
     }
     audit
 }

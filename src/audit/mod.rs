@@ -99,6 +99,29 @@ impl Audit {
     }
 }
 
+impl Audit {
+    /// Counts the pairs of a set of equal images: those in two splits (all, where no split is stated), and those whose labels
+    /// contradict each other.
+    fn count_equal(
+        &mut self,
+        set: &[usize],
+        (splits, labels): (&[Option<Split>], &[Label]),
+        pair: impl Fn(usize, usize) -> Pair,
+    ) {
+        let is_split = !self.splits.is_empty();
+        for (at, &a) in set.iter().enumerate() {
+            for &b in &set[at + 1..] {
+                if !is_split || matches!((splits[a], splits[b]), (Some(a), Some(b)) if a != b) {
+                    self.equal.push(|| pair(a, b));
+                }
+                if Label::contradict([&labels[a], &labels[b]]) {
+                    self.contradictions.push(|| pair(a, b));
+                }
+            }
+        }
+    }
+}
+
 impl Pairs {
     fn push(&mut self, pair: impl FnOnce() -> Pair) {
         self.count += 1;
@@ -128,17 +151,8 @@ pub fn of_features(features: &Features, threshold: f64) -> Result<Audit> {
     }
     let mut sets: Vec<Vec<usize>> = equal.into_values().filter(|rows| rows.len() > 1).collect();
     sets.sort_unstable();
-    let split = !audit.splits.is_empty();
     for set in &sets {
-        let (first, others) = (set[0], &set[1..]);
-        for &other in others {
-            if !split || features.splits[first] != features.splits[other] {
-                audit.equal.push(|| rows.pair(first, other, 1.0));
-            }
-            if contradict(&features.labels[first], &features.labels[other]) {
-                audit.contradictions.push(|| rows.pair(first, other, 1.0));
-            }
-        }
+        audit.count_equal(set, (&features.splits, &features.labels), |a, b| rows.pair(a, b, 1.0));
     }
     audit.near = Some(near::near(&rows, threshold)?);
     Ok(audit)
@@ -177,15 +191,4 @@ fn divided(groups: &[Option<String>], splits: &[Option<Split>]) -> Vec<String> {
         }
     }
     seen.into_iter().filter(|(_, splits)| splits.len() > 1).map(|(group, _)| group.to_owned()).collect()
-}
-
-/// Whether two labels cannot both be right; what is unknown contradicts nothing.
-fn contradict(a: &Label, b: &Label) -> bool {
-    match (a, b) {
-        (Label::Class(a), Label::Class(b)) => a != b,
-        (Label::Classes(a), Label::Classes(b)) => {
-            a.iter().zip(b).any(|(a, b)| matches!((a, b), (Some(a), Some(b)) if a != b))
-        }
-        _ => false,
-    }
 }

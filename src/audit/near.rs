@@ -30,9 +30,6 @@ pub(super) fn near(rows: &Rows<'_>, threshold: f64) -> Result<Near> {
     let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
     let mut crowded = 0;
     for (queries, bank) in searches {
-        if queries.is_empty() || bank.is_empty() {
-            continue;
-        }
         let same = std::ptr::eq(queries, bank);
         let k = NEIGHBOURS + usize::from(same);
         let neighbours = nearest(unit.select(Axis(0), bank).view(), unit.select(Axis(0), queries).view(), k);

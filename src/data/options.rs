@@ -102,6 +102,17 @@ pub enum Reading {
     Present,
 }
 
+impl Reading {
+    /// What a cell that is read so says of its class; `None` is unknown.
+    pub fn known(self) -> Option<bool> {
+        match self {
+            Reading::Masked => None,
+            Reading::Absent => Some(false),
+            Reading::Present => Some(true),
+        }
+    }
+}
+
 /// What the first-level folders of a folder dataset mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -231,6 +231,30 @@ impl Dataset {
 }
 
 impl Label {
+    /// Whether labels cannot all be right; what is unknown contradicts nothing.
+    pub fn contradict<'a>(labels: impl IntoIterator<Item = &'a Label>) -> bool {
+        let mut class = None;
+        let mut classes: Vec<Option<bool>> = Vec::new();
+        for label in labels {
+            match label {
+                Label::Unknown => {}
+                Label::Class(found) if *class.get_or_insert(*found) != *found => return true,
+                Label::Class(_) => {}
+                Label::Classes(found) => {
+                    classes.resize(found.len(), None);
+                    for (known, found) in classes.iter_mut().zip(found) {
+                        if let Some(found) = found
+                            && *known.get_or_insert(*found) != *found
+                        {
+                            return true;
+                        }
+                    }
+                }
+            }
+        }
+        false
+    }
+
     /// Indices of the classes that are present.
     pub fn present(&self) -> impl Iterator<Item = usize> {
         let (one, several) = match self {

@@ -36,7 +36,7 @@ pub fn nearest(bank: ArrayView2<'_, f32>, queries: ArrayView2<'_, f32>, k: usize
     let k = k.min(bank.nrows());
     let mut positions = Array2::zeros((queries.nrows(), k));
     let mut similarities = Array2::zeros((queries.nrows(), k));
-    if k == 0 {
+    if k == 0 || queries.nrows() == 0 {
         return Neighbours { positions, similarities };
     }
     let block = queries.nrows().div_ceil(LEAST_BLOCKS).next_multiple_of(16).min(QUERIES);
@@ -185,6 +185,13 @@ mod tests {
             let found = nearest(bank, queries, k);
             prop_assert_eq!(found, by_sorting(&bank.to_owned(), &queries.to_owned(), k));
         }
+    }
+
+    #[test]
+    fn nothing_is_nearest_where_there_is_no_query_or_no_bank() {
+        let (none, some) = (Array2::zeros((0, 3)), Array2::ones((2, 3)));
+        assert_eq!(nearest(some.view(), none.view(), 5).positions.dim(), (0, 2));
+        assert_eq!(nearest(none.view(), some.view(), 5).positions.dim(), (2, 0));
     }
 
     #[test]

@@ -59,6 +59,29 @@ fn groups_copies_contradictions_and_near_duplicates_of_features_are_found() {
     assert_eq!(audit.near.unwrap().pairs.count, 0);
 }
 
+/// Three copies of one image, the first neither divided nor labelled: the other two leak and contradict each other all the same.
+#[test]
+fn copies_are_compared_with_each_other_and_what_is_unknown_accuses_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |cells: [Option<&str>; 4]| Arc::new(StringArray::from(cells.to_vec())) as ArrayRef;
+    let rows = (0..4).map(|row| Some([Some(1.0f32), Some(row as f32)]));
+    let columns: [(&str, ArrayRef); 5] = [
+        ("id", text([Some("0"), Some("1"), Some("2"), Some("3")])),
+        ("split", text([None, Some("train"), Some("test"), Some("train")])),
+        ("label", text([None, Some("a"), Some("b"), Some("b")])),
+        ("content_hash", text([Some("same"), Some("same"), Some("same"), Some("other")])),
+        ("embedding", Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(rows, 2))),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap();
+    let path = folder.path().join("features.parquet");
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let audit = of_features(&Features::open(&path, &FeatureColumns::default()).unwrap(), 0.999).unwrap();
+    assert_eq!((audit.equal.count, audit.contradictions.count), (1, 1));
+    assert_eq!((audit.equal.first[0].a.id.as_str(), audit.equal.first[0].b.id.as_str()), ("2", "1"));
+}
+
 #[test]
 fn images_of_equal_pixels_in_two_splits_are_found() {
     let folder = tempfile::tempdir().unwrap();

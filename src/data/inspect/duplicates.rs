@@ -53,7 +53,7 @@ fn duplicate(dataset: &Dataset, members: &[usize]) -> Duplicate {
     let mut splits = samples().filter_map(|sample| sample.split);
     let first = splits.next();
     let across_splits = splits.any(|split| Some(split) != first);
-    let labels_differ = contradict(samples().map(|sample| &sample.label));
+    let labels_differ = Label::contradict(samples().map(|sample| &sample.label));
     let members = samples()
         .map(|sample| Member {
             id: sample.id.clone(),
@@ -62,28 +62,4 @@ fn duplicate(dataset: &Dataset, members: &[usize]) -> Duplicate {
         })
         .collect();
     Duplicate { members, across_splits, labels_differ }
-}
-
-/// Whether labels cannot all be right; what is unknown contradicts nothing.
-fn contradict<'a>(labels: impl Iterator<Item = &'a Label>) -> bool {
-    let mut class = None;
-    let mut classes: Vec<Option<bool>> = Vec::new();
-    for label in labels {
-        match label {
-            Label::Unknown => {}
-            Label::Class(found) if *class.get_or_insert(*found) != *found => return true,
-            Label::Class(_) => {}
-            Label::Classes(found) => {
-                classes.resize(found.len(), None);
-                for (known, found) in classes.iter_mut().zip(found) {
-                    if let Some(found) = found
-                        && *known.get_or_insert(*found) != *found
-                    {
-                        return true;
-                    }
-                }
-            }
-        }
-    }
-    false
 }

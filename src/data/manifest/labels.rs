@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use crate::data::Label;
-use crate::data::Reading;
 use crate::data::manifest::Variant;
 use crate::data::manifest::sheet::Sheet;
 use crate::error::Result;
@@ -100,10 +99,10 @@ impl Variant {
             for (row, label) in labels.iter_mut().enumerate() {
                 let written = cells.get(row).and_then(|cell| cell.as_deref());
                 label[class] = match written {
-                    None => known(rule.blank),
+                    None => rule.blank.known(),
                     Some("1" | "1.0") => Some(true),
                     Some("0" | "0.0") => Some(false),
-                    Some("-1" | "-1.0") => known(rule.uncertain),
+                    Some("-1" | "-1.0") => rule.uncertain.known(),
                     Some(other) => {
                         let expected = "1 (present), 0 (absent), -1 (uncertain) or blank".to_owned();
                         return Err(sheet.refuse(&[row], name, other, expected).into());
@@ -117,14 +116,6 @@ impl Variant {
             labels.iter_mut().filter(nothing).for_each(|label| label[none] = Some(true));
         }
         Ok(labels.into_iter().map(Label::Classes).collect())
-    }
-}
-
-fn known(reading: Reading) -> Option<bool> {
-    match reading {
-        Reading::Masked => None,
-        Reading::Absent => Some(false),
-        Reading::Present => Some(true),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where the image of a row lies.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
 use crate::data::IMAGE_EXTENSIONS;
+use crate::data::table::plain;
 
 /// How deep below its folder an image is looked for.
 const DEPTH: usize = 6;
@@ -48,17 +49,7 @@ fn only_image(folder: &Path) -> Option<PathBuf> {
 
 /// `base/path` without `.` and `..`; `None` where it leaves the root.
 fn normal(base: &str, path: &str) -> Option<String> {
-    let joined = Path::new(base).join(path.replace('\\', "/"));
-    let mut parts: Vec<&str> = Vec::new();
-    for part in joined.components() {
-        match part {
-            Component::Normal(name) => parts.push(name.to_str()?),
-            Component::CurDir => {}
-            Component::ParentDir => drop(parts.pop()?),
-            Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    (!parts.is_empty()).then(|| parts.join("/"))
+    plain(&Path::new(base).join(path.replace('\\', "/")))
 }
 
 #[cfg(test)]

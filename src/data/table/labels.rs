@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use crate::data::Label;
 use crate::data::OpenOptions;
-use crate::data::Reading;
 use crate::data::Task;
 use crate::data::classes;
 use crate::data::table::Column;
@@ -128,10 +127,10 @@ fn per_class(table: &Table, columns: &[usize], options: &OpenOptions) -> Result<
     for &column in columns {
         let cells = table.text(column)?;
         let state = |row: usize| match cells[row].as_deref() {
-            None => Some(reading(options.columns.blank)),
+            None => Some(options.columns.blank.known()),
             Some("1" | "1.0" | "true" | "True") => Some(Some(true)),
             Some("0" | "0.0" | "false" | "False") => Some(Some(false)),
-            Some("-1" | "-1.0") => Some(reading(options.columns.uncertain)),
+            Some("-1" | "-1.0") => Some(options.columns.uncertain.known()),
             Some(_) => None,
         };
         table.refuse(column, "1 (present), 0 (absent), -1 (uncertain) or blank", |row| state(row).is_none())?;
@@ -142,14 +141,6 @@ fn per_class(table: &Table, columns: &[usize], options: &OpenOptions) -> Result<
     let classes = columns.iter().map(|&column| table.names[column].clone()).collect();
     let labels = labels.into_iter().map(Label::Classes).collect();
     Ok(Labels { task: Task::MultiLabel, classes, labels, notes: Vec::new() })
-}
-
-fn reading(reading: Reading) -> Option<bool> {
-    match reading {
-        Reading::Masked => None,
-        Reading::Absent => Some(false),
-        Reading::Present => Some(true),
-    }
 }
 
 fn indices(classes: &[String]) -> BTreeMap<&str, usize> {

@@ -220,7 +220,11 @@ impl Table {
 
 /// The path relative to `root` (absolute), with `/`; `None` when it leaves the root or is the root.
 fn inside(path: &Path, root: &Path) -> Option<String> {
-    let relative = if path.is_absolute() { path.strip_prefix(root).ok()? } else { path };
+    plain(if path.is_absolute() { path.strip_prefix(root).ok()? } else { path })
+}
+
+/// A relative path with `/`, without `.` and `..`; `None` when it leaves where it starts, or ends there.
+pub(in crate::data) fn plain(relative: &Path) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in relative.components() {
         match part {
