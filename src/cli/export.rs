@@ -8,9 +8,9 @@ use crate::cli::Printer;
 use crate::cli::alignment::counted;
 use crate::cli::finetune;
 use crate::cli::model_flags::ModelFlags;
-use crate::data::Task;
 use crate::deploy;
 use crate::deploy::Asked;
+use crate::deploy::Card;
 use crate::deploy::Exported;
 use crate::deploy::Plan;
 use crate::error::Result;
@@ -27,8 +27,8 @@ use crate::runtime::Runtime;
     defrost export runs/lite0 --out classifier.onnx\n  \
     defrost export embeddings/probes/linear.json --model resnet50 --weights model.safetensors --out classifier.onnx\n\n\
     The file takes `images`, uint8 [N, H, W, 3] (RGB) of any size, and gives `probabilities`, float32 [N, K], and `label`, int64: \
-    the number of the class, or 0 and 1 for every label where an image may have several. Classes, thresholds, preprocessing, \
-    test metrics and digests of what it was made from are in its metadata. Where it differs from this program on a real image \
+    the number of the class, or 0 and 1 for every label where an image may have several. A temperature, thresholds and \
+    cut-points that the probe or run fitted on validation data are part of it. Classes, preprocessing, test metrics and digests of what it was made from are in its metadata. Where it differs from this program on a real image \
     by more than 1e-4, nothing is written and the exit code is 1.")]
 pub(crate) struct Arguments {
     /// Record of a probe (`CACHE/probes/linear.json`, `CACHE/probes/knn.json`), or directory of a fine-tuning run.
@@ -49,7 +49,8 @@ pub(crate) struct Arguments {
     /// How many images to verify the file on, evenly spread.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     verify_images: u32,
-    /// Several labels per image: above which probability a label counts as present; one number, or one per label [default: 0.5].
+    /// Above which probability a label counts as present, one number or one per label; or from which probability on the second of
+    /// two classes is the answer [default: as the record says, or 0.5].
     #[arg(long, value_name = "P,..", value_delimiter = ',')]
     thresholds: Vec<f32>,
     #[command(flatten)]
@@ -103,11 +104,26 @@ fn describe(exported: &Exported) -> String {
         }
         lines.push(("verified", text));
     }
-    if card.task == Task::MultiLabel {
-        let thresholds = card.thresholds.iter().flatten().map(f32::to_string).collect::<Vec<_>>();
-        lines.push(("thresholds", shortened(&thresholds)));
-    }
+    lines.extend(deciding(card));
     lines.iter().map(|(name, text)| format!("{name:10}  {text}")).collect::<Vec<_>>().join("\n")
+}
+
+/// What makes probabilities of scores and a decision of those, where it is not the most probable class.
+pub(super) fn deciding(card: &Card) -> Vec<(&'static str, String)> {
+    let numbers = |values: &Vec<f32>| {
+        let texts: Vec<String> = values.iter().map(|value| format!("{value:.4}")).collect();
+        shortened(&texts)
+    };
+    let mut lines = Vec::new();
+    lines.extend(card.temperature.as_ref().map(|values| ("calibrated", format!("scores / {}", numbers(values)))));
+    lines.extend(
+        card.cut_points.as_ref().map(|points| ("cut-points", format!("{} on the expected grade", numbers(points)))),
+    );
+    lines.extend(card.thresholds.as_ref().map(|thresholds| match card.decides_one_by_one() {
+        true => ("thresholds", numbers(thresholds)),
+        false => ("threshold", format!("`{}` from {} on", card.classes[1], numbers(thresholds))),
+    }));
+    lines
 }
 
 /// The first names.

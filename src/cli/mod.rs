@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 finished, but some items failed or a check did
 //! not hold; 2 bad flags or input; 3 environment (ONNX Runtime, device, disk).
 
+mod adjust_flags;
 mod alignment;
 mod bench;
 mod cache;

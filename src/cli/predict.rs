@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::cli::alignment::counted;
+use crate::cli::export::deciding;
 use crate::data;
 use crate::data::DecodeLimits;
 use crate::data::OpenOptions;
@@ -89,6 +90,9 @@ impl Arguments {
         let mut classifier = Classifier::open(&runtime, &self.classifier, &options)?;
         let (device, reason) = classifier.device();
         printer.note(&format!("computing on {device}: {reason}"));
+        for (name, text) in deciding(classifier.card()) {
+            printer.note(&format!("{name}: {text}"));
+        }
         let start = Instant::now();
         let predictions = classifier.predict(&files, printer);
         let seconds = start.elapsed().as_secs_f64();

@@ -53,8 +53,7 @@ impl Source {
         let pixels = b.scope("preprocess", |b| self.preprocess.add_to(b, &images))?;
         b.output(PIXELS, &pixels);
         let front = with_opset(b.finish()?, opset);
-        let thresholds = self.card.thresholds.as_deref();
-        let head = with_opset(self.head.model(opset.max(WRITTEN_OPSET), body.width, thresholds)?, opset);
+        let head = with_opset(self.head.model(opset.max(WRITTEN_OPSET), body.width, &self.card)?, opset);
 
         let network = rewrite::chain(&front, PIXELS, &body.model, &body.input)?;
         // The network's value may have another name now, but is still in its place behind the output of the front.
@@ -63,7 +62,10 @@ impl Source {
         let features = features.map_or(body.output.clone(), |output| output.name.clone());
         let mut model = rewrite::chain(&network, &features, &head, FEATURES)?;
         let classes = Dim::from(self.card.classes.len());
-        let label = if thresholds.is_some() { vec![batch.clone(), classes.clone()] } else { vec![batch.clone()] };
+        let label = match self.card.decides_one_by_one() {
+            true => vec![batch.clone(), classes.clone()],
+            false => vec![batch.clone()],
+        };
         model.graph.outputs = vec![
             ValueInfo::new(PROBABILITIES, Type::tensor(DType::F32, Some(vec![batch, classes]))),
             ValueInfo::new(LABEL, Type::tensor(ElementType::I64, Some(label))),

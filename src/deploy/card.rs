@@ -1,7 +1,9 @@
 //! What a classifier's file says about itself: one JSON value per key of the ONNX metadata, all keys start with `defrost.`.
 //!
-//! `defrost.task` (text), `defrost.classes` (list of names, in the order of the probabilities), `defrost.thresholds` (list; only
-//! where labels are decided one by one), `defrost.preprocess`, `defrost.method`, `defrost.metrics` (on the test split),
+//! `defrost.task` (text), `defrost.classes` (list of names, in the order of the probabilities), `defrost.temperature` (list of one
+//! number, or one per label: what scores are divided by; only where probabilities were calibrated), `defrost.thresholds` (list: one
+//! per label where labels are decided one by one; one number of the second of two classes where it is not answered from one half
+//! on), `defrost.cut_points` (list; only where the expected grade of ordered classes is cut), `defrost.preprocess`, `defrost.method`, `defrost.metrics` (on the test split),
 //! `defrost.origin`, `defrost.verification`.
 
 use std::collections::BTreeMap;
@@ -15,6 +17,7 @@ use crate::data::Task;
 use crate::error::DeployError;
 use crate::error::Result;
 use crate::graph::Property;
+use crate::metrics::Decision;
 use crate::metrics::Estimate;
 use crate::metrics::Metric;
 use crate::preprocess::Preprocess;
@@ -27,9 +30,17 @@ pub struct Card {
     pub task: Task,
     /// Class (or label) names, in the order of the probabilities.
     pub classes: Vec<String>,
-    /// Several labels per image: above which probability each of them counts as present.
+    /// What scores are divided by before they become probabilities: one number, or one per label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<Vec<f32>>,
+    /// Several labels per image: above which probability each of them counts as present. Two classes: one number, the
+    /// probability of the second from which on it is the answer; none for the more probable one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Vec<f32>>,
+    /// Ordered classes: the answer is the number of these, ascending, that the expected grade reaches; none for the most
+    /// probable class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_points: Option<Vec<f32>>,
     /// What the graph does to pixels first.
     pub preprocess: Preprocess,
     /// The method and its hyper-parameters.
@@ -100,7 +111,9 @@ fn is_zero(count: &usize) -> bool {
 
 const TASK: &str = "defrost.task";
 const CLASSES: &str = "defrost.classes";
+const TEMPERATURE: &str = "defrost.temperature";
 const THRESHOLDS: &str = "defrost.thresholds";
+const CUT_POINTS: &str = "defrost.cut_points";
 const PREPROCESS: &str = "defrost.preprocess";
 const METHOD: &str = "defrost.method";
 const METRICS: &str = "defrost.metrics";
@@ -118,7 +131,8 @@ impl Card {
             json(METRICS, &self.metrics),
             json(ORIGIN, &self.origin),
         ];
-        properties.extend(self.thresholds.as_ref().map(|thresholds| json(THRESHOLDS, thresholds)));
+        let lists = [(TEMPERATURE, &self.temperature), (THRESHOLDS, &self.thresholds), (CUT_POINTS, &self.cut_points)];
+        properties.extend(lists.into_iter().filter_map(|(key, list)| Some(json(key, list.as_ref()?))));
         properties.extend(self.verification.as_ref().map(|verification| json(VERIFICATION, verification)));
         properties
     }
@@ -134,18 +148,41 @@ impl Card {
         let card = Card {
             task,
             classes: field.json(CLASSES)?,
-            thresholds: if metadata.contains_key(THRESHOLDS) { Some(field.json(THRESHOLDS)?) } else { None },
+            temperature: field.list(TEMPERATURE)?,
+            thresholds: field.list(THRESHOLDS)?,
+            cut_points: field.list(CUT_POINTS)?,
             preprocess: field.json(PREPROCESS)?,
             method: field.json(METHOD)?,
             metrics: field.json(METRICS)?,
             origin: field.json(ORIGIN)?,
             verification: if metadata.contains_key(VERIFICATION) { Some(field.json(VERIFICATION)?) } else { None },
         };
-        let expected = (card.task == Task::MultiLabel).then_some(card.classes.len());
-        if card.thresholds.as_ref().map(Vec::len) != expected {
-            return Err(field.refused(format!("`{THRESHOLDS}` does not fit `{TASK}` and `{CLASSES}`")));
+        let classes = card.classes.len();
+        let is_of_labels = card.task == Task::MultiLabel;
+        let fits = |list: &Option<Vec<f32>>, lengths: &[Option<usize>]| lengths.contains(&list.as_ref().map(Vec::len));
+        let thresholds: &[Option<usize>] = match (is_of_labels, classes) {
+            (true, _) => &[Some(classes)],
+            (false, 2) => &[None, Some(1)],
+            _ => &[None],
+        };
+        let divisors = if is_of_labels { classes } else { 1 };
+        let points = (card.task == Task::Ordinal).then_some(classes.saturating_sub(1));
+        let checks = [
+            (TEMPERATURE, fits(&card.temperature, &[None, Some(divisors)])),
+            (THRESHOLDS, fits(&card.thresholds, thresholds)),
+            (CUT_POINTS, fits(&card.cut_points, &[None, points])),
+        ];
+        match checks.into_iter().find(|(_, fits)| !fits) {
+            Some((key, _)) => Err(field.refused(format!("`{key}` does not fit `{TASK}` and `{CLASSES}`"))),
+            None => Ok(card),
         }
-        Ok(card)
+    }
+
+    /// How probabilities are decided, where not by the most probable class.
+    pub fn decision(&self) -> Option<Decision> {
+        let numbers = |list: &Vec<f32>| list.iter().map(|&value| f64::from(value)).collect();
+        let points = self.cut_points.as_ref().map(|points| Decision::CutPoints(numbers(points)));
+        points.or_else(|| self.thresholds.as_ref().map(|thresholds| Decision::Thresholds(numbers(thresholds))))
     }
 }
 
@@ -172,6 +209,10 @@ impl Fields<'_> {
     fn text(&self, key: &str) -> Result<&str> {
         let text = self.metadata.get(key).map(String::as_str);
         text.ok_or_else(|| self.refused(format!("it has no property `{key}`")))
+    }
+
+    fn list(&self, key: &str) -> Result<Option<Vec<f32>>> {
+        self.metadata.contains_key(key).then(|| self.json(key)).transpose()
     }
 
     fn json<T: DeserializeOwned>(&self, key: &str) -> Result<T> {

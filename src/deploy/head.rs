@@ -1,8 +1,12 @@
-//! The head of a classifier, features to probabilities: computed here, as the library does, and as nodes of a graph.
+//! The head of a classifier, features to probabilities and a decision: computed here, as the library does, and as nodes of a graph.
+//!
+//! Where probabilities are calibrated, scores are divided by the card's temperature before softmax or sigmoid; the scores of votes
+//! are those of [`vote_scores`]. The decision is the most probable class, or that of the card's thresholds or cut-points.
 
 use ndarray::Array2;
 use ndarray::ArrayView2;
 
+use crate::deploy::Card;
 use crate::error::ProbeError;
 use crate::error::Result;
 use crate::graph::Builder;
@@ -15,7 +19,9 @@ use crate::probe::Ballots;
 use crate::probe::KnnModel;
 use crate::probe::LinearModel;
 use crate::probe::Scale;
+use crate::probe::half_a_vote;
 use crate::probe::nearest;
+use crate::probe::vote_scores;
 use crate::tensor::DType;
 use crate::tensor::HostTensor;
 
@@ -41,15 +47,22 @@ pub enum Head {
 
 impl Head {
     /// Probabilities `[N, K]` of `features: [N, D]`, computed by the library.
-    pub(super) fn probabilities(&self, features: ArrayView2<'_, f32>) -> Result<Array2<f64>> {
-        Ok(match self {
-            Head::Linear(model) => model.probabilities(features)?,
+    pub(super) fn probabilities(&self, features: ArrayView2<'_, f32>, card: &Card) -> Result<Array2<f64>> {
+        let divisors: Option<Vec<f64>> =
+            card.temperature.as_ref().map(|list| list.iter().map(|&value| f64::from(value)).collect());
+        let (scores, activation) = match self {
+            Head::Linear(model) => (model.scores(features)?, model.activation()),
             Head::Knn(model) => {
-                let mut tables = model.probabilities(features, &[model.params().k()])?;
-                tables.pop().unwrap_or_default()
+                let k = model.params().k();
+                let votes = model.probabilities(features, &[k])?.pop().unwrap_or_default();
+                if divisors.is_none() {
+                    return Ok(votes);
+                }
+                (vote_scores(votes.view(), k, model.activation()), model.activation())
             }
-            Head::Scores(activation) => activation.apply(features.mapv(f64::from)),
-        })
+            Head::Scores(activation) => (features.mapv(f64::from), *activation),
+        };
+        Ok(activation.tempered(scores.view(), divisors.as_deref().unwrap_or(&[1.0])))
     }
 
     /// Whether the last of the nearest samples is, but for rounding, as near as the first that does not vote.
@@ -62,24 +75,29 @@ impl Head {
     }
 
     /// The head as a model from `features`, f32 [N, `width`], to [`PROBABILITIES`] and [`LABEL`].
-    pub(super) fn model(&self, opset: i64, width: usize, thresholds: Option<&[f32]>) -> Result<Model> {
+    pub(super) fn model(&self, opset: i64, width: usize, card: &Card) -> Result<Model> {
         let mut b = Builder::with_opset("head", opset);
         let features = b.input(FEATURES, DType::F32, &[Dim::symbol("batch"), Dim::from(width)]);
         let (probabilities, label) = b.scope("head", |b| {
+            let temperature = card.temperature.as_deref();
             let probabilities = match self {
-                Head::Linear(model) => linear(b, model, &features),
-                Head::Knn(model) => knn(b, model, &features),
-                Head::Scores(Activation::Softmax) => b.softmax(&features, 1),
-                Head::Scores(Activation::Sigmoid) => b.sigmoid(&features),
-            };
-            let label = match thresholds {
-                Some(thresholds) => {
-                    let thresholds = b.constant(&HostTensor::vector(thresholds.to_vec()));
-                    let is_present = b.greater(&probabilities, &thresholds);
-                    b.cast(&is_present, DType::I64)
+                Head::Linear(model) => {
+                    let scores = linear(b, model, &features);
+                    activated(b, &scores, (model.activation(), temperature))
                 }
-                None => b.arg_max(&probabilities, 1, false),
+                Head::Knn(model) => {
+                    let votes = knn(b, model, &features);
+                    match temperature {
+                        None => votes,
+                        Some(_) => {
+                            let scores = scores_of_votes(b, model, &votes);
+                            activated(b, &scores, (model.activation(), temperature))
+                        }
+                    }
+                }
+                Head::Scores(activation) => activated(b, &features, (*activation, temperature)),
             };
+            let label = decide(b, &probabilities, card);
             (probabilities, label)
         });
         b.output(PROBABILITIES, &probabilities);
@@ -118,6 +136,63 @@ fn unit(b: &mut Builder, features: &Value) -> Value {
     b.div(features, &norm)
 }
 
+/// Probabilities of scores, which are divided by a temperature where there is one.
+fn activated(b: &mut Builder, scores: &Value, (activation, temperature): (Activation, Option<&[f32]>)) -> Value {
+    let divided = temperature.map(|temperature| {
+        let temperature = b.parameter("head.temperature", &HostTensor::vector(temperature.to_vec()));
+        b.div(scores, &temperature)
+    });
+    let scores = divided.as_ref().unwrap_or(scores);
+    match activation {
+        Activation::Softmax => b.softmax(scores, 1),
+        Activation::Sigmoid => b.sigmoid(scores),
+    }
+}
+
+/// The decision for probabilities [N, K], i64: a class each, [N], or 0 and 1 for every label, [N, K].
+fn decide(b: &mut Builder, probabilities: &Value, card: &Card) -> Value {
+    let numbers = |values: &[f32]| HostTensor::vector(values.to_vec());
+    match (&card.cut_points, &card.thresholds) {
+        (Some(points), _) => {
+            let grades = HostTensor::from_fn(&[card.classes.len(), 1], |grade| grade as f32);
+            let (grades, points) = (b.constant(&grades), b.constant(&numbers(points)));
+            let expected = b.matmul(probabilities, &grades);
+            let is_reached = b.greater_or_equal(&expected, &points);
+            let is_reached = b.cast(&is_reached, DType::I64);
+            b.reduce_sum(&is_reached, &[1], false)
+        }
+        (None, Some(thresholds)) if card.decides_one_by_one() => {
+            let thresholds = b.constant(&numbers(thresholds));
+            let is_present = b.greater(probabilities, &thresholds);
+            b.cast(&is_present, DType::I64)
+        }
+        (None, Some(threshold)) => {
+            let threshold = b.constant(&numbers(threshold));
+            let second = b.narrow(probabilities, 1, 1..2);
+            let is_second = b.greater_or_equal(&second, &threshold);
+            let is_second = b.cast(&is_second, DType::I64);
+            b.squeeze(&is_second, &[1])
+        }
+        (None, None) => b.arg_max(probabilities, 1, false),
+    }
+}
+
+/// What [`vote_scores`] computes.
+fn scores_of_votes(b: &mut Builder, model: &KnnModel, votes: &Value) -> Value {
+    let half = half_a_vote(model.params().k());
+    let (least, most) = (b.scalar(half as f32), b.scalar((1.0 + half) as f32));
+    let present = b.add(votes, &least);
+    let present = b.log(&present);
+    match model.activation() {
+        Activation::Softmax => present,
+        Activation::Sigmoid => {
+            let absent = b.sub(&most, votes);
+            let absent = b.log(&absent);
+            b.sub(&present, &absent)
+        }
+    }
+}
+
 fn linear(b: &mut Builder, model: &LinearModel, features: &Value) -> Value {
     let scaled = match model.scaler().scale() {
         Scale::Standard => {
@@ -133,11 +208,7 @@ fn linear(b: &mut Builder, model: &LinearModel, features: &Value) -> Value {
     let weight = b.parameter("head.weight", &HostTensor::from_fn(coefficients.shape(), |at| values[at]));
     let bias = model.intercepts().iter().map(|&value| value as f32).collect::<Vec<f32>>();
     let bias = b.parameter("head.bias", &HostTensor::vector(bias));
-    let scores = b.linear(&scaled, &weight, Some(&bias));
-    match model.activation() {
-        Activation::Softmax => b.softmax(&scores, 1),
-        Activation::Sigmoid => b.sigmoid(&scores),
-    }
+    b.linear(&scaled, &weight, Some(&bias))
 }
 
 /// Cosine similarities with the bank, the largest of them, and the shares of the classes in their votes.

@@ -13,6 +13,7 @@ use crate::deploy::Origin;
 use crate::deploy::source;
 use crate::deploy::source::Asked;
 use crate::deploy::source::Body;
+use crate::deploy::source::Deciding;
 use crate::deploy::source::Source;
 use crate::deploy::source::Tested;
 use crate::embed::FeatureColumns;
@@ -75,6 +76,7 @@ pub(super) fn open(path: &Path, record: &Record, asked: &Asked, progress: &dyn P
         }
     };
     head.check(body.width)?;
+    let deciding = Deciding::of(record, &asked.thresholds, predictions.as_ref())?;
     let tested = |table: PredictionTable| -> Vec<Tested> {
         let rows = table.ids.into_iter().zip(table.probabilities.rows());
         rows.filter_map(|(id, row)| Some(Tested { path: images.get(&id)?.clone(), probabilities: row.to_vec() }))
@@ -83,10 +85,12 @@ pub(super) fn open(path: &Path, record: &Record, asked: &Asked, progress: &dyn P
     let card = Card {
         task: record.task,
         classes: record.classes.clone(),
-        thresholds: source::thresholds(record.task, record.classes.len(), &asked.thresholds)?,
+        temperature: deciding.temperature,
+        thresholds: deciding.thresholds,
+        cut_points: deciding.cut_points,
         preprocess: manifest.preprocess.clone(),
         method: record.chosen,
-        metrics: record.metrics.clone(),
+        metrics: deciding.metrics,
         origin: Origin {
             defrost: env!("CARGO_PKG_VERSION").to_owned(),
             model: manifest.model.name.clone(),

@@ -9,6 +9,7 @@ use crate::deploy::Origin;
 use crate::deploy::source;
 use crate::deploy::source::Asked;
 use crate::deploy::source::Body;
+use crate::deploy::source::Deciding;
 use crate::deploy::source::Source;
 use crate::deploy::source::Tested;
 use crate::error::DeployError;
@@ -66,6 +67,7 @@ pub(super) fn open(folder: &Path, asked: &Asked) -> Result<Source> {
     let fixed_batch = batch.and_then(Dim::fixed).and_then(|count| usize::try_from(count).ok());
 
     let predictions = record.predictions.as_ref().map(|name| PredictionTable::read(&folder.join(name))).transpose()?;
+    let deciding = Deciding::of(&record, &asked.thresholds, predictions.as_ref())?;
     let tested = |table: PredictionTable| -> Vec<Tested> {
         let rows = table.ids.into_iter().zip(table.probabilities.rows());
         let tested = |(id, row): (String, ndarray::ArrayView1<'_, f64>)| {
@@ -77,10 +79,12 @@ pub(super) fn open(folder: &Path, asked: &Asked) -> Result<Source> {
     let card = Card {
         task: record.task,
         classes,
-        thresholds: source::thresholds(record.task, record.classes.len(), &asked.thresholds)?,
+        temperature: deciding.temperature,
+        thresholds: deciding.thresholds,
+        cut_points: deciding.cut_points,
         preprocess: preprocess.clone(),
         method: record.chosen,
-        metrics: record.metrics.clone(),
+        metrics: deciding.metrics,
         origin: Origin {
             defrost: env!("CARGO_PKG_VERSION").to_owned(),
             model: property("defrost.model")?.to_owned(),

@@ -1,5 +1,6 @@
 //! What a classifier is made of, found out from the record of a probe or from the directory of a fine-tuning run.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::path::Path;
 use std::path::PathBuf;
@@ -13,11 +14,19 @@ use crate::deploy::runs;
 use crate::error::DeployError;
 use crate::error::Result;
 use crate::graph::Model;
+use crate::metrics::Bootstrap;
+use crate::metrics::Decision;
+use crate::metrics::Estimate;
+use crate::metrics::Metric;
+use crate::metrics::evaluate;
 use crate::preprocess::Preprocess;
 use crate::preprocess::ValidPreprocess;
 use crate::preprocess::Window;
+use crate::records::Adjustment;
 use crate::records::Chosen;
+use crate::records::PredictionTable;
 use crate::records::Record;
+use crate::records::Settings;
 use crate::support::progress::Progress;
 
 /// What a user says beyond the probe or run.
@@ -31,7 +40,8 @@ pub struct Asked {
     pub cache: Option<PathBuf>,
     /// Files of the images that a run was tested on, by id, as far as they are known; those of probes are known by their cache.
     pub images: HashMap<String, PathBuf>,
-    /// Above which probabilities labels count as present: one for all, or one per label; 0.5 unless said.
+    /// Above which probabilities labels count as present: one for all, or one per label; from which probability on the second of
+    /// two classes is the answer. As the record says unless given.
     pub thresholds: Vec<f32>,
 }
 
@@ -107,26 +117,66 @@ pub(super) fn warnings(record: &Record, preprocess: &Preprocess) -> Vec<String> 
     warnings
 }
 
-/// Thresholds for every label of a task where labels are decided one by one; none for the others.
-///
-/// # Errors
-/// [`DeployError::Thresholds`] for thresholds where there is nothing to threshold, for a number that is neither one nor that
-/// of the labels, and for values outside of 0 to 1.
-pub(super) fn thresholds(task: Task, classes: usize, asked: &[f32]) -> Result<Option<Vec<f32>>, DeployError> {
-    let refused = |expected: String| DeployError::Thresholds { found: format!("{asked:?}"), expected };
-    if task != Task::MultiLabel {
-        return match asked {
-            [] => Ok(None),
-            _ => Err(refused("none: an image has one class, the one of the highest probability".into())),
+/// How a classifier's scores become probabilities and those a decision, with its metrics on test data when it decides so.
+pub(super) struct Deciding {
+    pub(super) temperature: Option<Vec<f32>>,
+    pub(super) thresholds: Option<Vec<f32>>,
+    pub(super) cut_points: Option<Vec<f32>>,
+    pub(super) metrics: BTreeMap<Metric, Estimate>,
+}
+
+impl Deciding {
+    /// As the record says; thresholds that are asked for take the place of the record's, and the test predictions are evaluated
+    /// with them.
+    ///
+    /// # Errors
+    /// [`DeployError::Thresholds`] for thresholds where there is nothing to threshold, for another number of them than there are
+    /// labels, and for values outside of 0 to 1.
+    pub(super) fn of(record: &Record, asked: &[f32], predictions: Option<&PredictionTable>) -> Result<Deciding> {
+        let adjustment = record.adjustment.as_ref();
+        let rounded = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<f32>>();
+        let mut deciding = Deciding {
+            temperature: adjustment.and_then(Adjustment::divisors).map(rounded),
+            thresholds: (record.task == Task::MultiLabel).then(|| vec![0.5; record.classes.len()]),
+            cut_points: None,
+            metrics: record.metrics.clone(),
         };
+        match adjustment.and_then(Adjustment::decision) {
+            Some(Decision::Thresholds(values)) => deciding.thresholds = Some(rounded(values)),
+            Some(Decision::CutPoints(values)) => deciding.cut_points = Some(rounded(values)),
+            None => {}
+        }
+        let Some(thresholds) = thresholds(record.task, record.classes.len(), asked)? else { return Ok(deciding) };
+        let decision = Decision::Thresholds(thresholds.iter().map(|&value| f64::from(value)).collect());
+        deciding.metrics = match predictions {
+            Some(table) => {
+                let table = PredictionTable { decision: Some(decision), ..table.clone() };
+                let Settings { bootstrap: resamples, level: coverage, .. } = record.settings;
+                let bootstrap = Bootstrap { resamples, coverage, ..Bootstrap::default() };
+                evaluate(&table.predictions()?, &bootstrap).metrics
+            }
+            None => BTreeMap::new(),
+        };
+        deciding.thresholds = Some(thresholds);
+        Ok(deciding)
+    }
+}
+
+/// The thresholds asked for, one per label, or one of the second of two classes.
+fn thresholds(task: Task, classes: usize, asked: &[f32]) -> Result<Option<Vec<f32>>, DeployError> {
+    let refused = |expected: String| DeployError::Thresholds { found: format!("{asked:?}"), expected };
+    if asked.is_empty() {
+        return Ok(None);
     }
     if asked.iter().any(|threshold| !(0.0..=1.0).contains(threshold)) {
         return Err(refused("numbers from 0 to 1".into()));
     }
-    match asked {
-        [] => Ok(Some(vec![0.5; classes])),
-        [one] => Ok(Some(vec![*one; classes])),
-        several if several.len() == classes => Ok(Some(several.to_vec())),
-        _ => Err(refused(format!("one, or {classes}: one per label"))),
+    match (task, asked) {
+        (Task::MultiLabel, [one]) => Ok(Some(vec![*one; classes])),
+        (Task::MultiLabel, several) if several.len() == classes => Ok(Some(several.to_vec())),
+        (Task::MultiLabel, _) => Err(refused(format!("one, or {classes}: one per label"))),
+        (Task::Multiclass, [one]) if classes == 2 => Ok(Some(vec![*one])),
+        (Task::Multiclass, _) if classes == 2 => Err(refused("one: of the second class".into())),
+        _ => Err(refused("none: an image has one class, the one of the highest probability".into())),
     }
 }

@@ -20,6 +20,7 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 
+use crate::data::Task;
 use crate::deploy::Answer;
 use crate::deploy::Card;
 use crate::deploy::Prediction;
@@ -38,7 +39,7 @@ impl Card {
 
     /// Whether labels are decided one by one, so that an image may have several.
     pub fn decides_one_by_one(&self) -> bool {
-        self.thresholds.is_some()
+        self.task == Task::MultiLabel
     }
 }
 

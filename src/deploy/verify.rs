@@ -8,9 +8,11 @@ use ndarray::ArrayView2;
 
 use crate::data::DecodeLimits;
 use crate::data::Decoding;
+use crate::deploy::Card;
 use crate::deploy::Source;
 use crate::deploy::assemble::IMAGES;
 use crate::deploy::card::Verification;
+use crate::deploy::head::LABEL;
 use crate::deploy::head::PROBABILITIES;
 use crate::deploy::pixels;
 use crate::error::DeployError;
@@ -28,6 +30,9 @@ use crate::tensor::Tolerance;
 
 /// How much a probability of a classifier may differ from the library's.
 pub(super) const TOLERANCE: Tolerance = Tolerance::Network;
+
+/// How much an expected grade may be rounded in f32.
+const GRADE_ROUNDING: f64 = 1e-5;
 
 /// An image to compare on, with the recorded probabilities where it was evaluated before.
 pub(super) struct Example<'a> {
@@ -115,16 +120,18 @@ impl Ways<'_> {
         let values = features.to_f32().unwrap_or_default();
         let features = ArrayView2::from_shape((1, body.width), &values).map_err(|_| self.no_batch())?;
         let tied = self.source.head.is_tied(features);
-        let expected = self.source.head.probabilities(features)?;
+        let expected = self.source.head.probabilities(features, &self.source.card)?;
         let expected = expected.as_slice().unwrap_or_default();
-        let found = self.classifier.run(&[(IMAGES, &pixels)], &[PROBABILITIES])?.remove(0);
+        let outputs = self.classifier.run(&[(IMAGES, &pixels)], &[PROBABILITIES, LABEL])?;
+        let found = &outputs[0];
         if tied {
             return Ok(Differences { tied, ..Differences::default() });
         }
-        let library = self.check(example, &found, ("the library gives", expected, TOLERANCE.allowed()))?;
+        self.check_decision(example, (found, &outputs[1]))?;
+        let library = self.check(example, found, ("the library gives", expected, TOLERANCE.allowed()))?;
         let record = example.recorded.map(|recorded| {
             let allowed = self.source.recorded_tolerance;
-            self.check(example, &found, ("the record of its evaluation states", recorded, allowed))
+            self.check(example, found, ("the record of its evaluation states", recorded, allowed))
         });
         Ok(Differences { library, record: record.transpose()?, tied })
     }
@@ -156,9 +163,47 @@ impl Ways<'_> {
         Ok(largest)
     }
 
+    /// Whether the decision is that of the classifier's own probabilities.
+    fn check_decision(&self, example: &Example<'_>, (found, label): (&HostTensor, &HostTensor)) -> Result<()> {
+        let probabilities = found.to_f32().unwrap_or_default();
+        let answer = label.values::<i64>().unwrap_or_default();
+        if decides(&self.source.card, &probabilities, &answer) {
+            return Ok(());
+        }
+        let (image, answer, probabilities) =
+            (example.path.clone(), format!("{answer:?}"), format!("{probabilities:?}"));
+        Err(DeployError::Decides { image, answer, probabilities }.into())
+    }
+
     fn no_batch(&self) -> Error {
         let reason = "the network gives something else than one row per image".to_owned();
         DeployError::Inexpressible { what: "the network", reason }.into()
+    }
+}
+
+/// Whether `answer` is what a card's thresholds or cut-points make of probabilities, without them the largest.
+fn decides(card: &Card, probabilities: &[f32], answer: &[i64]) -> bool {
+    let place = |answer: &[i64]| match answer {
+        [class] => usize::try_from(*class).ok().filter(|&class| class < probabilities.len()),
+        _ => None,
+    };
+    match (&card.cut_points, &card.thresholds) {
+        (Some(points), _) => {
+            let grades = probabilities.iter().enumerate().map(|(grade, &p)| grade as f64 * f64::from(p));
+            let expected: f64 = grades.sum();
+            let reached = |point: &f32| f64::from(*point) <= expected + GRADE_ROUNDING;
+            let missed = |point: &f32| f64::from(*point) > expected - GRADE_ROUNDING;
+            place(answer).is_some_and(|grade| points[..grade].iter().all(reached) && points[grade..].iter().all(missed))
+        }
+        (None, Some(thresholds)) if card.decides_one_by_one() => {
+            let present = probabilities.iter().zip(thresholds).map(|(p, least)| i64::from(p > least));
+            answer.len() == probabilities.len() && present.eq(answer.iter().copied())
+        }
+        (None, Some(thresholds)) => match (probabilities, thresholds.as_slice()) {
+            ([_, second], [least]) => answer == [i64::from(second >= least)],
+            _ => false,
+        },
+        (None, None) => place(answer).is_some_and(|class| probabilities.iter().all(|p| *p <= probabilities[class])),
     }
 }
 

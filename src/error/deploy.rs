@@ -72,6 +72,16 @@ pub enum DeployError {
         /// By how much they may.
         allowed: f64,
     },
+    /// A classifier's answer is not what its probabilities decide.
+    #[error("the classifier answers {answer} for `{image}`, which its probabilities {probabilities} do not decide")]
+    Decides {
+        /// The image.
+        image: PathBuf,
+        /// The answer.
+        answer: String,
+        /// The probabilities.
+        probabilities: String,
+    },
     /// Thresholds do not fit the classes.
     #[error("thresholds are {found}, expected {expected}")]
     Thresholds {
@@ -99,7 +109,7 @@ pub enum DeployError {
 impl DeployError {
     pub(super) fn kind(&self) -> Kind {
         match self {
-            DeployError::Differs { .. } => Kind::Incomplete,
+            DeployError::Differs { .. } | DeployError::Decides { .. } => Kind::Incomplete,
             _ => Kind::Input,
         }
     }
@@ -120,7 +130,10 @@ impl DeployError {
             DeployError::NoImages { .. } => "name images with `--verify DATA`".into(),
             DeployError::NotAClassifier { .. } => "make one with `defrost export`".into(),
             DeployError::Depth { .. } => "convert it to 8 bits as your application will do".into(),
-            DeployError::Inexpressible { .. } | DeployError::Differs { .. } | DeployError::Thresholds { .. } => return None,
+            DeployError::Inexpressible { .. }
+            | DeployError::Differs { .. }
+            | DeployError::Decides { .. }
+            | DeployError::Thresholds { .. } => return None,
         })
     }
 }

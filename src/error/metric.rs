@@ -44,6 +44,14 @@ pub enum MetricError {
         /// What was found.
         value: f64,
     },
+    /// Thresholds or cut-points do not suit the classes.
+    #[error("{found} cannot decide between {classes} columns of probabilities")]
+    Decision {
+        /// What was given.
+        found: String,
+        /// Number of columns.
+        classes: usize,
+    },
     /// Two sets of predictions are compared that do not belong to the same samples.
     #[error("the compared predictions differ in {what}")]
     Unpaired {

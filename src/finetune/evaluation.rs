@@ -9,17 +9,17 @@ use crate::error::Result;
 use crate::finetune::Loss;
 use crate::finetune::material::Material;
 use crate::finetune::trainer::Evaluator;
+use crate::metrics::Activation;
 use crate::metrics::Bootstrap;
 use crate::metrics::Evaluation;
 use crate::metrics::evaluate;
+use crate::records::Scored;
 use crate::support::seed::Seed;
 
 /// Predictions on some rows.
 pub(super) struct Predicted {
-    /// The rows that could be read.
-    pub(super) rows: Vec<usize>,
-    /// `[rows, K]`.
-    pub(super) probabilities: Array2<f64>,
+    /// Scores and probabilities of the rows that could be read.
+    pub(super) scored: Scored,
     /// Rows that could not be read, and why.
     pub(super) failed: Vec<(usize, String)>,
 }
@@ -43,46 +43,29 @@ impl Predicted {
                     Some((_, error)) => failed.push((row, error.to_string())),
                     None => {
                         kept.push(row);
-                        values.extend(probabilities(logits, loss));
+                        values.extend(logits.iter().map(|&logit| f64::from(logit)));
                     }
                 }
             }
             Ok(())
         })?;
-        let probabilities =
+        let scores =
             Array2::from_shape_vec((kept.len(), classes), values).unwrap_or_else(|_| Array2::zeros((0, classes)));
-        Ok(Predicted { rows: kept, probabilities, failed })
+        Ok(Predicted { scored: Scored::of(kept, scores, activation(loss)), failed })
     }
 
     /// Every metric of the predictions.
     pub(super) fn evaluate(&self, material: &Material, bootstrap: &Bootstrap) -> Result<Evaluation> {
-        let predictions = material.labelled().predictions(&self.rows, self.probabilities.clone())?;
+        let Scored { rows, probabilities, .. } = &self.scored;
+        let predictions = material.labelled().predictions(rows, probabilities.clone())?;
         Ok(evaluate(&predictions, bootstrap))
     }
 }
 
-/// What logits state: probabilities of classes that sum up to 1, or of each label by itself.
-fn probabilities(logits: &[f32], loss: Loss) -> Vec<f64> {
-    let logits = logits.iter().map(|&logit| f64::from(logit));
+/// What makes probabilities of logits: of classes that sum up to 1, or of each label by itself.
+fn activation(loss: Loss) -> Activation {
     match loss {
-        Loss::BinaryCrossEntropy => logits.map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
-        Loss::CrossEntropy | Loss::Ordinal => {
-            let most = logits.clone().fold(f64::NEG_INFINITY, f64::max);
-            let powers: Vec<f64> = logits.map(|logit| (logit - most).exp()).collect();
-            let total: f64 = powers.iter().sum();
-            powers.into_iter().map(|power| power / total).collect()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn logits_become_probabilities() {
-        let found = probabilities(&[1000.0, 1000.0, -1000.0], Loss::CrossEntropy);
-        assert_eq!(found, [0.5, 0.5, 0.0]);
-        assert_eq!(probabilities(&[0.0, -1000.0], Loss::BinaryCrossEntropy), [0.5, 0.0]);
+        Loss::BinaryCrossEntropy => Activation::Sigmoid,
+        Loss::CrossEntropy | Loss::Ordinal => Activation::Softmax,
     }
 }

@@ -10,14 +10,13 @@ use crate::finetune::Classifier;
 use crate::finetune::Job;
 use crate::finetune::Recipe;
 use crate::finetune::checkpoint::Best;
-use crate::finetune::evaluation::Predicted;
 use crate::finetune::material::Material;
 use crate::finetune::run::MODEL;
 use crate::finetune::search::Search;
 use crate::metrics::Bootstrap;
-use crate::metrics::Evaluation;
 use crate::metrics::Metric;
 use crate::records::Chosen;
+use crate::records::Judged;
 use crate::records::Partition;
 use crate::records::PredictionTable;
 use crate::records::Record;
@@ -46,8 +45,9 @@ pub(super) struct Finished {
     pub(super) evaluate: f64,
     /// Images that could not be read.
     pub(super) unreadable: usize,
-    pub(super) evaluation: Evaluation,
-    pub(super) predicted: Predicted,
+    /// Test images that could be read.
+    pub(super) rows: Vec<usize>,
+    pub(super) judged: Judged,
 }
 
 impl Finished {
@@ -68,18 +68,19 @@ pub(super) fn write(
     folder: &Path,
     (classifier, weights, finished): (&Classifier, &Tensors, &Finished),
 ) -> Result<()> {
-    let rows = &finished.predicted.rows;
+    let (rows, judged) = (&finished.rows, &finished.judged);
     let table = PredictionTable {
         classes: material.classes.clone(),
         ids: rows.iter().map(|&row| material.ids[row].clone()).collect(),
         groups: rows.iter().map(|&row| material.groups[row].clone()).collect(),
         truth: rows.iter().map(|&row| material.labels[row].clone()).collect(),
-        probabilities: finished.predicted.probabilities.clone(),
+        probabilities: judged.probabilities.clone(),
+        decision: judged.decision.clone(),
     };
     table.write(&folder.join(PREDICTIONS))?;
     let path = folder.join(MODEL);
     let metrics: BTreeMap<Metric, Option<f64>> =
-        finished.evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
+        judged.evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
     let mut model = classifier.with_weights(weights);
     let provenance = &job.backbone.provenance;
     let properties = [
@@ -96,6 +97,9 @@ pub(super) fn write(
         ("defrost.test_samples", rows.len().to_string()),
         ("defrost.version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
+    if let Some(adjustment) = &judged.adjustment {
+        model.set_property("defrost.adjustment", json(&path, adjustment)?);
+    }
     // The weights are no longer those of the file that this digest is of.
     model.metadata.retain(|property| property.key != "defrost.weights_sha256");
     for (key, text) in properties {
@@ -116,7 +120,7 @@ pub(super) fn record(job: &Job<'_>, material: &Material, runs: Vec<Finished>) ->
         .map(|run| Repeat {
             seed: run.seed,
             chosen: run.chosen(),
-            metrics: run.evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect(),
+            metrics: run.judged.evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect(),
         })
         .collect();
     let mut seconds = Seconds::default();
@@ -132,7 +136,7 @@ pub(super) fn record(job: &Job<'_>, material: &Material, runs: Vec<Finished>) ->
     })?;
     let mut summary = BTreeMap::new();
     if repeats.len() > 1 {
-        for metric in first.evaluation.metrics.keys() {
+        for metric in first.judged.evaluation.metrics.keys() {
             let values: Vec<f64> =
                 repeats.iter().filter_map(|repeat| repeat.metrics.get(metric).copied().flatten()).collect();
             summary.extend(Summary::of(&values).map(|figures| (*metric, figures)));
@@ -148,10 +152,12 @@ pub(super) fn record(job: &Job<'_>, material: &Material, runs: Vec<Finished>) ->
     if first.unreadable > 0 {
         warnings.push(format!("{} images could not be read and are left out", first.unreadable));
     }
+    warnings.extend(first.judged.adjustment.iter().flat_map(|adjustment| adjustment.gaps()));
     let bootstrap = bootstrap(recipe, true);
+    let evaluation = &first.judged.evaluation;
     Ok(Record {
         chosen: first.chosen(),
-        metrics: first.evaluation.metrics.clone(),
+        metrics: evaluation.metrics.clone(),
         summary,
         selection: Selection {
             parameter: "learning_rate".into(),
@@ -160,9 +166,10 @@ pub(super) fn record(job: &Job<'_>, material: &Material, runs: Vec<Finished>) ->
             candidates: first.search.candidates.clone(),
         },
         repeats,
-        confusion: first.evaluation.confusion.clone(),
-        per_class: first.evaluation.classes.clone(),
-        reliability: first.evaluation.reliability.clone(),
+        confusion: evaluation.confusion.clone(),
+        per_class: evaluation.classes.clone(),
+        reliability: evaluation.reliability.clone(),
+        adjustment: first.judged.adjustment.clone(),
         task: material.task,
         classes: material.classes.clone(),
         splits: splits.into_iter().map(|(split, rows)| (split, material.labelled().counts(rows))).collect(),

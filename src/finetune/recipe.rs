@@ -16,6 +16,7 @@ use crate::finetune::Loss;
 use crate::finetune::Sampling;
 use crate::finetune::Schedule;
 use crate::metrics::Metric;
+use crate::records::Adjusting;
 
 /// How a network is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,6 +80,9 @@ pub struct Recipe {
     pub allow_leak: bool,
     /// Resamples behind each confidence interval; 0 for none.
     pub bootstrap: usize,
+    /// What is fitted on validation predictions in the end.
+    #[serde(skip_serializing_if = "Adjusting::is_none")]
+    pub adjusting: Adjusting,
 }
 
 impl Default for Recipe {
@@ -112,6 +116,7 @@ impl Default for Recipe {
             resplit: false,
             allow_leak: false,
             bootstrap: 1000,
+            adjusting: Adjusting::default(),
         }
     }
 }

@@ -99,6 +99,7 @@ pub fn finetune(
     progress: &dyn Progress,
 ) -> Result<(Record, usize)> {
     job.recipe.check(job.dataset.task)?;
+    job.recipe.adjusting.check(job.dataset.task, job.dataset.classes.len())?;
     let material = Material::of(job.dataset)?;
     claim(job)?;
     let path = job.out.join(RECORD);
@@ -229,12 +230,18 @@ impl Run<'_> {
         check_fits(&checkpoints.best(), &best, &start)?;
         training.trainer.reset(&best)?;
         let began = Instant::now();
+        let validation = match recipe.adjusting.is_none() {
+            true => None,
+            false => Some(training.predict(&partition.validation)?.scored),
+        };
         let predicted = training.predict(&partition.test)?;
         for (row, reason) in &predicted.failed {
             position.unreadable.insert(material.ids[*row].clone(), reason.clone());
         }
         let bootstrap = outcome::bootstrap(recipe, self.seed == recipe.seed);
-        let evaluation = predicted.evaluate(material, &bootstrap)?;
+        let rows = predicted.scored.rows.clone();
+        let said = (validation.as_ref(), predicted.scored);
+        let judged = recipe.adjusting.judge(&material.labelled(), said, &bootstrap)?;
         let finished = Finished {
             seed: self.seed,
             metric: training.metric(),
@@ -245,8 +252,8 @@ impl Run<'_> {
             seconds: position.seconds,
             evaluate: began.elapsed().as_secs_f64(),
             unreadable: position.unreadable.len(),
-            evaluation,
-            predicted,
+            rows,
+            judged,
         };
         outcome::write(job, material, &self.folder, (&classifier, &best, &finished))?;
         Ok(finished)

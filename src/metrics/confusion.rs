@@ -15,9 +15,20 @@ pub(super) struct Decisions {
     pub(super) hits: f64,
     pub(super) misses: f64,
     pub(super) false_alarms: f64,
+    pub(super) rejections: f64,
 }
 
 impl Decisions {
+    /// Adds `count` samples that have the class or not, and are said to have it or not.
+    pub(super) fn count(&mut self, (present, said): (bool, bool), count: f64) {
+        match (present, said) {
+            (true, true) => self.hits += count,
+            (true, false) => self.misses += count,
+            (false, true) => self.false_alarms += count,
+            (false, false) => self.rejections += count,
+        }
+    }
+
     pub(super) fn support(self) -> f64 {
         self.hits + self.misses
     }
@@ -29,6 +40,11 @@ impl Decisions {
     /// Undefined for a class that is not in the truth.
     pub(super) fn recall(self) -> Option<f64> {
         ratio(self.hits, self.support())
+    }
+
+    /// Share of the other samples that are not predicted to have the class; undefined where there are none.
+    pub(super) fn specificity(self) -> Option<f64> {
+        ratio(self.rejections, self.rejections + self.false_alarms)
     }
 
     /// Undefined for a class that is never predicted.
@@ -79,9 +95,11 @@ impl Confusion {
     pub(super) fn decisions(&self) -> Vec<Decisions> {
         let supports = self.supports();
         let predicted = self.predicted();
+        let total: f64 = self.counts.iter().sum();
         let decided = |class: usize| {
             let hits = self.counts[class * self.classes + class];
-            Decisions { hits, misses: supports[class] - hits, false_alarms: predicted[class] - hits }
+            let (misses, false_alarms) = (supports[class] - hits, predicted[class] - hits);
+            Decisions { hits, misses, false_alarms, rejections: total - hits - misses - false_alarms }
         };
         (0..self.classes).map(decided).collect()
     }

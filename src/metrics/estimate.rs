@@ -35,6 +35,9 @@ pub(super) enum Undefined {
     NoLabelPresent,
     OneClass,
     ChanceAgreement,
+    Separated,
+    Uninformative,
+    OutOfReach,
 }
 
 impl Undefined {
@@ -46,6 +49,9 @@ impl Undefined {
             Undefined::OnlyPositive(class) => format!("every sample has `{}`", names[class]),
             Undefined::NoLabelPresent => "no class has both positive and negative samples".into(),
             Undefined::OneClass => "all samples are of one class".into(),
+            Undefined::Separated => "every sample is on its right side, so that the log loss has no minimum".into(),
+            Undefined::Uninformative => "the scores are no better than chance".into(),
+            Undefined::OutOfReach => "no threshold reaches what is demanded".into(),
             Undefined::ChanceAgreement => "truth and predictions are one and the same class".into(),
         }
     }

@@ -31,7 +31,7 @@ pub struct Evaluation {
     /// Number of samples by true class (row) and predicted class (column); not for multi-label tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Vec<Vec<u64>>>,
-    /// The reliability diagram: of the predicted class's probability, or of all known labels' probabilities.
+    /// The reliability diagram: of the most probable class's probability, or of all known labels' probabilities.
     pub reliability: Vec<ReliabilityBin>,
 }
 
@@ -46,6 +46,9 @@ pub struct ClassScores {
     pub predicted: usize,
     /// Share of its samples that are found; `None` when it has none.
     pub recall: Option<f64>,
+    /// Share of the other samples that it is not predicted for; `None` when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specificity: Option<f64>,
     /// Share of its predictions that are right; `None` when it is never predicted.
     pub precision: Option<f64>,
     /// Harmonic mean of the two; `None` when it neither occurs nor is predicted.
@@ -130,6 +133,7 @@ fn class_scores(names: &[String], decisions: &[Decisions], rankings: Vec<Option<
         support: decisions.support() as usize,
         predicted: decisions.predicted() as usize,
         recall: decisions.recall(),
+        specificity: decisions.specificity(),
         precision: decisions.precision(),
         f1: decisions.f1(),
         roc_auc: ranking.as_ref().and_then(|ranking| ranking.roc_auc.ok()),

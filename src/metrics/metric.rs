@@ -64,7 +64,7 @@ pub enum Metric {
     /// Mean squared distance of probabilities and truth: summed over classes (0 to 2) for more than two classes, of the
     /// probability of class 1 (0 to 1) for two, mean over known labels for multi-label.
     Brier,
-    /// Expected calibration error in 15 bins of equal width `(low, high]`: of the predicted class's probability; multi-label: mean
+    /// Expected calibration error in 15 bins of equal width `(low, high]`: of the most probable class's probability; multi-label: mean
     /// over labels of that of the label's probability.
     Ece,
 }

@@ -1,4 +1,5 @@
-//! How good predictions are, in f64: metrics with bootstrap intervals, paired differences, similarity of representations.
+//! How good predictions are, in f64: metrics with bootstrap intervals, paired differences, similarity of representations; and
+//! what makes them better afterwards: temperatures, thresholds, cut-points.
 //!
 //! In: probabilities `[N, C]` with the truth ([`Predictions`]); out: each [`Metric`] as an [`Estimate`] ([`evaluate`]).
 //! A metric that the samples do not define (a class that is absent cannot be ranked) has no value but a reason; nothing is filled
@@ -17,6 +18,8 @@ mod bootstrap;
 mod calibration;
 pub mod cka;
 mod confusion;
+mod cut_points;
+mod decision;
 mod delong;
 mod estimate;
 mod evaluation;
@@ -26,12 +29,20 @@ mod multilabel;
 mod paired;
 mod predictions;
 mod ranking;
+mod scores;
+mod temperature;
+mod threshold;
 
 pub use bootstrap::Bootstrap;
 pub use calibration::{CALIBRATION_BINS, ReliabilityBin};
+pub use cut_points::{CutPoints, cut_points};
+pub use decision::{Decision, expected_grades};
 pub use delong::{DeLong, delong};
 pub use estimate::Estimate;
 pub use evaluation::{ClassScores, Evaluation, evaluate};
 pub use metric::Metric;
 pub use paired::{Difference, difference};
 pub use predictions::{Predictions, predicted_classes};
+pub use scores::Activation;
+pub use temperature::{Temperature, temperatures};
+pub use threshold::{ClassThreshold, ThresholdRule, thresholds};

@@ -2,6 +2,7 @@
 
 use crate::metrics::calibration::{self, ReliabilityBin, Statement};
 use crate::metrics::confusion::{Confusion, Decisions, macro_scores};
+use crate::metrics::decision::Decision;
 use crate::metrics::estimate::{Score, Undefined};
 use crate::metrics::metric::Metric;
 use crate::metrics::predictions::{Predictions, predicted_classes};
@@ -24,7 +25,9 @@ impl Multiclass {
     pub(super) fn new(predictions: &Predictions, truth: &[usize]) -> Self {
         let probabilities = predictions.probabilities();
         let classes = predictions.classes();
-        let predicted = predicted_classes(probabilities);
+        // Probabilities are judged by what they say of the most probable class, whatever is decided.
+        let most_probable = predicted_classes(probabilities);
+        let predicted = Decision::classes(predictions.decision.as_ref(), probabilities);
         let first = usize::from(classes == 2);
         let rows = || truth.iter().enumerate().map(|(row, &class)| (probabilities.row(row), class));
         let distance = |(row, class): (ndarray::ArrayView1<'_, f64>, usize)| {
@@ -38,9 +41,9 @@ impl Multiclass {
                 .map(|class| Ranking::new(class, 0..truth.len(), |row| probabilities[[row, class]]))
                 .collect(),
             statements: rows()
-                .zip(&predicted)
+                .zip(&most_probable)
                 .enumerate()
-                .map(|(sample, ((row, class), &decided))| Statement::new(sample, row[decided], decided == class))
+                .map(|(sample, ((row, class), &said))| Statement::new(sample, row[said], said == class))
                 .collect(),
             surprises: rows().map(|(row, class)| calibration::surprise(row[class])).collect(),
             distances: rows().map(distance).collect(),

@@ -4,12 +4,13 @@ use ndarray::Array2;
 
 use crate::metrics::calibration::{self, ReliabilityBin, Statement};
 use crate::metrics::confusion::{Decisions, macro_scores};
+use crate::metrics::decision::Decision;
 use crate::metrics::estimate::{Score, Undefined};
 use crate::metrics::metric::Metric;
 use crate::metrics::predictions::Predictions;
 use crate::metrics::ranking::{Ranking, RankingScores, means};
 
-/// Per-sample statistics of multi-label predictions; a label is predicted when its probability is above one half.
+/// Per-sample statistics of multi-label predictions; a label is predicted when its probability is above its threshold.
 pub(super) struct Multilabel {
     labels: Vec<LabelColumn>,
     /// Per sample: known labels and how many of them are predicted rightly.
@@ -31,13 +32,14 @@ struct LabelColumn {
 impl Multilabel {
     pub(super) fn new(predictions: &Predictions, truth: &Array2<Option<bool>>) -> Self {
         let probabilities = predictions.probabilities();
+        let threshold = |label: usize| Decision::threshold(predictions.decision.as_ref(), label);
         let mut known_and_right = vec![[0.0; 2]; truth.nrows()];
         let mut losses = vec![[0.0; 2]; truth.nrows()];
         for ((row, label), &present) in truth.indexed_iter() {
             let Some(present) = present else { continue };
             let p = probabilities[[row, label]];
             known_and_right[row][0] += 1.0;
-            known_and_right[row][1] += f64::from(u8::from((p > 0.5) == present));
+            known_and_right[row][1] += f64::from(u8::from((p > threshold(label)) == present));
             losses[row][0] += calibration::surprise(if present { p } else { 1.0 - p });
             losses[row][1] += (f64::from(u8::from(present)) - p).powi(2);
         }
@@ -46,7 +48,7 @@ impl Multilabel {
             let present = |row: usize| truth[[row, label]] == Some(true);
             LabelColumn {
                 truth: (0..truth.nrows()).map(|row| u32::from(present(row))).collect(),
-                predicted: (0..truth.nrows()).map(|row| probabilities[[row, label]] > 0.5).collect(),
+                predicted: (0..truth.nrows()).map(|row| probabilities[[row, label]] > threshold(label)).collect(),
                 ranking: Ranking::new(1, known.iter().copied(), |row| probabilities[[row, label]]),
                 statements: known
                     .iter()
@@ -136,12 +138,7 @@ impl LabelColumn {
         for &sample in &self.known {
             let sample = sample as usize;
             let count = f64::from(counts[sample]);
-            match (self.truth[sample] == 1, self.predicted[sample]) {
-                (true, true) => decisions.hits += count,
-                (true, false) => decisions.misses += count,
-                (false, true) => decisions.false_alarms += count,
-                (false, false) => {}
-            }
+            decisions.count((self.truth[sample] == 1, self.predicted[sample]), count);
         }
         decisions
     }

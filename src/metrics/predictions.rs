@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::{MetricError, Result};
+use crate::metrics::decision::Decision;
 
 /// The truth, one entry per sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Predictions {
     /// Index of each sample's group, `0..G`, where there are groups.
     pub(super) groups: Option<Vec<usize>>,
     pub(super) names: Vec<String>,
+    /// How the probabilities are decided, where not by the most probable class.
+    pub(super) decision: Option<Decision>,
 }
 
 impl Predictions {
@@ -65,7 +68,7 @@ impl Predictions {
             return Err(MetricError::Probability { row, class, value }.into());
         }
         let names = (0..probabilities.ncols()).map(|class| class.to_string()).collect();
-        Ok(Predictions { truth, probabilities, groups: None, names })
+        Ok(Predictions { truth, probabilities, groups: None, names, decision: None })
     }
 
     /// The same with the group of each sample (any numbers; equal numbers are one group): resampling then draws whole groups.
@@ -92,6 +95,19 @@ impl Predictions {
             return Err(MetricError::Classes { found: self.classes(), expected: names.len() }.into());
         }
         self.names = names.to_vec();
+        Ok(self)
+    }
+
+    /// The same decided otherwise than by the most probable class, or one half for each label.
+    ///
+    /// # Errors
+    /// [`MetricError::Decision`] where it does not suit the classes.
+    pub fn with_decision(mut self, decision: Option<Decision>) -> Result<Self> {
+        let is_of_labels = matches!(self.truth, Truth::Labels(_));
+        if let Some(decision) = decision.as_ref().filter(|decision| !decision.fits(self.classes(), is_of_labels)) {
+            return Err(MetricError::Decision { found: format!("{decision:?}"), classes: self.classes() }.into());
+        }
+        self.decision = decision;
         Ok(self)
     }
 

@@ -4,25 +4,26 @@
 //! The hyper-parameter is the candidate with the best value of the deciding metric on the validation split (of several, that
 //! of the lowest log loss there, then the first), each candidate fitted on train alone. The final probe is fitted on train and
 //! validation together with what was chosen (as DINOv2 does), its features scaled by the statistics of those samples, unless
-//! that is switched off. The test split is read once, at the end.
+//! that is switched off. What else is fitted on validation data (see [`Adjusting`]) is fitted on the predictions of the probe of
+//! train alone. The test split is read once, at the end.
 
 use std::time::Instant;
 
 use linfa::ParamGuard;
 use ndarray::Array2;
 
-use crate::data::Label;
 use crate::data::Split;
 use crate::data::Task;
 use crate::error::ProbeError;
 use crate::error::Result;
 use crate::metrics::Bootstrap;
-use crate::metrics::Evaluation;
 use crate::metrics::Metric;
 use crate::metrics::evaluate;
+use crate::probe::Adjusting;
 use crate::probe::Candidate;
 use crate::probe::Chosen;
 use crate::probe::Division;
+use crate::probe::Judged;
 use crate::probe::KnnParams;
 use crate::probe::LinearModel;
 use crate::probe::LinearParams;
@@ -33,14 +34,17 @@ use crate::probe::Record;
 use crate::probe::Repeat;
 use crate::probe::Samples;
 use crate::probe::Scale;
+use crate::probe::Scored;
 use crate::probe::Seconds;
 use crate::probe::Selection;
 use crate::probe::Settings;
 use crate::probe::Source;
 use crate::probe::Summary;
+use crate::probe::contest::Contest;
 use crate::probe::deciding_metric;
 use crate::probe::samples::Subset;
 use crate::probe::score;
+use crate::probe::vote_scores;
 use crate::support::progress::Progress;
 
 /// Which probe, with its candidates.
@@ -83,6 +87,8 @@ pub struct Experiment {
     pub bootstrap: Bootstrap,
     /// Whether the final probe is fitted on train and validation together.
     pub refit: bool,
+    /// What else is fitted on validation data.
+    pub adjusting: Adjusting,
 }
 
 /// What an experiment gives.
@@ -105,9 +111,16 @@ pub fn default_grid() -> Vec<f64> {
 struct Trial {
     chosen: Chosen,
     candidates: Vec<Candidate>,
-    probabilities: Array2<f64>,
     linear: Option<LinearModel>,
     warnings: Vec<String>,
+}
+
+/// What a repeat's probes say.
+struct Said {
+    /// Of the probe fitted on train alone, where something is to be fitted on it.
+    validation: Option<Scored>,
+    /// Of the final probe.
+    test: Scored,
 }
 
 impl Experiment {
@@ -128,26 +141,29 @@ impl Experiment {
         if self.repeats == 0 {
             return Err(found("repeats", self.repeats).into());
         }
+        self.adjusting.check(samples.task, samples.classes.len())?;
         let mut seconds = Seconds::default();
         let (mut repeats, mut first) = (Vec::new(), None);
         progress.begin("probe", (self.repeats * candidates) as u64, 0);
         for seed in (self.seed..).take(self.repeats) {
-            let partition = samples.divide(&self.division, seed, candidates > 1)?;
+            let partition = samples.divide(&self.division, seed, candidates > 1 || !self.adjusting.is_none())?;
             if self.repeats > 1 && !partition.drawn {
                 return Err(ProbeError::NothingVaries { repeats: self.repeats }.into());
             }
-            let trial = self.attempt(samples, &partition, (&mut seconds, progress))?;
+            let (mut trial, said) = self.attempt(samples, &partition, (&mut seconds, progress))?;
             let start = Instant::now();
-            let predictions = samples.labelled().predictions(&partition.test, trial.probabilities.clone())?;
-            let evaluation = evaluate(&predictions, &self.intervals(first.is_none()));
+            let said = (said.validation.as_ref(), said.test);
+            let judged = self.adjusting.judge(&samples.labelled(), said, &self.intervals(first.is_none()))?;
             seconds.evaluate += start.elapsed().as_secs_f64();
-            let metrics = evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
+            trial.warnings.extend(judged.adjustment.iter().flat_map(|adjustment| adjustment.gaps()));
+            let metrics =
+                judged.evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
             repeats.push(Repeat { seed, chosen: trial.chosen, metrics });
-            first.get_or_insert((partition, trial, evaluation));
+            first.get_or_insert((partition, trial, judged));
         }
         progress.end();
-        let Some((partition, trial, evaluation)) = first else { return Err(found("repeats", 0).into()) };
-        Ok(self.findings(samples, (partition, trial, evaluation), (repeats, seconds, source)))
+        let Some((partition, trial, judged)) = first else { return Err(found("repeats", 0).into()) };
+        Ok(self.findings(samples, (partition, trial, judged), (repeats, seconds, source)))
     }
 
     /// Only the first repeat's figures are given intervals.
@@ -162,9 +178,10 @@ impl Experiment {
     fn findings(
         &self,
         samples: &Samples,
-        (partition, trial, evaluation): (Partition, Trial, Evaluation),
+        (partition, trial, judged): (Partition, Trial, Judged),
         (repeats, seconds, source): (Vec<Repeat>, Seconds, Source),
     ) -> Findings {
+        let Judged { probabilities, decision, evaluation, adjustment } = judged;
         let mut summary = std::collections::BTreeMap::new();
         if repeats.len() > 1 {
             for metric in evaluation.metrics.keys() {
@@ -198,6 +215,7 @@ impl Experiment {
             confusion: evaluation.confusion,
             per_class: evaluation.classes,
             reliability: evaluation.reliability,
+            adjustment,
             task: samples.task,
             classes: samples.classes.clone(),
             splits: splits.into_iter().map(|(split, rows)| (split, samples.labelled().counts(rows))).collect(),
@@ -219,18 +237,23 @@ impl Experiment {
             version: env!("CARGO_PKG_VERSION").into(),
         };
         let test = &partition.test;
-        let labels: Vec<Label> = test.iter().map(|&row| samples.labels[row].clone()).collect();
         let predictions = PredictionTable {
             classes: samples.classes.clone(),
             ids: test.iter().map(|&row| samples.ids[row].clone()).collect(),
-            truth: labels,
+            truth: test.iter().map(|&row| samples.labels[row].clone()).collect(),
             groups: test.iter().map(|&row| samples.groups[row].clone()).collect(),
-            probabilities: trial.probabilities,
+            probabilities,
+            decision,
         };
         Findings { record, predictions, linear: trial.linear }
     }
 
-    fn attempt(&self, samples: &Samples, rows: &Partition, told: (&mut Seconds, &dyn Progress)) -> Result<Trial> {
+    fn attempt(
+        &self,
+        samples: &Samples,
+        rows: &Partition,
+        told: (&mut Seconds, &dyn Progress),
+    ) -> Result<(Trial, Said)> {
         match &self.method {
             Method::Linear { grid, scale, tolerance, iterations } => {
                 let params = LinearParams::new().scale(*scale).tolerance(*tolerance).iterations(*iterations);
@@ -249,7 +272,7 @@ impl Experiment {
         rows: &Partition,
         (params, grid): (&LinearParams, &[f64]),
         (seconds, progress): (&mut Seconds, &dyn Progress),
-    ) -> Result<Trial> {
+    ) -> Result<(Trial, Said)> {
         for &c in grid {
             params.clone().c(c).check()?;
         }
@@ -268,13 +291,22 @@ impl Experiment {
         }
         seconds.select += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let best = if grid.len() > 1 { Some(contest.winner()?) } else { None };
-        let c = best.as_ref().map_or(grid[0], |(c, _)| *c);
-        let model = match best {
-            Some((_, model)) if !self.refit || rows.validation.is_empty() => model,
+        let (c, of_train) = match grid {
+            [c] if self.adjusting.is_none() => (*c, None),
+            [c] => (*c, Some(path(samples, &rows.train, params)?.fit(*c))),
+            _ => contest.winner().map(|(c, model)| (c, Some(model)))?,
+        };
+        let scored = |model: &LinearModel, rows: &[usize]| -> Result<Scored> {
+            let scores = model.scores(samples.features_of(rows).view())?;
+            Ok(Scored::of(rows.to_vec(), scores, model.activation()))
+        };
+        let judges = of_train.as_ref().filter(|_| !self.adjusting.is_none());
+        let validation = judges.map(|model| scored(model, &rows.validation)).transpose()?;
+        let model = match of_train {
+            Some(model) if !self.refit || rows.validation.is_empty() => model,
             _ => path(samples, &rows.fitted(self.refit), params)?.fit(c),
         };
-        let probabilities = model.probabilities(samples.features_of(&rows.test).view())?;
+        let test = scored(&model, &rows.test)?;
         seconds.fit += start.elapsed().as_secs_f64();
         let mut candidates = contest.candidates;
         if candidates.is_empty() {
@@ -290,7 +322,7 @@ impl Experiment {
             warnings.push("the final fit did not reach the tolerance".into());
         }
         let chosen = Chosen::Linear { c, scale: model.scaler().scale() };
-        Ok(Trial { chosen, candidates, probabilities, linear: Some(model), warnings })
+        Ok((Trial { chosen, candidates, linear: Some(model), warnings }, Said { validation, test }))
     }
 
     fn knn(
@@ -299,7 +331,7 @@ impl Experiment {
         rows: &Partition,
         (params, k, temperature): (KnnParams, &[usize], f64),
         (seconds, progress): (&mut Seconds, &dyn Progress),
-    ) -> Result<Trial> {
+    ) -> Result<(Trial, Said)> {
         let mut warnings = Vec::new();
         let mut k = k.to_vec();
         let most = rows.train.len();
@@ -310,21 +342,35 @@ impl Experiment {
         }
         let mut contest = Contest::new(self.deciding(samples.task));
         let start = Instant::now();
-        if k.len() > 1 {
+        let mut votes = None;
+        if k.len() > 1 || !self.adjusting.is_none() {
             let model = samples.bank(&rows.train, &params.clone().k(k[0]))?;
             let features = samples.features_of(&rows.validation);
-            let tables = model.probabilities(features.view(), &k)?;
+            let mut tables = model.probabilities(features.view(), &k)?;
+            if let [_] = k.as_slice() {
+                votes = tables.pop();
+            }
             for (&k, table) in k.iter().zip(tables) {
-                let (score, log_loss) = self.validate(samples, &rows.validation, table)?;
-                contest.enter(Candidate { value: k as f64, score, log_loss, fit: None }, ());
+                let (score, log_loss) = self.validate(samples, &rows.validation, table.clone())?;
+                contest.enter(Candidate { value: k as f64, score, log_loss, fit: None }, table);
                 progress.advance(1);
             }
         }
         seconds.select += start.elapsed().as_secs_f64();
-        let best = if k.len() > 1 { contest.winner()?.0 as usize } else { k[0] };
+        let mut best = k[0];
+        if k.len() > 1 {
+            let (value, table) = contest.winner()?;
+            (best, votes) = (value as usize, Some(table));
+        }
         let start = Instant::now();
         let model = samples.bank(&rows.fitted(self.refit), &params.k(best))?;
         let mut tables = model.probabilities(samples.features_of(&rows.test).view(), &[best])?;
+        let scored = |rows: &[usize], votes: Array2<f64>| {
+            let scores = vote_scores(votes.view(), best, model.activation());
+            Scored { rows: rows.to_vec(), probabilities: votes, scores, activation: model.activation() }
+        };
+        let validation = votes.filter(|_| !self.adjusting.is_none()).map(|votes| scored(&rows.validation, votes));
+        let test = scored(&rows.test, tables.swap_remove(0));
         seconds.fit += start.elapsed().as_secs_f64();
         let mut candidates = contest.candidates;
         if candidates.is_empty() {
@@ -332,7 +378,7 @@ impl Experiment {
             progress.advance(1);
         }
         let chosen = Chosen::Knn { k: best, temperature };
-        Ok(Trial { chosen, candidates, probabilities: tables.swap_remove(0), linear: None, warnings })
+        Ok((Trial { chosen, candidates, linear: None, warnings }, Said { validation, test }))
     }
 
     /// The deciding metric and the log loss on validation samples, where they are defined.
@@ -356,36 +402,6 @@ fn path(samples: &Samples, rows: &[usize], params: &LinearParams) -> Result<Path
     })
 }
 
-/// Keeps the candidates' scores and the best one: of equal scores that of the lowest log loss, then the first.
-struct Contest<T> {
-    metric: Metric,
-    candidates: Vec<Candidate>,
-    /// Merit of the score, log loss, value, model.
-    best: Option<([f64; 2], f64, T)>,
-}
-
-impl<T> Contest<T> {
-    fn new(metric: Metric) -> Self {
-        Contest { metric, candidates: Vec::new(), best: None }
-    }
-
-    fn enter(&mut self, candidate: Candidate, model: T) {
-        if let Some(score) = candidate.score {
-            let merit = if self.metric.larger_is_better() { score } else { -score };
-            let rank = [merit, -candidate.log_loss.unwrap_or(f64::INFINITY)];
-            if self.best.as_ref().is_none_or(|(most, _, _)| rank > *most) {
-                self.best = Some((rank, candidate.value, model));
-            }
-        }
-        self.candidates.push(candidate);
-    }
-
-    fn winner(&mut self) -> Result<(f64, T), ProbeError> {
-        let best = self.best.take().map(|(_, value, model)| (value, model));
-        best.ok_or(ProbeError::NothingToChoose { metric: self.metric.name() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -395,23 +411,5 @@ mod tests {
         let grid = default_grid();
         assert_eq!((grid.len(), grid[0]), (45, 1e-6));
         assert!((grid[44] / 1e5 - 1.0).abs() < 1e-12 && (grid[24] - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn the_first_of_the_best_candidates_wins_and_small_losses_are_good() {
-        let candidate = |value, score| Candidate { value, score, log_loss: None, fit: None };
-        let mut contest = Contest::new(Metric::LogLoss);
-        for (value, score) in [(1.0, None), (2.0, Some(0.5)), (3.0, Some(0.4)), (4.0, Some(0.4))] {
-            contest.enter(candidate(value, score), ());
-        }
-        assert_eq!(contest.winner().unwrap().0, 3.0);
-        let mut tied = Contest::new(Metric::Accuracy);
-        for (value, log_loss) in [(1.0, 0.7), (2.0, 0.3), (3.0, 0.5)] {
-            tied.enter(Candidate { value, score: Some(0.9), log_loss: Some(log_loss), fit: None }, ());
-        }
-        assert_eq!(tied.winner().unwrap().0, 2.0);
-        let mut undefined = Contest::new(Metric::RocAuc);
-        undefined.enter(candidate(1.0, None), ());
-        assert!(matches!(undefined.winner(), Err(ProbeError::NothingToChoose { metric: "roc_auc" })));
     }
 }

@@ -22,6 +22,7 @@ use ndarray::Ix2;
 use rayon::prelude::*;
 
 use crate::error::ProbeError;
+use crate::metrics::Activation;
 use crate::probe::Scale;
 use crate::probe::Scaler;
 use crate::probe::linear::check_positive;
@@ -146,6 +147,14 @@ impl KnnModel {
         Ok((0..k.len()).map(table).collect())
     }
 
+    /// From the scores of [`vote_scores`] to probabilities.
+    pub fn activation(&self) -> Activation {
+        match &self.ballots {
+            Ballots::Classes(..) => Activation::Softmax,
+            Ballots::Labels(..) => Activation::Sigmoid,
+        }
+    }
+
     /// The hyper-parameters.
     pub fn params(&self) -> &KnnValidParams {
         &self.params
@@ -209,6 +218,22 @@ impl KnnModel {
                 votes.into_iter().zip(prevalence).map(share).collect()
             }
         }
+    }
+}
+
+/// Half a vote, as a share of the votes of `k` neighbours.
+pub fn half_a_vote(k: usize) -> f64 {
+    0.5 / k.max(1) as f64
+}
+
+/// Scores of shares of votes, for temperatures: their logarithms (for labels, the logarithm of their odds), half a vote added to
+/// each side so that a class without votes has a score too (Krichevsky and Trofimov 1981, IEEE Transactions on Information
+/// Theory 27).
+pub fn vote_scores(shares: ArrayView2<'_, f64>, k: usize, activation: Activation) -> Array2<f64> {
+    let half = half_a_vote(k);
+    match activation {
+        Activation::Softmax => shares.mapv(|share| (share + half).ln()),
+        Activation::Sigmoid => shares.mapv(|share| (share + half).ln() - (1.0 - share + half).ln()),
     }
 }
 

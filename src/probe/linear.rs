@@ -16,7 +16,6 @@ use ndarray::Array1;
 use ndarray::Array2;
 use ndarray::ArrayBase;
 use ndarray::ArrayView2;
-use ndarray::ArrayViewMut2;
 use ndarray::Axis;
 use ndarray::Data;
 use ndarray::Ix2;
@@ -24,6 +23,7 @@ use ndarray::s;
 use rayon::prelude::*;
 
 use crate::error::ProbeError;
+use crate::metrics::Activation;
 use crate::probe::FitReport;
 use crate::probe::Path;
 use crate::probe::Scale;
@@ -247,30 +247,6 @@ pub(super) struct Outputs {
     pub classes: usize,
 }
 
-/// From scores to probabilities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// Over all classes of a sample.
-    Softmax,
-    /// Of each label by itself.
-    Sigmoid,
-}
-
-impl Activation {
-    /// Probabilities of `scores: [N, C]`.
-    pub fn apply(self, mut scores: Array2<f64>) -> Array2<f64> {
-        self.apply_to(scores.view_mut());
-        scores
-    }
-
-    fn apply_to(self, mut scores: ArrayViewMut2<'_, f64>) {
-        match self {
-            Activation::Softmax => scores.rows_mut().into_iter().for_each(softmax),
-            Activation::Sigmoid => scores.mapv_inplace(|score| 1.0 / (1.0 + (-score).exp())),
-        }
-    }
-}
-
 /// A fitted linear probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearModel {
@@ -344,11 +320,11 @@ impl LinearModel {
         self.report
     }
 
-    /// Probabilities `[N, C]` of `samples: [N, D]`.
+    /// Scores `[N, C]` of `samples: [N, D]`, before the activation.
     ///
     /// # Errors
     /// [`ProbeError::Dimension`] for features of another length.
-    pub fn probabilities(&self, samples: ArrayView2<'_, f32>) -> Result<Array2<f64>, ProbeError> {
+    pub fn scores(&self, samples: ArrayView2<'_, f32>) -> Result<Array2<f64>, ProbeError> {
         if samples.ncols() != self.coefficients.ncols() {
             let (found, expected) = (samples.ncols(), self.coefficients.ncols());
             return Err(ProbeError::Dimension { found, expected });
@@ -360,17 +336,17 @@ impl LinearModel {
             let scaled = self.scaler.apply(rows).mapv(f64::from);
             multiply(1.0, scaled.view(), self.coefficients.t(), out.view_mut());
             out += &self.intercepts;
-            self.activation.apply_to(out);
         });
         Ok(out)
     }
-}
 
-fn softmax(mut row: ndarray::ArrayViewMut1<'_, f64>) {
-    let largest = row.iter().fold(f64::NEG_INFINITY, |most, &value| most.max(value));
-    row.mapv_inplace(|value| (value - largest).exp());
-    let total = row.sum();
-    row.mapv_inplace(|value| value / total);
+    /// Probabilities `[N, C]` of `samples: [N, D]`.
+    ///
+    /// # Errors
+    /// [`ProbeError::Dimension`] for features of another length.
+    pub fn probabilities(&self, samples: ArrayView2<'_, f32>) -> Result<Array2<f64>, ProbeError> {
+        Ok(self.activation.apply(self.scores(samples)?))
+    }
 }
 
 impl<D: Data<Elem = f32>> Fit<ArrayBase<D, Ix2>, Array1<usize>, ProbeError> for LinearValidParams {

@@ -4,6 +4,7 @@
 //! probe ([`LinearParams`]) and exact weighted nearest neighbours
 //! ([`KnnParams`]). Features are `[N, D] f32`, statistics f64.
 
+mod contest;
 mod curvature;
 mod experiment;
 mod knn;
@@ -28,7 +29,8 @@ pub use knn::DEFAULT_TEMPERATURE;
 pub use knn::KnnModel;
 pub use knn::KnnParams;
 pub use knn::KnnValidParams;
-pub use linear::Activation;
+pub use knn::half_a_vote;
+pub use knn::vote_scores;
 pub use linear::DEFAULT_ITERATIONS;
 pub use linear::DEFAULT_TOLERANCE;
 pub use linear::LinearModel;
@@ -42,4 +44,5 @@ pub use projection::Projection;
 pub use samples::Samples;
 pub use scale::Scaler;
 
+pub use crate::metrics::Activation;
 pub use crate::records::*;

@@ -126,6 +126,7 @@ impl PredictionTable {
             truth: rows.iter().map(|&row| self.truth[row].clone()).collect(),
             groups: rows.iter().map(|&row| self.groups[row].clone()).collect(),
             probabilities: self.probabilities.select(Axis(0), rows),
+            decision: self.decision.clone(),
         }
     }
 }
@@ -146,6 +147,7 @@ mod tests {
                 let confident = 0.7 + 0.001 * row as f64;
                 if (class == row % 2) == right(row) { confident } else { 1.0 - confident }
             }),
+            decision: None,
         }
     }
 

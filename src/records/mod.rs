@@ -1,6 +1,7 @@
 //! What experiments have in common, whether they probe features or train a network: how labelled samples are divided, what
 //! their predictions and records look like on disk.
 
+mod adjustment;
 mod again;
 mod comparison;
 mod division;
@@ -8,6 +9,10 @@ mod predictions;
 mod record;
 mod selection;
 
+pub use adjustment::Adjusting;
+pub use adjustment::Adjustment;
+pub use adjustment::Judged;
+pub use adjustment::Scored;
 pub use comparison::{Comparison, Subgroup, by_subgroup, compare};
 pub use division::Division;
 pub use division::Labelled;

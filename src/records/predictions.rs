@@ -2,7 +2,8 @@
 //!
 //! Columns: `id` (string), `truth` (int32 class index; multi-label: list of bool, null where unknown), `predicted` (int32; absent
 //! for multi-label), `group` (string, null where a sample has none; absent where no sample has one) and `probabilities` (fixed-size list of f32, one entry per class). The class names are in the file's
-//! key-value metadata under `classes`, as a JSON list.
+//! key-value metadata under `classes`, as a JSON list; where probabilities are not decided by the most probable class (one half
+//! for labels), the thresholds or cut-points are there under `decision`, as JSON.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -31,8 +32,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::data::Label;
 use crate::error::FileError;
 use crate::error::Result;
+use crate::metrics::Decision;
 use crate::metrics::Predictions;
-use crate::metrics::predicted_classes;
 use crate::support::fs;
 
 /// The predictions of one classifier on one split.
@@ -48,10 +49,14 @@ pub struct PredictionTable {
     pub groups: Vec<Option<String>>,
     /// `[N, C]`, each from 0 to 1.
     pub probabilities: Array2<f64>,
+    /// How they are decided, where not by the most probable class.
+    pub decision: Option<Decision>,
 }
 
 /// Metadata key of the class names.
 const CLASSES: &str = "classes";
+/// Metadata key of the decision.
+const DECISION: &str = "decision";
 
 impl PredictionTable {
     /// Writes the table, replacing an older one atomically.
@@ -81,7 +86,7 @@ impl PredictionTable {
             columns.push(("truth", Arc::new(self.label_lists()), true));
         } else {
             let truth: Int32Array = self.truth.iter().map(class_index).collect();
-            let predicted = predicted_classes(self.probabilities.view()).into_iter().map(|class| class as i32);
+            let predicted = self.decided().into_iter().map(|class| class as i32);
             columns.push(("truth", Arc::new(truth), true));
             columns.push(("predicted", Arc::new(Int32Array::from_iter_values(predicted)), false));
         }
@@ -92,13 +97,23 @@ impl PredictionTable {
         let fields: Vec<Field> =
             columns.iter().map(|(name, array, null)| Field::new(*name, array.data_type().clone(), *null)).collect();
         let names = serde_json::Value::from(self.classes.clone()).to_string();
-        let schema = Schema::new(fields).with_metadata(HashMap::from([(CLASSES.to_owned(), names)]));
+        let mut metadata = HashMap::from([(CLASSES.to_owned(), names)]);
+        if let Some(decision) = &self.decision {
+            let text = serde_json::to_string(decision).unwrap_or_default();
+            metadata.insert(DECISION.to_owned(), text);
+        }
+        let schema = Schema::new(fields).with_metadata(metadata);
         RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array, _)| array).collect())
     }
 
     /// Whether samples have several labels.
     pub fn is_multi_label(&self) -> bool {
         self.truth.iter().any(|label| matches!(label, Label::Classes(_)))
+    }
+
+    /// The class decided for, row by row; of no meaning where samples have several labels.
+    pub fn decided(&self) -> Vec<usize> {
+        Decision::classes(self.decision.as_ref(), self.probabilities.view())
     }
 
     /// The predictions as they are evaluated, with their groups. Samples without truth are left out.
@@ -121,7 +136,7 @@ impl PredictionTable {
             let class = |&row: &usize| self.truth[row].present().next();
             Predictions::of_classes(known.iter().filter_map(class).collect(), probabilities)?
         };
-        let predictions = predictions.with_names(&self.classes)?;
+        let predictions = predictions.with_names(&self.classes)?.with_decision(self.decision.clone())?;
         if known.iter().all(|&row| self.groups[row].is_none()) {
             return Ok(predictions);
         }
@@ -160,6 +175,8 @@ impl PredictionTable {
             ParquetRecordBatchReaderBuilder::try_new(fs::open(path)?).map_err(|source| invalid(path, source))?;
         let names = reader.schema().metadata().get(CLASSES).cloned().unwrap_or_default();
         let classes: Vec<String> = serde_json::from_str(&names).map_err(|source| invalid(path, source))?;
+        let decision = reader.schema().metadata().get(DECISION).map(|text| serde_json::from_str(text)).transpose();
+        let decision = decision.map_err(|source| invalid(path, source))?;
         let batches = reader.build().map_err(|source| invalid(path, source))?;
         let mut table = PredictionTable {
             classes,
@@ -167,6 +184,7 @@ impl PredictionTable {
             truth: vec![],
             groups: vec![],
             probabilities: Array2::zeros((0, 0)),
+            decision,
         };
         let mut values = Vec::new();
         for batch in batches {
@@ -238,7 +256,9 @@ mod tests {
             truth: vec![Label::Class(1), Label::Unknown],
             groups: vec![None, Some("patient 1".into())],
             probabilities: array![[0.25, 0.75], [1.0, 0.0]],
+            decision: Some(Decision::Thresholds(vec![0.8])),
         };
+        assert_eq!(table.decided(), [0, 0]);
         assert_eq!(round_trip(&table), table);
     }
 
@@ -250,6 +270,7 @@ mod tests {
             truth: vec![Label::Classes(vec![Some(true), None, Some(false)])],
             groups: vec![None],
             probabilities: array![[0.5, 0.125, 1.0]],
+            decision: None,
         };
         assert_eq!(round_trip(&table), table);
     }

@@ -18,6 +18,7 @@ use crate::metrics::ClassScores;
 use crate::metrics::Estimate;
 use crate::metrics::Metric;
 use crate::metrics::ReliabilityBin;
+use crate::records::Adjustment;
 use crate::support::fs;
 
 /// One probe of one cache, or one fine-tuned network.
@@ -34,12 +35,15 @@ pub struct Record {
     pub selection: Selection,
     /// Every repeat, the first included.
     pub repeats: Vec<Repeat>,
-    /// Counts of the test split, first repeat: `confusion[truth][prediction]`; none for multi-label tasks.
+    /// Counts of the test split, first repeat: `confusion[truth][decision]`; none for multi-label tasks.
     pub confusion: Option<Vec<Vec<u64>>>,
     /// Each class (or label) by itself on the test split, first repeat.
     pub per_class: Vec<ClassScores>,
     /// The reliability diagram of the test split, first repeat.
     pub reliability: Vec<ReliabilityBin>,
+    /// What was fitted on validation predictions behind the classifier: the figures are of the classifier with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adjustment: Option<Adjustment>,
     /// What the labels mean.
     pub task: Task,
     /// Class (or label) names, in the order of the probabilities' columns.

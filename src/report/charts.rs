@@ -83,25 +83,42 @@ pub(super) fn shortest(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// A line of a reliability diagram.
+#[derive(Clone, Copy)]
+pub(super) struct ReliabilityLine<'a> {
+    pub(super) title: &'a str,
+    pub(super) series: usize,
+    pub(super) bins: &'a [ReliabilityBin],
+    /// Whether it is of the probabilities before they were calibrated.
+    pub(super) is_before: bool,
+}
+
 /// Stated probability against how often it came true, a line per probe; areas of the dots follow the number of samples.
-pub(super) fn reliability(probes: &[(&str, &[ReliabilityBin])]) -> Option<String> {
-    let largest = probes.iter().flat_map(|(_, bins)| bins.iter()).map(|bin| bin.n).max().filter(|n| *n > 0)?;
+pub(super) fn reliability(lines: &[ReliabilityLine<'_>]) -> Option<String> {
+    let largest = lines.iter().flat_map(|line| line.bins.iter()).map(|bin| bin.n).max().filter(|n| *n > 0)?;
     let mut svg = Svg::new("plot", "reliability diagram");
     svg.frame(&Axis::unit(), &Axis::unit(), ["Stated probability", "Came true"]);
     svg.line("ideal", At { x: 0.0, y: 100.0 }, At { x: 100.0, y: 0.0 });
-    for (series, (title, bins)) in probes.iter().enumerate() {
+    for &ReliabilityLine { title, series, bins, is_before } in lines {
         let known: Vec<(At, &ReliabilityBin)> = bins
             .iter()
             .filter_map(|bin| Some((At { x: 100.0 * bin.confidence?, y: 100.0 - 100.0 * bin.accuracy? }, bin)))
             .collect();
         for pair in known.windows(2) {
-            svg.line(&format!("curve thin s{series}"), pair[0].0, pair[1].0);
+            let kind = if is_before { "before" } else { "thin" };
+            svg.line(&format!("curve {kind} s{series}"), pair[0].0, pair[1].0);
         }
         for (at, bin) in known {
             let radius = 2.0 + 6.0 * (bin.n as f64 / largest as f64).sqrt();
-            let title =
-                format!("{title}: {} samples, {:.3} stated, {:.3} came true", bin.n, at.x / 100.0, 1.0 - at.y / 100.0);
-            svg.circle(&format!("value soft s{series}"), at, radius, &title);
+            let title = format!(
+                "{title}{}: {} samples, {:.3} stated, {:.3} came true",
+                if is_before { " before calibration" } else { "" },
+                bin.n,
+                at.x / 100.0,
+                1.0 - at.y / 100.0
+            );
+            let class = if is_before { "hollow" } else { "value soft" };
+            svg.circle(&format!("{class} s{series}"), at, radius, &title);
         }
     }
     Some(svg.finish())

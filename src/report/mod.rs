@@ -2,6 +2,7 @@
 //!
 //! [`Record`] holds what is shown; [`gather`] reads it from a cache directory, [`render`] makes the page of it.
 
+mod adjustment;
 mod audit;
 mod charts;
 mod gather;
@@ -44,6 +45,7 @@ pub fn render(record: &Record) -> Result<String> {
         ("page.html", include_str!("page.html")),
         ("data.html", include_str!("data.html")),
         ("probes.html", include_str!("probes.html")),
+        ("adjustment.html", include_str!("adjustment.html")),
         ("layers.html", include_str!("layers.html")),
         ("training.html", include_str!("training.html")),
         ("style.css", include_str!("style.css")),

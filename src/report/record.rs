@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{ClassScores, Difference, Estimate, Metric, ReliabilityBin};
+use crate::records::Adjustment;
 
 /// Everything one report shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -124,6 +125,8 @@ pub struct ProbeResult {
     pub per_class: Vec<ClassScores>,
     /// The reliability diagram.
     pub reliability: Vec<ReliabilityBin>,
+    /// What was fitted on validation predictions; the figures are with it.
+    pub adjustment: Option<Adjustment>,
     /// Wrong predictions, the most confident first.
     pub mistakes: Vec<Mistake>,
     /// What the reader should know before trusting the figures.

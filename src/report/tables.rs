@@ -200,16 +200,17 @@ impl ConfusionTable {
 pub(super) struct ClassRow {
     name: String,
     support: String,
-    figures: [String; 5],
+    figures: [String; 6],
 }
 
-/// Recall, precision, F1, ROC-AUC and average precision of each class; a dash where undefined.
+/// Recall, specificity, precision, F1, ROC-AUC and average precision of each class; a dash where undefined.
 pub(super) fn class_rows(classes: &[ClassScores]) -> Vec<ClassRow> {
     let text = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
     let row = |class: &ClassScores| ClassRow {
         name: class.name.clone(),
         support: thousands(class.support),
-        figures: [class.recall, class.precision, class.f1, class.roc_auc, class.average_precision].map(text),
+        figures: [class.recall, class.specificity, class.precision, class.f1, class.roc_auc, class.average_precision]
+            .map(text),
     };
     classes.iter().map(row).collect()
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::metrics::{Estimate, Metric};
+use crate::report::adjustment::AdjustmentView;
 use crate::report::charts;
+use crate::report::charts::ReliabilityLine;
 use crate::report::layers::LayersView;
 use crate::report::record::{Fact, Mistake, Picture, ProbeResult, Record};
 use crate::report::tables::{ClassRow, ConfusionTable, MetricGroup, class_rows, metric_groups};
@@ -34,7 +36,9 @@ pub(super) struct View<'a> {
     confused: bool,
     repeats: Option<usize>,
     coverage: &'static str,
-    reliability: Option<String>,
+    /// Whether something was fitted on validation predictions.
+    adjusted: bool,
+    reliability: Vec<ReliabilityView>,
     plane: Option<PlaneView>,
     commands: &'a [String],
     provenance: &'a [Fact],
@@ -94,6 +98,7 @@ struct ProbeView<'a> {
     confusion: Option<ConfusionTable>,
     per_class: Vec<ClassRow>,
     mistakes: Vec<MistakeView<'a>>,
+    adjustment: Option<AdjustmentView>,
     warnings: &'a [String],
     leaks: &'a [String],
 }
@@ -102,6 +107,14 @@ struct ProbeView<'a> {
 struct MistakeView<'a> {
     mistake: &'a Mistake,
     percent: String,
+}
+
+/// A reliability diagram; its colour is that of a probe where it is of one only.
+#[derive(Serialize)]
+struct ReliabilityView {
+    caption: String,
+    series: Option<usize>,
+    chart: String,
 }
 
 #[derive(Serialize)]
@@ -115,8 +128,6 @@ struct PlaneView {
 impl<'a> View<'a> {
     pub(super) fn new(record: &'a Record) -> Self {
         let compared = !record.difference.is_empty() && record.probes.len() == 2;
-        let bins: Vec<(&str, &[_])> =
-            record.probes.iter().map(|probe| (probe.title.as_str(), probe.reliability.as_slice())).collect();
         View {
             title: &record.title,
             version: env!("CARGO_PKG_VERSION"),
@@ -142,7 +153,8 @@ impl<'a> View<'a> {
             confused: record.probes.iter().any(|probe| probe.confusion.is_some()),
             repeats: record.probes.iter().flat_map(|probe| probe.repeats.values()).map(|spread| spread.repeats).max(),
             coverage: "95 %",
-            reliability: charts::reliability(&bins),
+            adjusted: record.probes.iter().any(|probe| probe.adjustment.is_some()),
+            reliability: reliability(record),
             plane: record.projection.as_ref().map(|plane| PlaneView {
                 chart: charts::plane(plane, &record.classes),
                 shown: thousands(plane.points.len()),
@@ -251,6 +263,35 @@ fn verdict(record: &Record) -> Option<String> {
     })
 }
 
+/// One diagram of all probes; where probabilities were calibrated, one of each with what it was before.
+fn reliability(record: &Record) -> Vec<ReliabilityView> {
+    let line = |series: usize| {
+        let probe = &record.probes[series];
+        ReliabilityLine { title: &probe.title, series, bins: &probe.reliability, is_before: false }
+    };
+    let before = |series: usize| {
+        let probe = &record.probes[series];
+        let adjustment = probe.adjustment.as_ref().filter(|adjustment| !adjustment.temperatures.is_empty())?;
+        Some(ReliabilityLine { bins: &adjustment.reliability_without, is_before: true, ..line(series) })
+    };
+    let all = 0..record.probes.len();
+    if all.clone().all(|series| before(series).is_none()) {
+        let lines: Vec<ReliabilityLine<'_>> = all.map(line).collect();
+        let caption = "Reliability, dots sized by samples".to_owned();
+        return charts::reliability(&lines)
+            .map(|chart| ReliabilityView { caption, series: None, chart })
+            .into_iter()
+            .collect();
+    }
+    let view = |series: usize| {
+        let lines: Vec<ReliabilityLine<'_>> = before(series).into_iter().chain([line(series)]).collect();
+        let kind = if lines.len() == 2 { "reliability, hollow before calibration" } else { "reliability" };
+        let caption = format!("{}: {kind}", record.probes[series].title);
+        Some(ReliabilityView { caption, series: Some(series), chart: charts::reliability(&lines)? })
+    };
+    all.filter_map(view).collect()
+}
+
 /// What saying the most frequent class always would reach.
 fn baseline(record: &Record, probe: &ProbeResult) -> Option<String> {
     let supports: Vec<u64> = probe.confusion.as_ref()?.iter().map(|row| row.iter().sum()).collect();
@@ -327,6 +368,7 @@ fn probe_view<'a>(record: &Record, probe: &'a ProbeResult, series: usize) -> Pro
             .iter()
             .map(|mistake| MistakeView { mistake, percent: format!("{:.0} %", 100.0 * mistake.probability) })
             .collect(),
+        adjustment: AdjustmentView::new(probe, &record.classes),
         warnings: &probe.warnings,
         leaks: &probe.leaks,
     }

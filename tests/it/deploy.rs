@@ -18,9 +18,16 @@ const DESCRIPTION: &str = "[preprocess]\nresize = { shorter_side = 36 }\nfilter 
                            crop = { height = 32, width = 32 }\nmean = [0.5, 0.4, 0.3]\nstd = [0.3, 0.2, 0.3]\n";
 
 /// Photographs, a small network in an ONNX file, a cache of its embeddings; every command runs in their folder.
-struct Scene(tempfile::TempDir);
+pub(crate) struct Scene(tempfile::TempDir);
 
 impl Scene {
+    /// A network, and nothing to run it on.
+    pub(crate) fn bare() -> Scene {
+        let scene = Scene(tempfile::tempdir().unwrap());
+        scene.network("small.onnx", "first", 17);
+        scene
+    }
+
     /// `data` is the dataset that is embedded; the network is of the operator set `opset`.
     fn new(opset: i64, data: impl FnOnce(&Path) -> &'static str) -> Scene {
         let scene = Scene(tempfile::tempdir().unwrap());
@@ -38,7 +45,7 @@ impl Scene {
         scene
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -49,20 +56,20 @@ impl Scene {
         std::fs::write(self.path(name).with_extension("toml"), DESCRIPTION).unwrap();
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_defrost"));
         command.current_dir(self.0.path()).args(arguments).output().unwrap()
     }
 
     /// Standard output of a command that ends well.
-    fn done(&self, arguments: &[&str]) -> String {
+    pub(crate) fn done(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// Exit code and standard error of a command.
-    fn fails(&self, arguments: &[&str]) -> (i32, String) {
+    pub(crate) fn fails(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.run(arguments);
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     }
@@ -75,7 +82,7 @@ impl Scene {
     }
 
     /// Path below the folder to row, as `predict --json` prints them.
-    fn predict(&self, classifier: &str, images: &str) -> Vec<Value> {
+    pub(crate) fn predict(&self, classifier: &str, images: &str) -> Vec<Value> {
         serde_json::from_str(&self.done(&["predict", classifier, images, "--json", "--device", "cpu"])).unwrap()
     }
 }
@@ -217,7 +224,8 @@ fn what_is_not_the_classifier_of_the_probe_is_refused_and_leaves_no_file() {
     scene.network("other.onnx", "second seed", 17);
     refused(&[linear, "--model", "other.onnx"], 2, "`other.onnx` is not the model that made `cache`: weights: cached");
     let own = [linear, "--model", "small.onnx"];
-    refused(&[&own[..], &["--thresholds", "0.3"]].concat(), 2, "an image has one class");
+    refused(&[&own[..], &["--thresholds", "0.3,0.4"]].concat(), 2, "expected one: of the second class");
+    refused(&[&own[..], &["--thresholds", "1.5"]].concat(), 2, "expected numbers from 0 to 1");
 
     let deep = image::ImageBuffer::<image::Luma<u16>, _>::from_fn(40, 40, |x, y| image::Luma([(x * y) as u16]));
     deep.save(scene.path("deep.png")).unwrap();

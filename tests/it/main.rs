@@ -6,6 +6,7 @@ mod arithmetic;
 mod audit;
 mod backbones;
 mod bad_models;
+mod calibration;
 mod changed;
 mod data;
 mod deploy;

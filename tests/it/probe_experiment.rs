@@ -81,6 +81,7 @@ fn experiment(method: Method) -> Experiment {
         repeats: 1,
         bootstrap: Bootstrap { resamples: 50, ..Bootstrap::default() },
         refit: true,
+        adjusting: Default::default(),
     }
 }
 

@@ -33,6 +33,7 @@ use crate::runtime::Runtime;
     defrost finetune photos/ --model efficientnet-lite0 --out runs/lite0\n  \
     defrost finetune photos/ --model dinov2-small --weights dinov2.safetensors --freeze blocks:8 --out runs/dino\n  \
     defrost finetune table.csv --model efficientnet-lite0 --recipe study --repeats 5 --out runs/study\n  \
+    defrost finetune lesions.csv --model efficientnet-lite0 --calibrate --threshold sensitivity=0.95 --out runs/lesions\n  \
     defrost finetune --config runs/lite0/config.toml --out runs/again\n\n\
     Run the same command again after an interruption: it goes on from the last checkpoint and gives the same numbers. The \
     splits are those of `defrost probe` with the same seed, so that both can be compared on the same test images.")]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cli::adjust_flags::AdjustFlags;
 use crate::data::augment::Augmentation;
 use crate::data::split::Fractions;
 use crate::error::FinetuneError;
@@ -112,6 +113,8 @@ pub(super) struct RecipeFlags {
     /// Resamples behind each confidence interval; 0 for none.
     #[arg(long, help_heading = EVALUATION, value_name = "N")]
     bootstrap: Option<usize>,
+    #[command(flatten)]
+    adjust: AdjustFlags,
 }
 
 impl RecipeFlags {
@@ -159,6 +162,7 @@ impl RecipeFlags {
             resplit: self.resplit || base.resplit,
             allow_leak: self.allow_leak || base.allow_leak,
             bootstrap: self.bootstrap.unwrap_or(base.bootstrap),
+            adjusting: self.adjust.adjusting(),
         })
     }
 }

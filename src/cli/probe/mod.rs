@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::cli::Outcome;
 use crate::cli::Printer;
+use crate::cli::adjust_flags::AdjustFlags;
 use crate::data::split::Fractions;
 use crate::embed::FeatureColumns;
 use crate::embed::Features;
@@ -84,10 +85,13 @@ const LINEAR_EXAMPLES: &str = "Examples:
   defrost probe linear cache
   defrost probe linear cache --scale l2 --c-grid 0.01,0.1,1,10 --repeats 5 --json
   defrost probe linear cache --tap all
+  defrost probe linear cache --calibrate --threshold sensitivity=0.95
+  defrost probe linear fundus --calibrate --cut-points
   defrost probe linear features.parquet --embedding vector --label diagnosis --out results";
 const KNN_EXAMPLES: &str = "Examples:
   defrost probe knn cache
   defrost probe knn cache --k 20 --temperature 0.1 --tap block_05
+  defrost probe knn cache --calibrate --threshold youden
   defrost probe knn features.parquet --embedding vector --label diagnosis --out results";
 
 /// What both probes share.
@@ -131,6 +135,8 @@ struct Shared {
     /// Folder for record, predictions and weights; by default `probes` in the cache, nowhere for a Parquet file.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    adjust: AdjustFlags,
 }
 
 /// What `--tap` takes for every column.
@@ -241,6 +247,7 @@ impl Shared {
             repeats: self.repeats,
             bootstrap: Bootstrap { resamples: self.bootstrap, ..Bootstrap::default() },
             refit: !self.no_refit,
+            adjusting: self.adjust.adjusting(),
         })
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use crate::data::Split;
 use crate::metrics::Estimate;
+use crate::metrics::Temperature;
+use crate::probe::Adjustment;
 use crate::probe::Chosen;
 use crate::probe::Record;
 
@@ -11,6 +13,8 @@ use crate::probe::Record;
 const MOST_CLASSES: usize = 12;
 /// Characters of a class name in the confusion matrix.
 const NAME: usize = 16;
+/// Temperatures, thresholds and cut-points that are shown.
+const MOST_FITTED: usize = 8;
 
 /// What was probed, what was chosen, how it does.
 pub(crate) fn describe(record: &Record) -> String {
@@ -28,6 +32,9 @@ pub(crate) fn describe(record: &Record) -> String {
     let _ = writeln!(text, "\nfeatures    `{}`, {} values", source.column, source.dimension);
     let _ = writeln!(text, "samples     {} ({})", counts.join(", "), record.settings.splits);
     let _ = writeln!(text, "chosen      {}", chosen(record));
+    if let Some(adjustment) = &record.adjustment {
+        let _ = writeln!(text, "fitted      on {} validation samples: {}", adjustment.samples, fitted(adjustment));
+    }
     let _ = writeln!(text, "\n{}", metrics(record));
     if let Some(confusion) = record.confusion.as_ref().filter(|rows| rows.len() <= MOST_CLASSES) {
         let _ = writeln!(text, "\n{}", matrix(confusion, &record.classes));
@@ -99,6 +106,34 @@ fn chosen(record: &Record) -> String {
     )
 }
 
+/// Temperatures, thresholds and cut-points.
+fn fitted(adjustment: &Adjustment) -> String {
+    let number = |value: &f64| format!("{value:.3}");
+    let named = |name: &str, value: &f64| format!("`{name}` {value:.3}");
+    let list = |parts: Vec<String>| match parts.get(..MOST_FITTED) {
+        Some(first) if parts.len() > MOST_FITTED => {
+            format!("{} and {} more", first.join(", "), parts.len() - MOST_FITTED)
+        }
+        _ => parts.join(", "),
+    };
+    let mut parts = Vec::new();
+    let temperature = |fitted: &Temperature| match &fitted.label {
+        Some(label) => named(label, &fitted.value),
+        None => number(&fitted.value),
+    };
+    if !adjustment.temperatures.is_empty() {
+        parts.push(format!("temperature {}", list(adjustment.temperatures.iter().map(temperature).collect())));
+    }
+    if let Some(rule) = adjustment.rule {
+        let thresholds = adjustment.thresholds.iter().map(|chosen| named(&chosen.name, &chosen.value));
+        parts.push(format!("threshold by {rule} {}", list(thresholds.collect())));
+    }
+    if let Some(points) = adjustment.cut_points.as_ref().filter(|points| points.undefined.is_none()) {
+        parts.push(format!("cut-points {}", list(points.values.iter().map(number).collect())));
+    }
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join("; ") }
+}
+
 /// A number in as few digits as tell its place in a grid.
 fn short(value: f64) -> String {
     if (1e-3..1e4).contains(&value) { format!("{value:.3}") } else { format!("{value:.2e}") }
@@ -110,11 +145,19 @@ fn metrics(record: &Record) -> String {
     let level = format!("{:.0} % interval", 100.0 * record.settings.level);
     let repeats = record.repeats.len();
     let mut text = format!("{:width$}   value  {level:15}", "test split");
+    let without = record.adjustment.as_ref().map(|adjustment| &adjustment.without);
+    if without.is_some() {
+        text.push_str("  without");
+    }
     if !record.summary.is_empty() {
         let _ = write!(text, "  mean and deviation over {repeats} repeats");
     }
     for (metric, estimate) in &record.metrics {
         let _ = write!(text, "\n{:width$}  {}", metric.title(), figures(estimate));
+        if let Some(without) = without {
+            let value = without.get(metric).and_then(|estimate| estimate.value);
+            let _ = write!(text, "  {:>7}", value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}")));
+        }
         if let Some(summary) = record.summary.get(metric) {
             let deviation = summary.standard_deviation.map_or(String::new(), |value| format!(" +- {value:.3}"));
             let _ = write!(text, "  {:.3}{deviation}", summary.mean);

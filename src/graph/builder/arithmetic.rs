@@ -39,6 +39,8 @@ operators! {
     less(a, b) => "Less";
     /// Whether `a` is greater than `b`, broadcast: bool.
     greater(a, b) => "Greater";
+    /// Whether `a` is `b` or greater, broadcast: bool.
+    greater_or_equal(a, b) => "GreaterOrEqual";
     /// `a` where `condition` (bool) holds, else `b`; broadcast.
     select(condition, a, b) => "Where";
     /// Matrix product over the last two axes, the others broadcast.

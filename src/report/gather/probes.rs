@@ -8,7 +8,7 @@ use ndarray::{Array2, Axis};
 use crate::data::Label;
 use crate::embed::Features;
 use crate::error::Result;
-use crate::metrics::{Bootstrap, Difference, Metric, Predictions, difference, predicted_classes};
+use crate::metrics::{Bootstrap, Decision, Difference, Metric, Predictions, difference};
 use crate::probe::{self, Chosen, PredictionTable};
 use crate::report::charts::shortest;
 use crate::report::record::{Curve, Mistake, Picture, ProbeResult, Spread};
@@ -88,6 +88,7 @@ pub(super) fn result(record: &probe::Record, mistakes: Vec<Mistake>) -> ProbeRes
         confusion: record.confusion.clone(),
         per_class: record.per_class.clone(),
         reliability: record.reliability.clone(),
+        adjustment: record.adjustment.clone(),
         mistakes,
         warnings: record.warnings.clone(),
         leaks: record.leaks.clone(),
@@ -127,6 +128,7 @@ fn predictions(table: &PredictionTable, features: &Features, rows: &Rows<'_>) ->
         let truth = Array2::from_shape_fn(table.probabilities.dim(), |(row, label)| known[row][label]);
         Predictions::of_labels(truth, table.probabilities.clone())?
     };
+    let predictions = predictions.with_decision(table.decision.clone())?;
     let group = |id: &String| rows.get(id.as_str()).and_then(|&row| features.groups[row].as_deref());
     let names: Option<Vec<&str>> = table.ids.iter().map(group).collect();
     match names {
@@ -159,7 +161,7 @@ fn pictures(ids: &[&str], features: &Features, rows: &Rows<'_>) -> Vec<Picture> 
 
 /// The wrong statements of a probe, the most confident first: of classes, or of single labels.
 pub(super) fn mistakes(table: &PredictionTable, pictures: impl Fn(&[&str]) -> Vec<Picture>) -> Vec<Mistake> {
-    let decided = predicted_classes(table.probabilities.view());
+    let decided = table.decided();
     let mut wrong: Vec<(f64, usize, String, String)> = Vec::new();
     for (row, (label, probabilities)) in table.truth.iter().zip(table.probabilities.axis_iter(Axis(0))).enumerate() {
         match label {
@@ -168,11 +170,13 @@ pub(super) fn mistakes(table: &PredictionTable, pictures: impl Fn(&[&str]) -> Ve
                 wrong.push((probabilities[decided[row]], row, name(*class), name(decided[row])));
             }
             Label::Classes(known) => {
-                for ((name, known), &probability) in table.classes.iter().zip(known).zip(probabilities) {
-                    let said = probability > 0.5;
+                let labels = table.classes.iter().zip(known).zip(probabilities).enumerate();
+                for (label, ((name, known), &probability)) in labels {
+                    let said = probability > Decision::threshold(table.decision.as_ref(), label);
                     if known.is_some_and(|known| known != said) {
                         let words = |present: bool| if present { name.clone() } else { format!("no {name}") };
-                        wrong.push((probability.max(1.0 - probability), row, words(!said), words(said)));
+                        let stated = if said { probability } else { 1.0 - probability };
+                        wrong.push((stated, row, words(!said), words(said)));
                     }
                 }
             }

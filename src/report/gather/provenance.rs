@@ -111,6 +111,11 @@ fn options(record: &probe::Record) -> String {
     if !selection.refitted {
         flags.push("--no-refit".into());
     }
+    if let Some(adjustment) = &record.adjustment {
+        flags.extend((!adjustment.temperatures.is_empty()).then(|| "--calibrate".to_owned()));
+        flags.extend(adjustment.rule.map(|rule| format!("--threshold {rule}")));
+        flags.extend(adjustment.cut_points.as_ref().map(|_| "--cut-points".to_owned()));
+    }
     flags.push(format!("--bootstrap {}", settings.bootstrap));
     flags.join(" ")
 }
