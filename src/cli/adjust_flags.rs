@@ -12,7 +12,7 @@ pub(super) struct AdjustFlags {
     /// each), so that probabilities mean what they say.
     #[arg(long, help_heading = HEADING)]
     calibrate: bool,
-    /// Choose the probability from which on the second of two classes, or each label, is answered: `f1`, `youden`,
+    /// Choose the probability from which on the second of two classes (`--classes` of `embed` orders them), or each label, is answered: `f1`, `youden`,
     /// `sensitivity=0.95`, `specificity=0.9`, or a number as it is.
     #[arg(long, help_heading = HEADING, value_name = "RULE")]
     threshold: Option<ThresholdRule>,

@@ -23,6 +23,8 @@ pub(super) struct AdjustmentView {
     left_out: usize,
     has_temperatures: bool,
     has_thresholds: bool,
+    /// Whether something could not be fitted.
+    starred: bool,
     rule: Option<String>,
     /// Grades on either side of each cut, and where it is.
     cuts: Vec<Cut>,
@@ -60,6 +62,7 @@ impl AdjustmentView {
             labels: labels.into_iter().take(MOST_LABELS).collect(),
             has_temperatures: by_label,
             has_thresholds: !adjustment.thresholds.is_empty(),
+            starred: !adjustment.gaps().is_empty(),
             rule: adjustment.rule.map(|rule| rule.to_string()),
             cuts: cuts(adjustment, classes),
         })
@@ -86,7 +89,9 @@ fn figures(adjustment: &Adjustment, probe: &ProbeResult) -> Vec<FigureRow> {
     let row = |metric: Metric| {
         let (without, with) = (adjustment.without.get(&metric)?, probe.metrics.get(&metric)?);
         let gain = with.value.zip(without.value).map_or(0.0, |(with, without)| with - without);
-        let better = if metric.larger_is_better() { gain > 0.0 } else { gain < 0.0 };
+        let gain = if metric.larger_is_better() { gain } else { -gain };
+        // What looks equal is no better.
+        let better = gain > 0.0 && cell(with)[0] != cell(without)[0];
         Some(FigureRow { title: metric.title(), without: cell(without), with: cell(with), better })
     };
     metrics.into_iter().filter_map(row).collect()

@@ -285,8 +285,7 @@ fn reliability(record: &Record) -> Vec<ReliabilityView> {
     }
     let view = |series: usize| {
         let lines: Vec<ReliabilityLine<'_>> = before(series).into_iter().chain([line(series)]).collect();
-        let kind = if lines.len() == 2 { "reliability, hollow before calibration" } else { "reliability" };
-        let caption = format!("{}: {kind}", record.probes[series].title);
+        let caption = format!("{}: reliability", record.probes[series].title);
         Some(ReliabilityView { caption, series: Some(series), chart: charts::reliability(&lines)? })
     };
     all.filter_map(view).collect()

@@ -201,7 +201,7 @@ fn two_classes_are_calibrated_and_decided_at_a_threshold() {
             page.contains("Threshold by sensitivity=0.9") && page.contains("--calibrate --threshold sensitivity=0.9")
         );
         assert!(page.contains(&format!("temperature {:.3}", temperature.value)), "{name}");
-        assert!(page.contains("reliability, hollow before calibration"));
+        assert!(page.contains("hollow dots are before the temperature") && page.contains("class=\"hollow s0\""));
     }
     // Another threshold at export: the metrics in the file are those at that one.
     let record = "cache/probes/linear.json";
