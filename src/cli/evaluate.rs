@@ -8,11 +8,13 @@ use serde::Serialize;
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::cli::alignment::columns;
+use crate::cli::alignment::counted;
 use crate::cli::compare::predictions;
 use crate::data;
 use crate::error::ProbeError;
 use crate::error::Result;
 use crate::metrics::Bootstrap;
+use crate::metrics::Decision;
 use crate::metrics::Metric;
 use crate::records::PredictionTable;
 use crate::records::Subgroup;
@@ -66,6 +68,12 @@ impl Arguments {
         if not_in_table > 0 {
             printer.say(&format!("note: the table does not name {not_in_table} of {} samples", table.ids.len()));
         }
+        if let Some(decision) = &table.decision {
+            printer.say(&format!("note: decided by {}, as chosen on validation data", in_words(decision)));
+        }
+        if evaluated.parts.iter().any(|part| part.evaluation.groups.is_some()) {
+            printer.say("note: intervals are by resampling whole groups (patients, lesions)");
+        }
         printer.result(&evaluated, describe);
         Ok(Outcome::Done)
     }
@@ -80,7 +88,18 @@ impl Arguments {
     }
 }
 
-/// A line per metric, a column per part.
+/// Thresholds or cut-points.
+fn in_words(decision: &Decision) -> String {
+    let (what, values) = match decision {
+        Decision::Thresholds(values) => ("threshold", values),
+        Decision::CutPoints(values) => ("cut-point", values),
+    };
+    let plural = if values.len() == 1 { "" } else { "s" };
+    let values: Vec<String> = values.iter().map(|value| format!("{value:.3}")).collect();
+    format!("{what}{plural} {}", values.join(", "))
+}
+
+/// A line per metric, a column per part; then why metrics are undefined.
 fn describe(evaluated: &Evaluated) -> String {
     let name = |part: &Subgroup| match (&evaluated.by, &part.value) {
         (None, _) => "all".to_owned(),
@@ -88,7 +107,10 @@ fn describe(evaluated: &Evaluated) -> String {
         (Some(by), None) => format!("{by} unknown"),
     };
     let mut rows = vec![vec!["metric".to_owned()]];
-    rows[0].extend(evaluated.parts.iter().map(|part| format!("{} ({})", name(part), part.evaluation.samples)));
+    rows[0].extend(evaluated.parts.iter().map(|part| match part.evaluation.groups {
+        Some(groups) => format!("{} ({} in {})", name(part), part.evaluation.samples, counted(groups, "group")),
+        None => format!("{} ({})", name(part), part.evaluation.samples),
+    }));
     let metrics: std::collections::BTreeSet<Metric> =
         evaluated.parts.iter().flat_map(|part| part.evaluation.metrics.keys().copied()).collect();
     for metric in metrics {
@@ -102,5 +124,13 @@ fn describe(evaluated: &Evaluated) -> String {
         };
         rows.push(std::iter::once(metric.title().to_owned()).chain(evaluated.parts.iter().map(cell)).collect());
     }
-    columns(&rows)
+    let mut text = columns(&rows);
+    for part in &evaluated.parts {
+        for (metric, estimate) in &part.evaluation.metrics {
+            if let Some(reason) = &estimate.undefined {
+                text.push_str(&format!("\n{}, {}: undefined, {reason}", name(part), metric.title()));
+            }
+        }
+    }
+    text
 }

@@ -215,6 +215,50 @@ fn two_classes_are_calibrated_and_decided_at_a_threshold() {
     assert!(rows.iter().all(is_decided));
 }
 
+/// The parts of the test samples, and patients whole, for any column of a table.
+#[test]
+fn subgroups_are_evaluated_at_the_threshold_with_whole_patients() {
+    let scene = scene("label", |_, latent| if latent.said_red > 0.7 { "red" } else { "plain" }.to_owned());
+    embed(&scene, &[]);
+    scene.done(&["probe", "linear", "cache", "--c-grid", "1", "--threshold", "0.2", "--fractions", "50,25,25"]);
+    let table = PredictionTable::read(&scene.path("cache/probes/linear-predictions.parquet")).unwrap();
+    let mut sheet = "image,sex\n".to_owned();
+    for (at, id) in table.ids.iter().enumerate().skip(3) {
+        sheet.push_str(&format!("{id},{}\n", ["F", "M", ""][at % 3]));
+    }
+    std::fs::write(scene.path("people.csv"), &sheet).unwrap();
+    let record = "cache/probes/linear.json";
+    let by = ["evaluate", record, "--table", "people.csv", "--by", "sex", "--id-column", "image", "--bootstrap", "100"];
+    let output = scene.run(&[&by[..], &["--json"]].concat());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("does not name 3 of") && told.contains("decided by threshold 0.200"), "{told}");
+    assert!(told.contains("whole groups"), "{told}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let parts = found["parts"].as_array().unwrap();
+    assert_eq!(parts.iter().map(|part| part["value"].as_str()).collect::<Vec<_>>(), [None, Some("F"), Some("M")]);
+    for part in parts {
+        let rows: Vec<usize> = (0..table.ids.len())
+            .filter(|&at| {
+                let sex = (at >= 3).then_some(["F", "M", ""][at % 3]).filter(|sex| !sex.is_empty());
+                sex == part["value"].as_str()
+            })
+            .collect();
+        let decided = table.decided();
+        let is_right = |row: &usize| table.truth[*row] == Label::Class(decided[*row]);
+        let accuracy = rows.iter().filter(|row| is_right(row)).count() as f64 / rows.len() as f64;
+        let evaluation = &part["evaluation"];
+        assert_eq!(evaluation["samples"].as_u64(), Some(rows.len() as u64));
+        assert!((evaluation["metrics"]["accuracy"]["value"].as_f64().unwrap() - accuracy).abs() < 1e-12);
+        let patients: std::collections::BTreeSet<_> = rows.iter().map(|&row| table.groups[row].as_deref()).collect();
+        assert_eq!(evaluation["groups"].as_u64(), Some(patients.len() as u64));
+    }
+    let (code, told) = scene.fails(&["evaluate", record, "--table", "people.csv", "--by", "sex"]);
+    assert!(code == 2 && told.contains("has no column `path`") && told.contains("--id-column"), "{told}");
+    std::fs::write(scene.path("people.csv"), format!("{sheet}{},X\n", table.ids[4])).unwrap();
+    let (code, told) = scene.fails(&by);
+    assert!(code == 2 && told.contains(&table.ids[4]), "one image, two values: {told}");
+}
+
 #[test]
 fn several_classes_are_calibrated_by_one_temperature_and_keep_their_order() {
     let label = |said: f64| {
@@ -339,4 +383,42 @@ fn a_fine_tuned_network_is_calibrated_and_decided_like_a_probe() {
     assert!(page.contains("Fitted on validation data") && page.contains("Threshold by youden"));
     let (code, told) = scene.fails(&["finetune", "table.csv", "--model", "small.onnx", "--out", "no", "--cut-points"]);
     assert!(code == 2 && told.contains("expected ordered classes"), "{told}");
+}
+
+#[test]
+fn fine_tuned_grades_and_labels_go_the_same_way() {
+    let flag = |is_present: bool| if is_present { "1" } else { "0" };
+    let grade = |said: f64| [0.5, 0.75, 0.95].iter().filter(|&&least| said > least).count();
+    let scene = scene("grade,red,green", |number, latent| {
+        let red = if number.is_multiple_of(3) { "" } else { flag(latent.said_red > 0.7) };
+        format!("{},{red},{}", grade(latent.said_red), flag(latent.said_green > 0.4))
+    });
+    let train = |out: &str, more: &[&str]| -> Record {
+        let shared = ["finetune", "table.csv", "--model", "small.onnx", "--out", out, "--json", "--device", "cpu"];
+        let recipe = ["--epochs", "2", "--batch", "16", "--learning-rate", "0.03", "--augment", "none"];
+        let splits = ["--fractions", "50,25,25", "--bootstrap", "0"];
+        serde_json::from_str(&scene.done(&[&shared[..], &recipe, &splits, more].concat())).unwrap()
+    };
+    let check = |out: &str, record: &Record| -> Value {
+        let file = format!("{out}.onnx");
+        let exported = serde_json::from_str(&scene.done(&["export", out, "--out", &file, "--json"])).unwrap();
+        let table = PredictionTable::read(&scene.path(&format!("{out}/predictions.parquet"))).unwrap();
+        assert_eq!(table.decision, record.adjustment.as_ref().unwrap().decision());
+        check_answers(&table, &scene.predict(&file, "table.csv"));
+        exported
+    };
+    let grades = train("grades", &["--label-column", "grade", "--ordinal", "--loss", "mse", "--cut-points"]);
+    let points = grades.adjustment.as_ref().unwrap().cut_points.as_ref().unwrap();
+    assert!(points.kappa >= points.kappa_of_most_probable, "{points:?}");
+    let exported = check("grades", &grades);
+    assert_near(&floats(&exported["cut_points"]), points.values.iter().copied());
+    assert!(exported["temperature"].is_null());
+
+    let labels = train("labels", &["--class-columns", "red,green", "--calibrate", "--threshold", "specificity=0.8"]);
+    let adjustment = labels.adjustment.as_ref().unwrap();
+    let [red, green] = adjustment.thresholds.as_slice() else { unreachable!("{adjustment:?}") };
+    assert!(red.samples < green.samples && green.specificity.unwrap() >= 0.8, "{red:?}, {green:?}");
+    assert_eq!(adjustment.temperatures[0].samples, red.samples);
+    let exported = check("labels", &labels);
+    assert_near(&floats(&exported["thresholds"]), [red.value, green.value].into_iter());
 }

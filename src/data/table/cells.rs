@@ -1,5 +1,7 @@
 //! Columns of a table by name, for readers that know what they mean.
 
+use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::path::Path;
 
 use crate::data::table::Column;
@@ -91,15 +93,31 @@ pub(in crate::data) fn read_cells<'a>(
 /// A column of a table by the id of its rows: `id_column`, or `id`, or `path` where there is no `id`.
 ///
 /// # Errors
-/// [`DataError::NoColumn`]; those of reading the table.
-pub fn column_by_id(
-    path: &Path,
-    id_column: Option<&str>,
-    column: &str,
-) -> Result<std::collections::HashMap<String, Option<String>>> {
+/// [`DataError::MissingColumn`]; [`DataError::DuplicateIds`] where rows of one id have several values; those of reading the table.
+pub fn column_by_id(path: &Path, id_column: Option<&str>, column: &str) -> Result<HashMap<String, Option<String>>> {
     let present = column_names(path)?;
     let id = id_column.unwrap_or(if present.iter().any(|name| name == "id") { "id" } else { "path" });
+    for (column, flag) in [(id, "--id-column"), (column, "--by")] {
+        if present.iter().all(|name| name != column) {
+            let nearest = names::nearest(column, present.iter().map(String::as_str));
+            let nearest = nearest.into_iter().map(str::to_owned).collect();
+            let (path, column) = (path.to_path_buf(), column.to_owned());
+            return Err(DataError::MissingColumn { path, column, nearest, present, flag }.into());
+        }
+    }
     let cells = read_cells(path, true, [id, column])?;
+    let mut values: HashMap<String, Option<String>> = HashMap::new();
+    let mut contradicted = BTreeSet::new();
     let rows = cells.column(id).iter().zip(cells.column(column));
-    Ok(rows.filter_map(|(id, value)| Some((id.clone()?, value.clone()))).collect())
+    for (id, value) in rows.filter_map(|(id, value)| Some((id.clone()?, value.clone()))) {
+        match values.get(&id) {
+            Some(other) if *other != value => drop(contradicted.insert(id)),
+            Some(_) => {}
+            None => drop(values.insert(id, value)),
+        }
+    }
+    let Some(first) = contradicted.first().cloned() else { return Ok(values) };
+    let is_first = |(cell, row): (&Option<String>, &u64)| (cell.as_ref() == Some(&first)).then_some(*row);
+    let rows = cells.column(id).iter().zip(&cells.rows).filter_map(is_first).collect();
+    Err(DataError::DuplicateIds { path: path.to_path_buf(), id: first, rows, count: contradicted.len() }.into())
 }
