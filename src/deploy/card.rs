@@ -3,7 +3,8 @@
 //! `defrost.task` (text), `defrost.classes` (list of names, in the order of the probabilities), `defrost.temperature` (list of one
 //! number, or one per label: what scores are divided by; only where probabilities were calibrated), `defrost.thresholds` (list: one
 //! per label where labels are decided one by one; one number of the second of two classes where it is not answered from one half
-//! on), `defrost.cut_points` (list; only where the expected grade of ordered classes is cut), `defrost.preprocess`, `defrost.method`, `defrost.metrics` (on the test split),
+//! on), `defrost.cut_points` (list; only where the expected grade of ordered classes is cut), `defrost.fitted_on` (what these were
+//! fitted on, where they were), `defrost.preprocess`, `defrost.method`, `defrost.metrics` (on the test split),
 //! `defrost.origin`, `defrost.verification`.
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::graph::Property;
 use crate::metrics::Decision;
 use crate::metrics::Estimate;
 use crate::metrics::Metric;
+use crate::metrics::ThresholdRule;
 use crate::preprocess::Preprocess;
 use crate::records::Chosen;
 
@@ -41,6 +43,9 @@ pub struct Card {
     /// probable class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut_points: Option<Vec<f32>>,
+    /// What temperature, thresholds and cut-points were fitted on, where they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fitted_on: Option<FittedOn>,
     /// What the graph does to pixels first.
     pub preprocess: Preprocess,
     /// The method and its hyper-parameters.
@@ -52,6 +57,16 @@ pub struct Card {
     /// How it was compared with the library; none before that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+}
+
+/// What temperature, thresholds and cut-points were fitted on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FittedOn {
+    /// Validation samples.
+    pub validation_samples: usize,
+    /// What thresholds were chosen for; none where there are none, or where they were given at export.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold_rule: Option<ThresholdRule>,
 }
 
 /// Where a classifier comes from.
@@ -114,6 +129,7 @@ const CLASSES: &str = "defrost.classes";
 const TEMPERATURE: &str = "defrost.temperature";
 const THRESHOLDS: &str = "defrost.thresholds";
 const CUT_POINTS: &str = "defrost.cut_points";
+const FITTED_ON: &str = "defrost.fitted_on";
 const PREPROCESS: &str = "defrost.preprocess";
 const METHOD: &str = "defrost.method";
 const METRICS: &str = "defrost.metrics";
@@ -133,6 +149,7 @@ impl Card {
         ];
         let lists = [(TEMPERATURE, &self.temperature), (THRESHOLDS, &self.thresholds), (CUT_POINTS, &self.cut_points)];
         properties.extend(lists.into_iter().filter_map(|(key, list)| Some(json(key, list.as_ref()?))));
+        properties.extend(self.fitted_on.as_ref().map(|fitted_on| json(FITTED_ON, fitted_on)));
         properties.extend(self.verification.as_ref().map(|verification| json(VERIFICATION, verification)));
         properties
     }
@@ -148,14 +165,15 @@ impl Card {
         let card = Card {
             task,
             classes: field.json(CLASSES)?,
-            temperature: field.list(TEMPERATURE)?,
-            thresholds: field.list(THRESHOLDS)?,
-            cut_points: field.list(CUT_POINTS)?,
+            temperature: field.optional(TEMPERATURE)?,
+            thresholds: field.optional(THRESHOLDS)?,
+            cut_points: field.optional(CUT_POINTS)?,
+            fitted_on: field.optional(FITTED_ON)?,
             preprocess: field.json(PREPROCESS)?,
             method: field.json(METHOD)?,
             metrics: field.json(METRICS)?,
             origin: field.json(ORIGIN)?,
-            verification: if metadata.contains_key(VERIFICATION) { Some(field.json(VERIFICATION)?) } else { None },
+            verification: field.optional(VERIFICATION)?,
         };
         let classes = card.classes.len();
         let is_of_labels = card.task == Task::MultiLabel;
@@ -211,7 +229,7 @@ impl Fields<'_> {
         text.ok_or_else(|| self.refused(format!("it has no property `{key}`")))
     }
 
-    fn list(&self, key: &str) -> Result<Option<Vec<f32>>> {
+    fn optional<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.metadata.contains_key(key).then(|| self.json(key)).transpose()
     }
 

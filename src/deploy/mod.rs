@@ -21,6 +21,7 @@ mod verify;
 
 pub use assemble::IMAGES;
 pub use card::Card;
+pub use card::FittedOn;
 pub use card::Origin;
 pub use card::Verification;
 pub use export::Exported;

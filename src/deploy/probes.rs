@@ -88,6 +88,7 @@ pub(super) fn open(path: &Path, record: &Record, asked: &Asked, progress: &dyn P
         temperature: deciding.temperature,
         thresholds: deciding.thresholds,
         cut_points: deciding.cut_points,
+        fitted_on: deciding.fitted_on,
         preprocess: manifest.preprocess.clone(),
         method: record.chosen,
         metrics: deciding.metrics,

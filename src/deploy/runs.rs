@@ -82,6 +82,7 @@ pub(super) fn open(folder: &Path, asked: &Asked) -> Result<Source> {
         temperature: deciding.temperature,
         thresholds: deciding.thresholds,
         cut_points: deciding.cut_points,
+        fitted_on: deciding.fitted_on,
         preprocess: preprocess.clone(),
         method: record.chosen,
         metrics: deciding.metrics,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::backbones::ModelOptions;
 use crate::data::Task;
 use crate::deploy::Card;
+use crate::deploy::FittedOn;
 use crate::deploy::Head;
 use crate::deploy::probes;
 use crate::deploy::runs;
@@ -122,6 +123,7 @@ pub(super) struct Deciding {
     pub(super) temperature: Option<Vec<f32>>,
     pub(super) thresholds: Option<Vec<f32>>,
     pub(super) cut_points: Option<Vec<f32>>,
+    pub(super) fitted_on: Option<FittedOn>,
     pub(super) metrics: BTreeMap<Metric, Estimate>,
 }
 
@@ -139,6 +141,8 @@ impl Deciding {
             temperature: adjustment.and_then(Adjustment::divisors).map(rounded),
             thresholds: (record.task == Task::MultiLabel).then(|| vec![0.5; record.classes.len()]),
             cut_points: None,
+            fitted_on: adjustment
+                .map(|fitted| FittedOn { validation_samples: fitted.samples, threshold_rule: fitted.rule }),
             metrics: record.metrics.clone(),
         };
         match adjustment.and_then(Adjustment::decision) {
@@ -158,6 +162,9 @@ impl Deciding {
             None => BTreeMap::new(),
         };
         deciding.thresholds = Some(thresholds);
+        if let Some(fitted_on) = &mut deciding.fitted_on {
+            fitted_on.threshold_rule = None;
+        }
         Ok(deciding)
     }
 }

@@ -195,6 +195,9 @@ fn two_classes_are_calibrated_and_decided_at_a_threshold() {
         let (exported, [moved, decided]) = probed.export();
         assert_near(&floats(&exported["temperature"]), [temperature.value].into_iter());
         assert_near(&floats(&exported["thresholds"]), [threshold.value].into_iter());
+        let fitted_on =
+            serde_json::json!({"validation_samples": adjustment.samples, "threshold_rule": "sensitivity=0.9"});
+        assert_eq!(exported["fitted_on"], fitted_on);
         assert!(moved > 20 && decided > 0, "{name}: {moved} probabilities and {decided} labels changed");
         let page = probed.report();
         assert!(
@@ -208,6 +211,7 @@ fn two_classes_are_calibrated_and_decided_at_a_threshold() {
     let export = ["export", record, "--model", "small.onnx", "--out", "other.onnx", "--thresholds", "0.02", "--json"];
     let other: Value = serde_json::from_str(&scene.done(&export)).unwrap();
     assert_near(&floats(&other["thresholds"]), [0.02].into_iter());
+    assert!(other["fitted_on"]["threshold_rule"].is_null() && other["temperature"].is_array());
     assert!(other["metrics"]["sensitivity"]["value"].as_f64().unwrap() > 0.9, "{}", other["metrics"]["sensitivity"]);
     let rows = scene.predict("other.onnx", "table.csv");
     let is_decided =
