@@ -124,7 +124,7 @@ pub(super) fn deciding(card: &Card) -> Vec<(&'static str, String)> {
         false => ("threshold", format!("`{}` from {} on", card.classes[1], numbers(thresholds))),
     }));
     lines.extend(card.fitted_on.as_ref().map(|fitted_on| {
-        let rule = fitted_on.threshold_rule.map(|rule| format!(", thresholds by {rule}")).unwrap_or_default();
+        let rule = fitted_on.threshold_rule.map(|rule| format!(", thresholds {}", rule.in_words())).unwrap_or_default();
         ("fitted on", format!("{}{rule}", counted(fitted_on.validation_samples, "validation sample")))
     }));
     lines

@@ -31,6 +31,16 @@ pub enum ThresholdRule {
     Fixed(f64),
 }
 
+impl ThresholdRule {
+    /// How a threshold came about, in words: `by f1`, `as given`.
+    pub fn in_words(self) -> String {
+        match self {
+            ThresholdRule::Fixed(_) => "as given".to_owned(),
+            rule => format!("by {rule}"),
+        }
+    }
+}
+
 impl FromStr for ThresholdRule {
     type Err = String;
 

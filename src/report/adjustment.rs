@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::metrics::{Estimate, Metric};
+use crate::metrics::{Estimate, Metric, ThresholdRule};
 use crate::records::Adjustment;
 use crate::report::record::ProbeResult;
 use crate::report::view::thousands;
@@ -63,7 +63,7 @@ impl AdjustmentView {
             has_temperatures: by_label,
             has_thresholds: !adjustment.thresholds.is_empty(),
             starred: !adjustment.gaps().is_empty(),
-            rule: adjustment.rule.map(|rule| rule.to_string()),
+            rule: adjustment.rule.map(ThresholdRule::in_words),
             cuts: cuts(adjustment, classes),
         })
     }

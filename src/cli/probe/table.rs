@@ -126,7 +126,7 @@ fn fitted(adjustment: &Adjustment) -> String {
     }
     if let Some(rule) = adjustment.rule {
         let thresholds = adjustment.thresholds.iter().map(|chosen| named(&chosen.name, &chosen.value));
-        parts.push(format!("threshold by {rule} {}", list(thresholds.collect())));
+        parts.push(format!("threshold {} {}", rule.in_words(), list(thresholds.collect())));
     }
     if let Some(points) = adjustment.cut_points.as_ref().filter(|points| points.undefined.is_none()) {
         parts.push(format!("cut-points {}", list(points.values.iter().map(number).collect())));
