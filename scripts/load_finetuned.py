@@ -2,7 +2,7 @@
 """Loads the weights of a fine-tuning run back into the library that they came from, and compares the logits with `model.onnx`.
 
     .venv/bin/pip install torch timm transformers onnxruntime safetensors efficientnet-lite-pytorch
-    .venv/bin/python scripts/load_finetuned.py RUN [--model timm-name]
+    .venv/bin/python scripts/load_finetuned.py RUN [--model NAME]
 
 RUN is the folder of `defrost finetune`, with a linear head. Parameters lie in `checkpoints/best/model.safetensors` under the
 names of the weights that the run started from (timm's where these were random); the head's are `head.weight` and `head.bias`
@@ -12,6 +12,7 @@ names of the weights that the run started from (timm's where these were random);
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -59,22 +60,29 @@ def with_efficientnet_lite(name, weights, head, classes):
     return model.eval()
 
 
-def with_transformers(name, weights, head, classes):
-    """The backbone by its configuration on the hub, and the head behind its class token."""
+def with_transformers(name, weights, head):
+    """The backbone by its configuration (a repository or a folder), and the head behind its class token."""
+    from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModel
 
-    backbone = AutoModel.from_config(AutoConfig.from_pretrained(name)).eval()
     own = {key: tensor for key, tensor in weights.items() if not key.startswith(head + ".")}
-    left = backbone.load_state_dict(own, strict=False)
-    assert not left.unexpected_keys, left.unexpected_keys
+    # Names in files are not those in memory in every version: `from_pretrained` translates, `load_state_dict` does not.
+    with tempfile.TemporaryDirectory() as folder:
+        AutoConfig.from_pretrained(name).save_pretrained(folder)
+        save_file(own, str(Path(folder) / "model.safetensors"), {"format": "pt"})
+        backbone, info = AutoModel.from_pretrained(folder, output_loading_info=True)
+    # Not part of the classifier, and so not of the run.
+    missing = [key for key in info["missing_keys"] if not key.startswith("pooler.") and not key.endswith("mask_token")]
+    assert not missing and not info["unexpected_keys"] and not info["mismatched_keys"], info
     weight, bias = weights[f"{head}.weight"], weights[f"{head}.bias"]
+    backbone.eval()
     return lambda x: torch.nn.functional.linear(backbone(x).last_hidden_state[:, 0], weight, bias)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--model", help="the model's name in the library, where it is not known")
+    parser.add_argument("--model", help="the model's name in the library, where it is not known; for transformers a repository or a folder with `config.json`")
     parser.add_argument("--images", type=int, default=4)
     options = parser.parse_args()
     weights, about = read(options.run)
@@ -86,8 +94,8 @@ def main():
         model = with_timm(options.model or TIMM[name], weights, head, classes, shape[2:])
     elif naming == "efficientnet_lite_pytorch":
         model = with_efficientnet_lite(options.model or name, weights, head, classes)
-    elif naming == "transformers":
-        model = with_transformers(options.model or sys.exit("name the repository with --model"), weights, head, classes)
+    elif naming.startswith("transformers-"):
+        model = with_transformers(options.model or sys.exit("name the repository or folder with --model"), weights, head)
     else:
         sys.exit(f"weights named as in `{naming}` are not loaded by this script")
     size = [side if isinstance(side, int) else 224 for side in shape[1:]]
