@@ -51,7 +51,7 @@ def with_timm(name, weights, head, classes, size):
 def with_efficientnet_lite(name, weights, head, classes):
     from efficientnet_lite_pytorch import EfficientNet
 
-    model = EfficientNet.from_name(name, {"num_classes": classes})
+    model = EfficientNet.from_name(name, num_classes=classes)
     renamed = {f"_fc.{key.removeprefix(head + '.')}" if key.startswith(head + ".") else key: tensor
                for key, tensor in weights.items()}
     left = model.load_state_dict(renamed, strict=False)

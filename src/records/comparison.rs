@@ -63,14 +63,18 @@ pub fn compare(first: &PredictionTable, second: &PredictionTable, bootstrap: &Bo
     let mut b = second.rows(&pairs.iter().map(|pair| pair.1).collect::<Vec<_>>());
     b.groups.clone_from(&a.groups);
     let (left, right) = (a.predictions()?, b.predictions()?);
+    let (of_first, of_second) = (evaluate(&left, bootstrap).metrics, evaluate(&right, bootstrap).metrics);
+    let mut differences = difference(&left, &right, bootstrap)?;
+    // Metrics that stand in for undefined ones differ where those do, too: they are told only where they are reported.
+    differences.retain(|metric, _| of_first.contains_key(metric) || of_second.contains_key(metric));
     Ok(Comparison {
         samples: pairs.len(),
         only_first: first.ids.len() - pairs.len(),
         only_second: second.ids.len() - pairs.len(),
         by_group: a.groups.iter().any(Option::is_some),
-        first: evaluate(&left, bootstrap).metrics,
-        second: evaluate(&right, bootstrap).metrics,
-        differences: difference(&left, &right, bootstrap)?,
+        first: of_first,
+        second: of_second,
+        differences,
         delong: areas(&a, &b),
     })
 }
@@ -162,6 +166,19 @@ mod tests {
         assert!((accuracy.value.unwrap() - (45.0 - 33.0) / 50.0).abs() < 1e-12, "{accuracy:?}");
         assert_eq!(found.delong.len(), 1);
         assert!(found.delong[0].1.difference > 0.0);
+    }
+
+    #[test]
+    fn differences_are_told_of_the_metrics_that_are_reported() {
+        let certain = |row: usize, class: usize| if class == row % 3 { 0.6 } else { 0.2 };
+        let three = PredictionTable {
+            classes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            truth: (0..60).map(|row| Label::Class(row % 3)).collect(),
+            probabilities: Array2::from_shape_fn((60, 3), |(row, class)| certain(row, class)),
+            ..table(|_| true)
+        };
+        let found = compare(&three, &three, &Bootstrap::default()).unwrap();
+        assert!(found.differences.keys().eq(found.first.keys()), "{:?}", found.differences.keys());
     }
 
     #[test]
