@@ -95,12 +95,21 @@ fn blend(b: &mut Builder, old: &Value, batch: &Value) -> Value {
 
 /// The variance with n - 1 as divisor, n being the elements of a channel of `x`.
 fn unbiased(b: &mut Builder, x: &Value, variance: &Value) -> Value {
-    let size = b.apply("Size", &[x]);
-    let channels = b.apply("Size", &[variance]);
-    let (size, channels) = (b.cast(&size, DType::F32), b.cast(&channels, DType::F32));
-    let count = b.div(&size, &channels);
-    let one = b.scalar(1.0);
-    let less = b.sub(&count, &one);
-    let factor = b.div(&count, &less);
+    let factor = match b.sizes(x) {
+        // A constant, so that nothing holds `x`.
+        Some(sizes) => {
+            let count = sizes.iter().product::<i64>() as f64 / sizes.get(1).copied().unwrap_or(1).max(1) as f64;
+            b.scalar((count / (count - 1.0)) as f32)
+        }
+        None => {
+            let size = b.apply("Size", &[x]);
+            let channels = b.apply("Size", &[variance]);
+            let (size, channels) = (b.cast(&size, DType::F32), b.cast(&channels, DType::F32));
+            let count = b.div(&size, &channels);
+            let one = b.scalar(1.0);
+            let less = b.sub(&count, &one);
+            b.div(&count, &less)
+        }
+    };
     b.mul(variance, &factor)
 }

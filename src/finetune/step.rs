@@ -30,6 +30,7 @@ use crate::finetune::optimizer::Update;
 use crate::graph::Builder;
 use crate::graph::Dim;
 use crate::graph::Model;
+use crate::graph::Patch;
 use crate::graph::Type;
 use crate::graph::Value;
 use crate::graph::ValueInfo;
@@ -121,6 +122,9 @@ impl StepGraphs {
         if plan.drop_path {
             (model, branches) = drop_path::insert(model, &batch)?;
         }
+        // Parameters stay, also those that nothing reads.
+        Patch { drop_unread_constants: false, ..rewrite::dead(&model) }.apply(&mut model)?;
+        let mut model = rewrite::fuse_gelu(rewrite::select_rows(model)?)?;
         let mut statistics = Vec::new();
         if plan.batch_norm == BatchNorm::Updated {
             (model, statistics) = norms::update_statistics(model, |scale| plan.trained.contains_key(scale))?;
@@ -215,13 +219,27 @@ fn input_like(b: &mut Builder, prefix: &str, (name, shape): (&str, &[usize])) ->
 /// Adds the sums of gradients over the parts of a batch.
 fn accumulate(b: &mut Builder, gradients: &BTreeMap<&String, Value>, shapes: &BTreeMap<String, Vec<usize>>) {
     let keep = b.input(KEEP, DType::F32, &[]);
-    for (name, gradient) in gradients {
-        let Some(shape) = shapes.get(*name) else { continue };
+    for (name, gradient) in last_first(b, gradients) {
+        let Some(shape) = shapes.get(name) else { continue };
         let sum = input_like(b, GRADIENT, (name, shape));
         let kept = b.mul(&sum, &keep);
         let sum = b.add(&kept, gradient);
         b.output(&format!("{NEXT}{GRADIENT}{name}"), &sum);
     }
+}
+
+/// The gradients in the opposite order of the backward pass.
+///
+/// ONNX Runtime takes nodes from the outputs back, depth first, and of a node's inputs the one that stands last in the file
+/// first. So what is made of the last layer's gradients has to stand last: then they are computed first, and the activations
+/// that they need are given back before the earlier layers' turn comes. In any other order the backward pass goes down to the
+/// first layer at once, and all activations and all cotangents are alive together.
+fn last_first<'a>(b: &Builder, gradients: &'a BTreeMap<&'a String, Value>) -> Vec<(&'a String, &'a Value)> {
+    let producers = b.graph().producers();
+    let place = |value: &Value| producers.get(value.name()).copied().unwrap_or(0);
+    let mut ordered: Vec<(&String, &Value)> = gradients.iter().map(|(name, gradient)| (*name, gradient)).collect();
+    ordered.sort_by_key(|(_, gradient)| std::cmp::Reverse(place(gradient)));
+    ordered
 }
 
 /// A graph from summed gradients to updated parameters.
@@ -243,7 +261,7 @@ fn update(
     gradients: &BTreeMap<&String, Value>,
     shapes: &BTreeMap<String, Vec<usize>>,
 ) -> Result<()> {
-    let all: Vec<&Value> = gradients.values().collect();
+    let all = last_first(b, gradients).into_iter().map(|(_, gradient)| gradient).collect::<Vec<_>>();
     let norm = optimizer::norm(b, &all);
     let adamw = AdamW::new(b, &norm, plan.clip);
     b.output(optimizer::NORM, &norm);

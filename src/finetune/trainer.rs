@@ -240,7 +240,9 @@ fn scalar(results: &BTreeMap<String, f32>, name: &str) -> f32 {
 }
 
 fn open(runtime: &Runtime, model: &Model, options: &SessionOptions) -> Result<Session> {
-    Session::open(runtime, ModelSource::Bytes(&model.to_bytes()?), options)
+    // Activations are most of the memory: they must not be there twice.
+    let options = SessionOptions { memory_pattern: false, ..options.clone() };
+    Session::open(runtime, ModelSource::Bytes(&model.to_bytes()?), &options)
 }
 
 impl Engine {
@@ -322,6 +324,7 @@ impl Evaluator {
             model.graph.inputs.push(crate::graph::ValueInfo::new(name, known));
         }
         crate::graph::rewrite::dead(&model).apply(&mut model)?;
+        let model = crate::graph::rewrite::select_rows(model)?;
         let options = SessionOptions { device: trainer.device().0, ..options.clone() };
         let session = open(runtime, &model, &options)?;
         let mut binding = Binding::new(&session)?;

@@ -297,6 +297,6 @@ fn builder(runtime: &Runtime, options: &SessionOptions) -> ort::Result<SessionBu
         .with_inter_threads(1)?
         .with_intra_op_spinning(options.spinning)?
         // Patterns assume that shapes repeat and hold the largest seen; without an arena they have no use.
-        .with_memory_pattern(options.memory == WorkingMemory::Keep)?;
+        .with_memory_pattern(options.memory_pattern && options.memory == WorkingMemory::Keep)?;
     Ok(builder)
 }

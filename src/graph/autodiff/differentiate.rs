@@ -6,11 +6,14 @@ use crate::error::GraphError;
 use crate::error::Result;
 use crate::graph::Builder;
 use crate::graph::Dim;
+use crate::graph::Graph;
 use crate::graph::Model;
 use crate::graph::Value;
 use crate::graph::autodiff::gradients;
 use crate::graph::autodiff::loss;
 use crate::graph::autodiff::loss::LossOptions;
+use crate::graph::rewrite::dead;
+use crate::graph::rewrite::lift;
 use crate::support::seed::Seed;
 use crate::tensor::DType;
 use crate::tensor::HostTensor;
@@ -38,16 +41,23 @@ pub struct Differentiation<'a> {
     pub head: Option<(usize, u64)>,
 }
 
-/// Adds loss and gradients to a model. Parameters are the floating-point initializers with axes that reach the loss: single
-/// numbers (bounds, factors), and weights that a file keeps in `Constant` nodes, stay constants. Only `loss` and the gradients remain outputs.
+/// Adds loss and gradients to a model; one of an operator set from 9 on is lifted to 17 first.
+///
+/// Parameters are the floating-point initializers with axes that reach the loss. Constants stay single numbers (bounds,
+/// factors), running statistics of batch normalisations, and what a file keeps in `Constant` nodes: PyTorch's exporters put
+/// all parameters into initializers. Only `loss` and the gradients remain outputs.
 ///
 /// # Errors
 /// As [`gradients`]; [`GraphError::UnknownValue`] for the output, [`GraphError::Operator`] for a head on something else than
-/// vectors of known length, [`GraphError::Opset`] for operator sets that cannot be extended.
+/// vectors of known length, [`GraphError::Opset`] for operator sets that cannot be lifted.
 pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model> {
+    let model = lift(model)?;
     let constants: HashSet<String> = model.graph.constant_names().map(str::to_owned).collect();
+    let statistics = running_statistics(&model.graph);
     let parameters: Vec<String> = (model.graph.initializers.iter())
-        .filter(|tensor| tensor.element.is_float() && !tensor.shape.is_empty())
+        .filter(|tensor| {
+            tensor.element.is_float() && !tensor.shape.is_empty() && !statistics.contains(tensor.name.as_str())
+        })
         .map(|tensor| tensor.name.clone())
         .collect();
     let mut b = Builder::extend(model)?;
@@ -85,8 +95,20 @@ pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model
         }
     }
     let mut model = b.finish()?;
-    crate::graph::rewrite::dead(&model).apply(&mut model)?;
+    dead(&model).apply(&mut model)?;
     Ok(model)
+}
+
+/// Values that batch normalisations take as their statistics, and nothing else does.
+fn running_statistics(graph: &Graph) -> HashSet<&str> {
+    let (mut statistics, mut others) = (HashSet::new(), HashSet::new());
+    for node in &graph.nodes {
+        for (index, input) in node.inputs.iter().enumerate() {
+            let is_statistic = node.operator == "BatchNormalization" && index >= 3;
+            if is_statistic { &mut statistics } else { &mut others }.insert(input.as_str());
+        }
+    }
+    statistics.difference(&others).copied().collect()
 }
 
 /// Weight and bias of a linear head.

@@ -19,7 +19,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Mul", since: 7, infer: |site| arithmetic(site, size::multiply), vjp: Vjp::Rule(vjp::mul) },
     OpDef { name: "Div", since: 7, infer: |site| arithmetic(site, size::divide), vjp: Vjp::Rule(vjp::div) },
     OpDef { name: "Pow", since: 7, infer: broadcast_all, vjp: Vjp::Rule(vjp::pow) },
-    OpDef { name: "Mod", since: 10, infer: broadcast_all, vjp: Vjp::Rule(vjp::modulo) },
+    OpDef { name: "Mod", since: 10, infer: modulo, vjp: Vjp::Rule(vjp::modulo) },
     OpDef { name: "Max", since: 8, infer: broadcast_all, vjp: Vjp::Rule(vjp::extreme) },
     OpDef { name: "Min", since: 8, infer: broadcast_all, vjp: Vjp::Rule(vjp::extreme) },
     OpDef { name: "Sum", since: 8, infer: broadcast_all, vjp: Vjp::Rule(vjp::sum) },
@@ -89,6 +89,14 @@ fn computed<const N: usize>(
 fn arithmetic(site: &Site<'_>, compute: fn(&Dim, &Dim) -> Dim) -> Result<Vec<Fact>> {
     let constant = computed(site, [0, 1], |[a, b]| compute(&a, &b));
     Ok(vec![Fact { constant, ..common(site, 0)? }])
+}
+
+/// Whole numbers are followed where the sign is that of the divisor.
+fn modulo(site: &Site<'_>) -> Result<Vec<Fact>> {
+    match site.int("fmod").unwrap_or(0) {
+        0 => arithmetic(site, size::modulo),
+        _ => broadcast_all(site),
+    }
 }
 
 fn equal(site: &Site<'_>) -> Result<Vec<Fact>> {

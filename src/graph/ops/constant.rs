@@ -10,6 +10,7 @@ use crate::graph::ops::Result;
 use crate::graph::ops::Site;
 use crate::graph::ops::Vjp;
 use crate::graph::ops::size;
+use crate::graph::ops::vjp::index;
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Constant", since: 7, infer: constant, vjp: Vjp::Zero },
@@ -19,7 +20,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Size", since: 7, infer: count, vjp: Vjp::Zero },
     OpDef { name: "NonZero", since: 9, infer: non_zero, vjp: Vjp::Zero },
     OpDef { name: "EyeLike", since: 9, infer: like_shape, vjp: Vjp::Zero },
-    OpDef { name: "OneHot", since: 9, infer: one_hot, vjp: Vjp::Missing },
+    OpDef { name: "OneHot", since: 9, infer: one_hot, vjp: Vjp::Rule(index::one_hot) },
 ];
 
 fn constant(site: &Site<'_>) -> Result<Vec<Fact>> {

@@ -14,10 +14,10 @@ use crate::graph::shape_text;
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "AveragePool", since: 7, infer: pool, vjp: Vjp::Rule(vjp::average) },
-    OpDef { name: "LpPool", since: 7, infer: pool, vjp: Vjp::Missing },
+    OpDef { name: "LpPool", since: 7, infer: pool, vjp: Vjp::Rule(vjp::lp) },
     OpDef { name: "MaxPool", since: 7, infer: pool, vjp: Vjp::Rule(vjp::max) },
     OpDef { name: "GlobalAveragePool", since: 7, infer: global, vjp: Vjp::Rule(vjp::global_average) },
-    OpDef { name: "GlobalLpPool", since: 7, infer: global, vjp: Vjp::Missing },
+    OpDef { name: "GlobalLpPool", since: 7, infer: global, vjp: Vjp::Rule(vjp::global_lp) },
     OpDef { name: "GlobalMaxPool", since: 7, infer: global, vjp: Vjp::Rule(vjp::global_max) },
 ];
 

@@ -42,7 +42,8 @@ fn resize(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, Some(result))])
 }
 
-/// The predecessor of `Resize`; its scales are an attribute before operator set 9.
+/// The predecessor of `Resize`, gone from operator set 10 on (`rewrite::lift` makes the latter of it before gradients are taken);
+/// its scales are an attribute before operator set 9.
 fn upsample(site: &Site<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(mut shape) = x.shape.clone() else { return Ok(vec![Fact::new(x.element, None)]) };

@@ -42,6 +42,17 @@ pub(super) fn divide(a: &Dim, b: &Dim) -> Dim {
     }
 }
 
+/// The rest of `a / b`, with the sign of `b`.
+pub(super) fn modulo(a: &Dim, b: &Dim) -> Dim {
+    match (a, b) {
+        (Dim::Fixed(a), Dim::Fixed(b)) => {
+            let rest = a.checked_rem(*b).and_then(|rest| rest.checked_add(*b)?.checked_rem(*b));
+            rest.map_or(Dim::Unknown, Dim::Fixed)
+        }
+        _ => Dim::Unknown,
+    }
+}
+
 /// The product of all sizes.
 pub(super) fn product(sizes: &[Dim]) -> Dim {
     if sizes.contains(&Dim::Fixed(0)) {

@@ -36,7 +36,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
     like_input("HardSwish", Vjp::Rule(piecewise::hard_swish)),
     like_input("Hardmax", Vjp::Zero),
     like_input("InstanceNormalization", Vjp::Rule(channels::instance_normalization)),
-    like_input("LRN", Vjp::Missing),
+    like_input("LRN", Vjp::Rule(normalization::local_response)),
     like_input("LeakyRelu", Vjp::Rule(piecewise::leaky_relu)),
     like_input("Log", Vjp::Rule(activation::log)),
     like_input("LogSoftmax", Vjp::Rule(normalization::log_softmax)),

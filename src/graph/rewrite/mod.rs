@@ -1,21 +1,28 @@
-//! Edits of whole models: patches that are applied by themselves (see [`Patch`](super::Patch)), and models joined.
+//! Edits of whole models: patches that are applied by themselves (see [`Patch`](super::Patch)), and models joined or lifted to a newer operator
+//! set.
 
 mod chain;
 mod cut;
 mod dead;
 mod fold;
+mod gelu;
 mod half;
+mod lift;
 mod names;
 mod quantize;
+mod rows;
 mod tap;
 
 pub use chain::{chain, prefix, rename};
 pub use cut::cut;
 pub use dead::dead;
 pub use fold::fold_norms;
+pub use gelu::fuse_gelu;
 pub use half::half;
+pub use lift::lift;
 pub use names::FreeNames;
 pub use quantize::quantize;
+pub use rows::select_rows;
 pub use tap::tap;
 
 use std::collections::HashMap;

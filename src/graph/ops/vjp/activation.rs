@@ -17,8 +17,11 @@ pub(in crate::graph::ops) fn identity(a: &Adjoint<'_>, b: &mut Builder) -> Passe
     unary(a, b, |_, _, _, dy| dy.clone())
 }
 
-/// `dx = dy` in the type of `x`.
+/// `dx = dy` in the type of `x`; nothing for the value whose type is taken over.
 pub(in crate::graph::ops) fn cast(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    if !a.wants(0) {
+        return Ok(Vec::new());
+    }
     let from = a.site.input(0)?.element;
     let Some(dtype) = from.dtype().filter(|_| from.is_float()) else {
         return Err(a.site.error("an input of a known floating-point type", from.to_string()));
@@ -56,15 +59,18 @@ pub(in crate::graph::ops) fn gelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     unary(a, b, |b, x, _, dy| {
         let half = b.number_like(x, 0.5);
         if is_exact {
-            let root = b.number_like(x, FRAC_1_SQRT_2);
+            // With s = x / sqrt 2: Phi(x) + x phi(x) = (1 + erf(s) + 2 / sqrt(pi) s / exp(s^2)) / 2.
+            let [root, height, one] = [FRAC_1_SQRT_2, FRAC_2_SQRT_PI, 1.0].map(|number| b.number_like(x, number));
             let scaled = b.mul(x, &root);
+            let square = b.mul(&scaled, &scaled);
+            let growth = b.exp(&square);
+            let bell = b.div(&scaled, &growth);
+            let bell = b.mul(&bell, &height);
             let error = b.erf(&scaled);
-            let halved = b.mul(&error, &half);
-            let below = b.add(&halved, &half);
-            let density = bell(b, x, 0.5, 1.0 / (2.0 * PI).sqrt());
-            let slope = b.mul(x, &density);
-            let slope = b.add(&slope, &below);
-            return b.mul(dy, &slope);
+            let slope = b.add(&error, &bell);
+            let slope = b.add(&slope, &one);
+            let product = b.mul(dy, &slope);
+            return b.mul(&product, &half);
         }
         let root = (2.0 / PI).sqrt();
         let square = b.mul(x, x);

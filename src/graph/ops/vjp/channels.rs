@@ -5,6 +5,7 @@ use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::Result;
 use crate::graph::ops::vjp::Passed;
+use crate::tensor::DType;
 
 /// Epsilon where the node names none.
 const EPSILON: f32 = 1e-5;
@@ -28,19 +29,14 @@ fn inverse_deviation(b: &mut Builder, variance: &Value, epsilon: f64) -> Value {
 /// Normalised by the stored statistics: with `r = 1 / sqrt(variance + epsilon)`, `dx = dy scale r`, `dbias = sum(dy)`,
 /// `dscale = r (sum(dy x) - mean dbias)`, `dmean = -scale r dbias`, `dvariance = -scale r^2 dscale / 2`.
 ///
-/// In training mode, normalised by the statistics of the batch: as [`instance_normalization`], over samples too.
+/// In training mode, normalised by the statistics of the batch: see [`by_batch`].
 pub(in crate::graph::ops) fn batch_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let (x, scale, mean, variance) = (a.input(0)?, a.input(1)?, a.input(3)?, a.input(4)?);
     let dy = a.cotangent()?;
     let (rank, epsilon) = (a.rank(0)?, a.float("epsilon", EPSILON));
     let axes: Vec<i64> = std::iter::once(0).chain(2..rank as i64).collect();
     if a.site.int("training_mode").unwrap_or(0) != 0 {
-        let statistics = Statistics { axes: &axes, epsilon };
-        let wide = by_channel(b, scale, rank);
-        let (dx, dscale) = statistics.pass(b, (x, dy, &wide), (a.wants(0), a.wants(1)));
-        let dbias = a.wants(2).then(|| b.reduce_sum(dy, &axes, false).into());
-        let dscale = dscale.map(|product| b.reduce_sum(&product, &axes, false).into());
-        return Ok(vec![dx.map(Into::into), dscale, dbias]);
+        return by_batch(a, b, &axes);
     }
     let inverse = inverse_deviation(b, variance, epsilon);
     let factor = b.mul(scale, &inverse);
@@ -72,6 +68,62 @@ pub(in crate::graph::ops) fn batch_normalization(a: &Adjoint<'_>, b: &mut Builde
         passed[2] = Some(sum.into());
     }
     Ok(passed)
+}
+
+/// Normalised by the statistics of the batch: with `z = x - mean`, `r = 1 / sqrt(variance + epsilon)` and n elements a channel,
+/// `dx = scale r (dy - sum(dy) / n - z r^2 sum(dy z) / n)`, `dscale = r sum(dy z)`, `dbias = sum(dy)`.
+fn by_batch(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Passed {
+    let (x, scale, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
+    let rank = a.rank(0)?;
+    let [mean, variance] = batch_statistics(a, b, axes)?;
+    let inverse = inverse_deviation(b, &variance, a.float("epsilon", EPSILON));
+    let wide_mean = by_channel(b, &mean, rank);
+    let centred = b.sub(x, &wide_mean);
+    let product = b.mul(dy, &centred);
+    let along = b.reduce_sum(&product, axes, false);
+    let sum = b.reduce_sum(dy, axes, false);
+    let mut passed = vec![None, Some(b.mul(&along, &inverse).into()), Some(sum.clone().into())];
+    if a.wants(0) {
+        let share = share(b, x, scale);
+        let curve = b.mul(&inverse, &inverse);
+        let curve = b.mul(&curve, &along);
+        let factor = b.mul(scale, &inverse);
+        let [curve, level] = [&curve, &sum].map(|value| b.mul(value, &share));
+        let [curve, level, factor] = [&curve, &level, &factor].map(|value| by_channel(b, value, rank));
+        let turned = b.mul(&centred, &curve);
+        let rest = b.sub(dy, &turned);
+        let rest = b.sub(&rest, &level);
+        passed[0] = Some(b.mul(&rest, &factor).into());
+    }
+    Ok(passed)
+}
+
+/// Mean and variance of the batch, `[C]`: the node's own further outputs where its momentum is 0, else computed again.
+fn batch_statistics(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Result<[Value; 2]> {
+    let own = |index: usize| a.outputs.get(index).and_then(Option::as_ref).filter(|_| a.float("momentum", 0.9) == 0.0);
+    if let (Some(mean), Some(variance)) = (own(1), own(2)) {
+        return Ok([mean.clone(), variance.clone()]);
+    }
+    let x = a.input(0)?;
+    let mean = b.reduce_mean(x, axes, false);
+    let wide = by_channel(b, &mean, a.rank(0)?);
+    let centred = b.sub(x, &wide);
+    let square = b.mul(&centred, &centred);
+    Ok([mean, b.reduce_mean(&square, axes, false)])
+}
+
+/// One over the number of elements of a channel of `x`; `vector` has one element a channel.
+fn share(b: &mut Builder, x: &Value, vector: &Value) -> Value {
+    if let Some(sizes) = b.sizes(x).filter(|sizes| sizes.len() > 1) {
+        let count = sizes.iter().product::<i64>() / sizes[1].max(1);
+        return b.number_like(x, 1.0 / count as f64);
+    }
+    let dtype = b.dtype(x).unwrap_or(DType::F32);
+    let [all, channels] = [x, vector].map(|value| {
+        let size = b.apply("Size", &[value]);
+        b.cast(&size, dtype)
+    });
+    b.div(&channels, &all)
 }
 
 /// The axes that statistics are taken over.

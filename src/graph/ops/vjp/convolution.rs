@@ -2,7 +2,7 @@
 //!
 //! With `y = conv(x, w)`: `dx` is the transposed convolution of `dy` with `w` (where steps are 1, an ordinary one with the
 //! kernel turned around, which runs faster); `dw` is the convolution of `x` with `dy`, channels and samples swapped, stride and
-//! dilation swapped, cut to the size of the kernel; of a kernel of one tap it is a product of matrices.
+//! dilation swapped, or products of matrices, see `kernel.rs`.
 
 use crate::graph::AttributeValue;
 use crate::graph::Builder;
@@ -12,6 +12,7 @@ use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::Result;
 use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::vjp::kernel::kernel_gradient;
 
 /// How a kernel moves, an entry per spatial axis.
 pub(super) struct Motion {
@@ -61,7 +62,7 @@ impl Motion {
         self.kernel.len()
     }
 
-    fn ones(&self) -> Vec<i64> {
+    pub(super) fn ones(&self) -> Vec<i64> {
         vec![1; self.axes()]
     }
 
@@ -70,18 +71,18 @@ impl Motion {
         self.dilations[axis] * (self.kernel[axis] - 1) + 1
     }
 
-    fn is_dense(&self) -> bool {
+    pub(super) fn is_dense(&self) -> bool {
         self.strides == self.ones()
     }
 
     /// Whether the kernel has one tap and there is no border.
-    fn is_pointwise(&self) -> bool {
+    pub(super) fn is_pointwise(&self) -> bool {
         let unpadded = self.before.iter().chain(&self.behind).all(|pad| *pad == 0);
         self.kernel == self.ones() && unpadded && self.groups == 1
     }
 
     /// A node that moves a kernel so.
-    fn node(&self, operator: &str, inputs: [&Value; 2]) -> Node {
+    pub(super) fn node(&self, operator: &str, inputs: [&Value; 2]) -> Node {
         let pads: Vec<i64> = self.before.iter().chain(&self.behind).copied().collect();
         Node::new(operator, &[inputs[0].name(), inputs[1].name()], &[])
             .with("strides", self.strides.clone())
@@ -145,6 +146,9 @@ fn image_gradient(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Value,
     let borders = |axis: usize| motion.extent(axis) - 1;
     let fits =
         (0..motion.axes()).all(|axis| motion.before[axis] <= borders(axis) && motion.behind[axis] <= borders(axis));
+    if let Some(gradient) = strided_pointwise(b, motion, (dy, w, x)) {
+        return gradient;
+    }
     match turned_around(b, motion, w).filter(|_| motion.is_dense() && fits) {
         Some(turned) => {
             let back = Motion {
@@ -159,6 +163,32 @@ fn image_gradient(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Value,
         }
         None => spread(b, motion, (dy, w, x)),
     }
+}
+
+/// The image gradient of a kernel of one tap that skips positions, of known sizes: a dense convolution with the kernel
+/// transposed, its positions laid a step apart.
+fn strided_pointwise(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Value, &Value)) -> Option<Value> {
+    if !motion.is_pointwise() || motion.is_dense() {
+        return None;
+    }
+    let (steps, whole, axes) = (b.sizes(dy)?, b.sizes(x)?, motion.axes());
+    let turned = turned_around(b, motion, w)?;
+    let dense = b.node(Node::new("Conv", &[dy.name(), turned.name()], &[]));
+    // [N, C, H, 1, W, 1] with zeros behind: a step's positions as the axis behind each.
+    let apart: Vec<i64> = (0..axes as i64).map(|axis| 3 + 2 * axis).collect();
+    let wide = b.unsqueeze(&dense, &apart);
+    let rank = 2 + 2 * axes;
+    let mut pads = vec![0; 2 * rank];
+    (0..axes).for_each(|axis| pads[rank + 3 + 2 * axis] = motion.strides[axis] - 1);
+    let spread = b.pad(&wide, &pads, 0.0);
+    let mut target = vec![steps[0], whole[1]];
+    target.extend((0..axes).map(|axis| steps[axis + 2] * motion.strides[axis]));
+    let spread = b.reshape(&spread, &target);
+    let mut around = vec![0; 2 * (axes + 2)];
+    for axis in 2..axes + 2 {
+        around[axes + 2 + axis] = whole[axis] - target[axis];
+    }
+    Some(if around.iter().all(|pad| *pad == 0) { spread } else { b.pad(&spread, &around, 0.0) })
 }
 
 /// The kernel [O, C / groups, ...] of a convolution as that of the convolution back, [C, O / groups, ...]: inputs and outputs
@@ -230,68 +260,6 @@ pub(super) fn cut_to(b: &mut Builder, x: &Value, like: &Value, axes: usize) -> V
     let places = b.integers(&(2..axes as i64 + 2).collect::<Vec<i64>>());
     let cut = b.apply("Slice", &[x, &starts, &ends, &places]);
     b.reshape_like(&cut, like)
-}
-
-/// How the loss changes with the kernel `w` that moved over `x` and gave what `dy` is the cotangent of.
-fn kernel_gradient(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)) -> Value {
-    if motion.is_pointwise() {
-        return pointwise_kernel_gradient(b, motion, (x, dy, w));
-    }
-    let axes = motion.axes();
-    let spatial: Vec<i64> = (2..axes as i64 + 2).collect();
-    // Channels of a group as samples, samples as channels: [C / groups, groups N, ...].
-    let groups = motion.groups;
-    let image = if groups == 1 {
-        let order: Vec<i64> = [1, 0].into_iter().chain(spatial.iter().copied()).collect();
-        b.transpose(x, &order)
-    } else {
-        let samples = b.size_of(x, 0);
-        let sizes: Vec<Value> = (0..axes).map(|axis| b.size_of(x, axis + 2)).collect();
-        let channels = b.sizes(w).map_or(1, |sizes| sizes[1]);
-        let [groups_value, channels_value, all] = [groups, channels, -1].map(|size| b.integers(&[size]));
-        let apart: Vec<&Value> = [&samples, &groups_value, &channels_value].into_iter().chain(&sizes).collect();
-        let apart = b.concat(&apart, 0);
-        let image = b.reshape_to(x, &apart);
-        let order: Vec<i64> = [2, 1, 0].into_iter().chain(3..axes as i64 + 3).collect();
-        let image = b.transpose(&image, &order);
-        let together: Vec<&Value> = [&channels_value, &all].into_iter().chain(&sizes).collect();
-        let together = b.concat(&together, 0);
-        b.reshape_to(&image, &together)
-    };
-    let order: Vec<i64> = [1, 0].into_iter().chain(spatial.iter().copied()).collect();
-    let moved = b.transpose(dy, &order);
-    let swapped = Motion {
-        kernel: Vec::new(),
-        strides: motion.dilations.clone(),
-        dilations: motion.strides.clone(),
-        before: motion.before.clone(),
-        behind: motion.behind.clone(),
-        groups,
-    };
-    let all = b.node(swapped.node("Conv", [&image, &moved]));
-    let cuts: Vec<Slice> =
-        (0..axes).map(|axis| Slice { axis: axis as i64 + 2, start: 0, end: motion.kernel[axis], step: 1 }).collect();
-    let taps = b.slice(&all, &cuts);
-    let gradient = b.transpose(&taps, &order);
-    b.reshape_like(&gradient, w)
-}
-
-/// The kernel gradient of one tap: `sum over samples of dy x^T`, `[O, P] x [P, C]`.
-fn pointwise_kernel_gradient(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)) -> Value {
-    let axes = motion.axes();
-    let mut image = x.clone();
-    if !motion.is_dense() {
-        let steps: Vec<Slice> = (0..axes)
-            .map(|axis| Slice { axis: axis as i64 + 2, start: 0, end: i64::MAX, step: motion.strides[axis] })
-            .collect();
-        image = b.slice(&image, &steps);
-    }
-    let flat = b.reshape(&image, &[0, 0, -1]);
-    let turned = b.transpose(&flat, &[0, 2, 1]);
-    let steps = b.reshape(dy, &[0, 0, -1]);
-    let products = b.matmul(&steps, &turned);
-    let gradient = b.reduce_sum(&products, &[0], false);
-    b.reshape_like(&gradient, w)
 }
 
 /// The attribute `kernel_shape` of a pooling.

@@ -10,6 +10,8 @@ use crate::graph::ops::Adjoint;
 use crate::graph::ops::Result;
 use crate::graph::ops::vjp::Passed;
 use crate::graph::ops::vjp::unary;
+use crate::tensor::DType;
+use crate::tensor::HostTensor;
 
 fn node(b: &mut Builder, operator: &str, inputs: &[&Value], attributes: &[(&str, AttributeValue)]) -> Value {
     let names: Vec<&str> = inputs.iter().map(|input| input.name()).collect();
@@ -107,4 +109,22 @@ fn again(a: &Adjoint<'_>, b: &mut Builder, change: impl FnOnce(Node) -> Node) ->
     names.extend(a.inputs.iter().skip(1).map(|input| input.as_ref().map_or("", Value::name)));
     let own = Node { attributes: a.node().attributes.clone(), ..Node::new(&a.node().operator, &names, &[]) };
     Ok(vec![Some(b.node(change(own)).into())])
+}
+
+/// Of the two `values`, what is elsewhere and what is at the index, each receives the sum of `dy` at its places.
+pub(in crate::graph::ops) fn one_hot(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let (indices, depth, values, dy) = (a.input(0)?, a.input(1)?, a.input(2)?, a.cotangent()?);
+    let dtype = b.dtype(values).unwrap_or(DType::F32);
+    let flags = b.constant(&HostTensor::vector(vec![0i64, 1]));
+    let axis = a.site.int("axis").unwrap_or(-1);
+    let hot = node(b, "OneHot", &[indices, depth, &flags], &[("axis", axis.into())]);
+    let hot = b.cast(&hot, dtype);
+    let at_index = b.mul(dy, &hot);
+    let total = |b: &mut Builder, value: &Value| {
+        let flat = b.reshape(value, &[-1]);
+        b.reduce_sum(&flat, &[0], true)
+    };
+    let (all, on) = (total(b, dy), total(b, &at_index));
+    let off = b.sub(&all, &on);
+    Ok(vec![None, None, Some(b.concat(&[&off, &on], 0).into())])
 }

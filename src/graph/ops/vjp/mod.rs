@@ -9,6 +9,7 @@ pub(super) mod channels;
 pub(super) mod convolution;
 pub(super) mod einsum;
 pub(super) mod index;
+mod kernel;
 pub(super) mod layout;
 pub(super) mod matmul;
 pub(super) mod normalization;

@@ -1,6 +1,7 @@
 //! Gradients of softmax and of normalisations along axes.
 
 use crate::graph::Builder;
+use crate::graph::Node;
 use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::vjp::Passed;
@@ -112,5 +113,38 @@ pub(in crate::graph::ops) fn mean_variance_normalization(a: &Adjoint<'_>, b: &mu
         let deviation = b.sqrt(&variance);
         let inverse = b.reciprocal(&deviation);
         normalized_backwards(b, dy, y, &inverse, &axes)
+    })
+}
+
+/// `y = x s^-beta` with `s = bias + alpha m`, where `m` is the mean of `x^2` over a window of `size` channels, zeros beyond the
+/// first and last: `dx = dy s^-beta - 2 alpha beta x m'(dy y / s)`, where `m'` is the mean over the window turned around.
+pub(in crate::graph::ops) fn local_response(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let size = a.site.int("size").ok_or_else(|| a.site.error("`size`", "none"))?;
+    let (alpha, beta, bias) = (a.float("alpha", 1e-4), a.float("beta", 0.75), a.float("bias", 1.0));
+    let (less, more) = ((size - 1) / 2, size / 2);
+    // [N, C, ...] as [N, 1, C, positions]: channels become heights.
+    let mean = |b: &mut Builder, value: &Value, [before, behind]: [i64; 2]| {
+        let flat = b.reshape(value, &[0, 0, -1]);
+        let image = b.unsqueeze(&flat, &[1]);
+        let pool = Node::new("AveragePool", &[image.name()], &[]).with("kernel_shape", vec![size, 1]);
+        let means = b.node(pool.with("pads", vec![before, 0, behind, 0]).with("count_include_pad", 1));
+        let flat = b.squeeze(&means, &[1]);
+        b.reshape_like(&flat, value)
+    };
+    unary(a, b, |b, x, y, dy| {
+        let square = b.mul(x, x);
+        let [alpha_value, bias, power] = [alpha, bias, -beta].map(|number| b.number_like(x, number));
+        let means = mean(b, &square, [less, more]);
+        let scaled = b.mul(&means, &alpha_value);
+        let s = b.add(&scaled, &bias);
+        let factor = b.pow(&s, &power);
+        let own = b.mul(dy, &factor);
+        let product = b.mul(dy, y);
+        let share = b.div(&product, &s);
+        let shared = mean(b, &share, [more, less]);
+        let twice = b.number_like(x, 2.0 * alpha * beta);
+        let slope = b.mul(x, &twice);
+        let others = b.mul(&slope, &shared);
+        b.sub(&own, &others)
     })
 }

@@ -3,6 +3,7 @@
 //! At a bend the slope is that of PyTorch's functions: of `relu`, `relu6` and `hardtanh` it is 0 there.
 
 use crate::graph::Builder;
+use crate::graph::Node;
 use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::vjp::Passed;
@@ -12,28 +13,54 @@ use crate::tensor::DType;
 /// `dx = dy` where `x > 0`, else 0.
 pub(in crate::graph::ops) fn relu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     unary(a, b, |b, _, y, dy| {
-        let open = b.apply("Sign", &[y]);
+        let open = sign(b, y);
         b.mul(dy, &open)
     })
 }
 
-/// `dx = dy` where `y` is not at a bound (as `hardtanh` and `relu6` of PyTorch), else 0; nothing for the bounds.
-pub(in crate::graph::ops) fn clip(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
-    if a.wants(1) || a.wants(2) {
-        return Err(a.site.error("bounds that are constant", "bounds to be differentiated by"));
+/// 1 where `x` is positive, 0 where it is zero, and nothing that is negative comes.
+///
+/// In f32 as `min(1, alpha x)` with the largest `alpha` there is, which ONNX Runtime computes on all cores, unlike `Sign`; exact
+/// for all normal numbers.
+fn sign(b: &mut Builder, x: &Value) -> Value {
+    match b.dtype(x) {
+        Some(DType::F32) => {
+            b.node(Node::new("HardSigmoid", &[x.name()], &[]).with("alpha", f32::MAX).with("beta", 0.0f32))
+        }
+        _ => b.apply("Sign", &[x]),
     }
-    let (least, most) = (a.optional(1).cloned(), a.optional(2).cloned());
-    unary(a, b, |b, _, y, dy| {
-        let above = least.map(|least| b.greater(y, &least));
-        let below = most.map(|most| b.less(y, &most));
+}
+
+/// `dx = dy` where `y` is not at a bound (as `hardtanh` and `relu6` of PyTorch), else 0; of a bound, the sum of `dy` where `x`
+/// lies beyond it.
+pub(in crate::graph::ops) fn clip(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let (x, y, dy) = (a.input(0)?, a.output(0)?, a.cotangent()?);
+    let dtype = b.dtype(y).unwrap_or(DType::F32);
+    let (least, most) = (a.optional(1), a.optional(2));
+    let mut passed = vec![None, None, None];
+    if a.wants(0) {
+        let above = least.map(|least| b.greater(y, least));
+        let below = most.map(|most| b.less(y, most));
         let open = match (above, below) {
-            (Some(above), Some(below)) => b.apply("And", &[&above, &below]),
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => return dy.clone(),
+            (Some(above), Some(below)) => Some(b.apply("And", &[&above, &below])),
+            (above, below) => above.or(below),
         };
-        let open = b.cast(&open, b.dtype(y).unwrap_or(DType::F32));
-        b.mul(dy, &open)
-    })
+        passed[0] = Some(match open {
+            Some(open) => {
+                let open = b.cast(&open, dtype);
+                b.mul(dy, &open).into()
+            }
+            None => dy.clone().into(),
+        });
+    }
+    for (index, bound) in [(1, least), (2, most)] {
+        let Some(bound) = bound.filter(|_| a.wants(index)) else { continue };
+        let is_beyond = if index == 1 { b.less(x, bound) } else { b.greater(x, bound) };
+        let beyond = b.cast(&is_beyond, dtype);
+        let product = b.mul(dy, &beyond);
+        passed[index] = Some(b.sum_to(&product, bound).into());
+    }
+    Ok(passed)
 }
 
 /// `dx = dy above` where `x > 0`, else `dy below`; each a number or a value.

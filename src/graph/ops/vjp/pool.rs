@@ -54,6 +54,82 @@ pub(in crate::graph::ops) fn global_max(a: &Adjoint<'_>, b: &mut Builder) -> Pas
     })
 }
 
+/// Channels as samples, so that one kernel of ones serves all: `[N C, 1, ...]`.
+fn one_channel(b: &mut Builder, value: &Value, axes: usize) -> Value {
+    let shape = b.shape_of(value);
+    let sizes = b.narrow(&shape, 0, 2..axes as i64 + 2);
+    let front = b.integers(&[-1, 1]);
+    let shape = b.concat(&[&front, &sizes], 0);
+    b.reshape_to(value, &shape)
+}
+
+/// A kernel of ones, in the element type of `like`.
+fn ones(b: &mut Builder, motion: &Motion, like: &Value) -> Value {
+    let shape: Vec<i64> = [1, 1].into_iter().chain(motion.kernel.iter().copied()).collect();
+    let shape = b.integers(&shape);
+    let dtype = b.dtype(like);
+    b.filled(&shape, dtype, 1.0)
+}
+
+/// The exponent `p` of a norm.
+fn exponent(a: &Adjoint<'_>) -> crate::graph::ops::Result<i64> {
+    match a.site.int("p").unwrap_or(2) {
+        p if p >= 1 => Ok(p),
+        other => Err(a.site.error("`p` of at least 1", other.to_string())),
+    }
+}
+
+/// `share * x |x|^(p - 2)`, where `share` is `dy y^(1 - p)` at each element.
+fn by_magnitude(b: &mut Builder, x: &Value, share: &Value, p: i64) -> Value {
+    let slope = match p {
+        1 => b.apply("Sign", &[x]),
+        2 => x.clone(),
+        _ => {
+            let magnitude = b.abs(x);
+            let exponent = b.number_like(x, (p - 2) as f64);
+            let power = b.pow(&magnitude, &exponent);
+            b.mul(x, &power)
+        }
+    };
+    b.mul(share, &slope)
+}
+
+/// `dy y^(1 - p)`; 0 where `y` is.
+fn by_norm(b: &mut Builder, y: &Value, dy: &Value, p: i64) -> Value {
+    if p == 1 {
+        return dy.clone();
+    }
+    let exponent = b.number_like(y, (p - 1) as f64);
+    let divisor = b.pow(y, &exponent);
+    let ratio = b.div(dy, &divisor);
+    let zero = b.number_like(y, 0.0);
+    let is_zero = b.equal(y, &zero);
+    b.select(&is_zero, &zero, &ratio)
+}
+
+/// `y = (sum |x|^p)^(1/p)` over an image: `dx = dy y^(1 - p) x |x|^(p - 2)`, 0 where `y` is.
+pub(in crate::graph::ops) fn global_lp(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let p = exponent(a)?;
+    unary(a, b, |b, x, y, dy| {
+        let share = by_norm(b, y, dy, p);
+        by_magnitude(b, x, &share, p)
+    })
+}
+
+/// As [`global_lp`] over windows: `dy y^(1 - p)` is spread over the elements of each window.
+pub(in crate::graph::ops) fn lp(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+    let motion = Motion::of(a, window(a)?, 0)?;
+    let (p, axes) = (exponent(a)?, motion.axes());
+    unary(a, b, |b, x, y, dy| {
+        let ones = ones(b, &motion, x);
+        let share = by_norm(b, y, dy, p);
+        let (share, image) = (one_channel(b, &share, axes), one_channel(b, x, axes));
+        let spread = spread(b, &motion, (&share, &ones, &image));
+        let share = b.reshape_like(&spread, x);
+        by_magnitude(b, x, &share, p)
+    })
+}
+
 /// `dx` is what each window's `dy` gives its elements: `dy / count`, where the border counts or not.
 pub(in crate::graph::ops) fn average(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let kernel = window(a)?;
@@ -67,19 +143,8 @@ pub(in crate::graph::ops) fn average(a: &Adjoint<'_>, b: &mut Builder) -> Passed
         return Err(a.site.error("`ceil_mode` or `count_include_pad`", "both"));
     }
     unary(a, b, |b, x, _, dy| {
-        // Channels as samples: one kernel of ones serves all.
-        let one_channel = |b: &mut Builder, value: &Value| {
-            let shape = b.shape_of(value);
-            let sizes = b.narrow(&shape, 0, 2..axes as i64 + 2);
-            let front = b.integers(&[-1, 1]);
-            let shape = b.concat(&[&front, &sizes], 0);
-            b.reshape_to(value, &shape)
-        };
-        let ones_shape: Vec<i64> = [1, 1].into_iter().chain(motion.kernel.iter().copied()).collect();
-        let ones_shape = b.integers(&ones_shape);
-        let dtype = b.dtype(x);
-        let ones = b.filled(&ones_shape, dtype, 1.0);
-        let (steps, image) = (one_channel(b, dy), one_channel(b, x));
+        let ones = ones(b, &motion, x);
+        let (steps, image) = (one_channel(b, dy, axes), one_channel(b, x, axes));
         let scaled = if (is_padded && !counts_border) || rounds_up {
             // How many elements each window covers: the sum of its ones.
             let first = b.narrow(&image, 0, 0..1);

@@ -1,10 +1,8 @@
 //! Gradients of resampling and padding: linear maps, passed back by their transposes.
 
-use crate::graph::AttributeValue;
 use crate::graph::Builder;
 use crate::graph::Fact;
 use crate::graph::Node;
-use crate::graph::Slice;
 use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::vjp::Passed;
@@ -79,7 +77,7 @@ fn response(a: &Adjoint<'_>, b: &mut Builder, (axis, from, to): (usize, i64, i64
     }
 }
 
-/// `dx` is the inner part of `dy`. Other modes than `constant` put elements into the border, which would pass back, too.
+/// `dx` is the inner part of `dy`: padding with the opposite signs. Other modes than `constant` put elements into the border, which would pass back, too.
 pub(in crate::graph::ops) fn pad(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let dy = a.cotangent()?;
     let mode = a.site.text("mode").unwrap_or("constant");
@@ -87,38 +85,16 @@ pub(in crate::graph::ops) fn pad(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
         return Err(a.site.error("the mode `constant`", format!("`{mode}`")));
     }
     let rank = a.rank(0)?;
-    let pads = match a.node().attribute("pads") {
-        Some(AttributeValue::Ints(pads)) => Some(pads.clone()),
-        _ => a.site.optional(1).and_then(Fact::as_fixed),
+    let pads = a.input(1)?;
+    let opposite = match a.site.optional(1).and_then(Fact::as_fixed) {
+        Some(pads) => b.integers(&pads.into_iter().map(|pad| -pad).collect::<Vec<i64>>()),
+        None => b.neg(pads),
     };
-    let pads = pads.ok_or_else(|| a.site.error("constant `pads`", "computed ones"))?;
-    let axes: Vec<i64> = match a.site.optional(3) {
-        None => (0..rank as i64).collect(),
-        Some(axes) => axes.as_fixed().ok_or_else(|| a.site.error("constant `axes`", "computed ones"))?,
-    };
-    if pads.len() != 2 * axes.len() {
-        return Err(a.site.error(format!("{} pads", 2 * axes.len()), pads.len().to_string()));
+    let mut node = Node::new("Pad", &[dy.name(), opposite.name()], &[]);
+    if let Some(axes) = a.optional(3) {
+        node.inputs.extend([String::new(), axes.name().to_owned()]);
     }
-    let mut around = vec![0; 2 * rank];
-    for (index, &axis) in axes.iter().enumerate() {
-        let axis = a.site.axis(axis, rank)?;
-        (around[axis], around[rank + axis]) = (pads[index], pads[axes.len() + index]);
-    }
-    // Negative pads cut the image: what was cut off gets zeros.
-    let cuts: Vec<Slice> = (0..rank)
-        .filter(|&axis| around[axis] > 0 || around[rank + axis] > 0)
-        .map(|axis| Slice {
-            axis: axis as i64,
-            start: around[axis].max(0),
-            end: if around[rank + axis] > 0 { -around[rank + axis] } else { i64::MAX },
-            step: 1,
-        })
-        .collect();
-    let mut dx = if cuts.is_empty() { dy.clone() } else { b.slice(dy, &cuts) };
-    let lost: Vec<i64> = around.iter().map(|pad| (-pad).max(0)).collect();
-    if lost.iter().any(|pad| *pad > 0) {
-        dx = b.pad(&dx, &lost, 0.0);
-    }
+    let dx = b.node(node);
     let x = a.input(0)?;
     let mut passed = vec![Some(b.reshape_like(&dx, x).into())];
     if a.wants(2) {

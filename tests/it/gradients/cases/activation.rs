@@ -47,6 +47,11 @@ pub(super) fn cases() -> Vec<Case> {
         case("log", &positive, |b, x| vec![b.log(&x[0])]),
         case("neg", &x, |b, x| vec![b.neg(&x[0])]),
         case("clip", &wide, |b, x| vec![b.clip(&x[0], 0.0, 2.0)]),
+        case(
+            "clip by computed bounds",
+            &[within(&[6, 7], -4.0, 4.0), within(&[], -2.0, -1.0), within(&[], 1.0, 2.0)],
+            |b, x| vec![b.apply("Clip", &[&x[0], &x[1], &x[2]])],
+        ),
         case("clip from below", &wide, |b, x| {
             let least = b.number_like(&x[0], 0.5);
             vec![b.node(Node::new("Clip", &[x[0].name(), least.name()], &[]))]

@@ -43,6 +43,29 @@ pub(super) fn cases() -> Vec<Case> {
         })
         .single()
         .fixed_only(),
+        case("conv of many channels", &[any(&[2, 16, 7, 6]), any(&[17, 16, 3, 2])], |b, x| {
+            let conv = op("Conv").with("strides", vec![2, 1]).with("dilations", vec![1, 2]);
+            vec![node(b, conv.with("pads", vec![1, 1, 0, 2]), &[&x[0], &x[1]])]
+        })
+        .single()
+        .fixed_only(),
+        case(
+            "conv of many channels that leaves positions over",
+            &[any(&[1, 16, 8, 9]), any(&[16, 16, 2, 2])],
+            |b, x| vec![node(b, op("Conv").with("strides", vec![3, 2]), &[&x[0], &x[1]])],
+        )
+        .single()
+        .fixed_only(),
+        case("pointwise conv of few positions", &[any(&[3, 16, 2, 1]), any(&[17, 16, 1, 1])], |b, x| {
+            vec![node(b, op("Conv"), &[&x[0], &x[1]])]
+        })
+        .single()
+        .fixed_only(),
+        case("pointwise conv with large steps", &[any(&[2, 16, 7, 6]), any(&[17, 16, 1, 1])], |b, x| {
+            vec![node(b, op("Conv").with("strides", vec![3, 2]), &[&x[0], &x[1]])]
+        })
+        .single()
+        .fixed_only(),
         case("grouped conv", &[image, any(&[6, 2, 3, 2])], |b, x| {
             vec![node(b, op("Conv").with("group", 2).with("pads", vec![1; 4]), &[&x[0], &x[1]])]
         })

@@ -37,6 +37,12 @@ pub(super) fn cases() -> Vec<Case> {
             let [values, _]: [Value; 2] = b.nodes(node);
             vec![values]
         }),
+        case("one hot", &[any(&[2])], |b, x| {
+            let indices = b.constant(&HostTensor::from_vec(vec![2, 3], vec![2i64, 0, 1, -1, 3, 7]).unwrap());
+            let depth = b.constant(&HostTensor::scalar(4i64));
+            vec![node(b, op("OneHot").with("axis", 1), &[&indices, &depth, &x[0]])]
+        })
+        .single(),
         case("triangles", &[any(&[2, 4, 5])], |b, x| {
             let above = b.constant(&HostTensor::scalar(1i64));
             vec![node(b, op("Trilu"), &[&x[0], &above]), node(b, op("Trilu").with("upper", 0), &[&x[0]])]

@@ -40,5 +40,10 @@ pub(super) fn cases() -> Vec<Case> {
             vec![node(b, op("MeanVarianceNormalization"), &[&x[0]])]
         })
         .single(),
+        case("local response normalisation", &[any(&[2, 7, 3, 2])], |b, x| {
+            let norm = |size: i64| op("LRN").with("size", size).with("alpha", 0.9f32).with("beta", 0.6f32);
+            vec![node(b, norm(3), &[&x[0]]), node(b, norm(5).with("bias", 2.0f32), &[&x[0]])]
+        })
+        .single(),
     ]
 }

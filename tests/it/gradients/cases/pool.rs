@@ -33,6 +33,15 @@ pub(super) fn cases() -> Vec<Case> {
             vec![node(b, pool.with("ceil_mode", 1), &[&x[0]])]
         })
         .single(),
+        case("norm of whole images", &image, |b, x| {
+            [1, 2, 3].map(|p| node(b, op("GlobalLpPool").with("p", p), &[&x[0]])).to_vec()
+        })
+        .single(),
+        case("norm of windows", &[within(&[2, 3, 7, 6], 0.2, 1.0)], |b, x| {
+            let pool = |p: i64| op("LpPool").with("p", p).with("kernel_shape", vec![3, 2]).with("strides", vec![2, 1]);
+            [1, 2, 3].map(|p| node(b, pool(p).with("pads", vec![1, 0, 1, 1]), &[&x[0]])).to_vec()
+        })
+        .single(),
         case("max", &image, |b, x| {
             let pool = op("MaxPool").with("kernel_shape", vec![3, 3]).with("strides", vec![2, 2]);
             vec![node(b, pool.with("pads", vec![1; 4]), &[&x[0]])]

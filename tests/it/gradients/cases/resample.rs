@@ -57,6 +57,14 @@ pub(super) fn cases() -> Vec<Case> {
         .fixed_only(),
         case("pad", &image, |b, x| vec![b.pad(&x[0], &[0, 1, 2, 0, 1, 0, 1, 3], 0.5)]),
         case("cut by padding", &image, |b, x| vec![b.pad(&x[0], &[0, 0, -1, 1, 0, 0, -2, -1], 0.0)]).fixed_only(),
+        case("pad by computed pads", &image, |b, x| {
+            let shape = b.shape(&x[0]);
+            let pads = b.integers(&[2, 4, 6, 3]);
+            let behind = b.sub(&pads, &shape);
+            let before = b.integers(&[0, 1, 2, -1]);
+            let pads = b.concat(&[&before, &behind], 0);
+            vec![b.apply("Pad", &[&x[0], &pads])]
+        }),
         case("pad with a computed fill", &[any(&[3, 4]), any(&[])], |b, x| {
             let pads = b.integers(&[1, 0, 0, 2]);
             vec![b.apply("Pad", &[&x[0], &pads, &x[1]])]
