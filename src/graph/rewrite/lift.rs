@@ -86,7 +86,7 @@ impl Lifting {
     }
 
     /// Makes the attribute `name` input `index`.
-    fn to_input(&mut self, node: &mut Node, name: &str, index: usize) {
+    fn move_to_input(&mut self, node: &mut Node, name: &str, index: usize) {
         let Some(at) = node.attributes.iter().position(|attribute| attribute.name == name) else { return };
         let Attribute { value, .. } = node.attributes.remove(at);
         let tensor = match value {
@@ -109,13 +109,16 @@ impl Lifting {
         };
         match node.operator.as_str() {
             "Slice" if self.version < 10 => {
-                ["starts", "ends", "axes"].into_iter().zip(1..).for_each(|(name, at)| self.to_input(node, name, at));
+                ["starts", "ends", "axes"]
+                    .into_iter()
+                    .zip(1..)
+                    .for_each(|(name, at)| self.move_to_input(node, name, at));
             }
             "TopK" if self.version < 10 => {
                 let count = int(node, "k").ok_or_else(|| self.refused(node, "`k`"))?;
                 node.attributes.retain(|attribute| attribute.name != "k");
                 node.attributes.push(Attribute::new("k", vec![count]));
-                self.to_input(node, "k", 1);
+                self.move_to_input(node, "k", 1);
             }
             "Upsample" | "Resize" if self.version < 11 => {
                 node.operator = "Resize".to_owned();
@@ -124,18 +127,18 @@ impl Lifting {
                 node.attributes.push(Attribute::new("nearest_mode", "floor"));
             }
             "Clip" if self.version < 11 => {
-                ["min", "max"].into_iter().zip(1..).for_each(|(name, at)| self.to_input(node, name, at));
+                ["min", "max"].into_iter().zip(1..).for_each(|(name, at)| self.move_to_input(node, name, at));
             }
             "Pad" if self.version < 11 => {
-                ["pads", "value"].into_iter().zip(1..).for_each(|(name, at)| self.to_input(node, name, at));
+                ["pads", "value"].into_iter().zip(1..).for_each(|(name, at)| self.move_to_input(node, name, at));
             }
             "Scatter" => node.operator = "ScatterElements".to_owned(),
             "Dropout" if self.version < 10 && node.outputs.iter().skip(1).any(|name| !name.is_empty()) => {
                 return Err(self.refused(node, "a mask of truth values").into());
             }
-            "Dropout" if self.version < 12 => self.to_input(node, "ratio", 1),
-            "Squeeze" | "Unsqueeze" | "ReduceSum" if self.version < 13 => self.to_input(node, "axes", 1),
-            "Split" if self.version < 13 => self.to_input(node, "split", 1),
+            "Dropout" if self.version < 12 => self.move_to_input(node, "ratio", 1),
+            "Squeeze" | "Unsqueeze" | "ReduceSum" if self.version < 13 => self.move_to_input(node, "axes", 1),
+            "Split" if self.version < 13 => self.move_to_input(node, "split", 1),
             // Before 13 over all axes from `axis` (1 if not said) on: the same for the last one.
             "Softmax" | "LogSoftmax" | "Hardmax" if self.version < 13 => {
                 let axis = int(node, "axis").unwrap_or(1);
