@@ -158,10 +158,17 @@ mod tests {
         let mut other = recipe();
         other.model.weights = "33".into();
         other.preprocess = Preprocess::imagenet(232, 224);
+        other.preprocess.crop = None;
+        other.preprocess.window = "40/400".parse().unwrap();
         other.dtype = Precision::F16;
         let error = other.check_same(&recipe(), Path::new("cache")).unwrap_err().to_string();
-        for expected in ["weights: cached 11… of `a`, now 33…", "preprocess `resize`", "dtype: cached f32, now f16"]
-        {
+        for expected in [
+            "weights: cached 11… of `a`, now 33…",
+            "preprocess `resize`",
+            "preprocess `crop`: cached {\"height\":224,\"width\":224}, now none",
+            "preprocess `window`: cached none, now \"40/400\"",
+            "dtype: cached f32, now f16",
+        ] {
             assert!(error.contains(expected), "{error}");
         }
         assert!(!error.contains("columns"), "{error}");
