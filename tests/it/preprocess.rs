@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use defrost::data::{DecodeLimits, decode_file};
-use defrost::preprocess::{Channels, Crop, Filter, Image, Preprocess, Resize, Samples, Scratch};
+use defrost::preprocess::{Border, Channels, Crop, Filter, Image, Preprocess, Resize, Samples, Scratch};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -275,4 +275,30 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn dark_borders_are_cropped_before_everything_else() {
+    // A bright picture of 60 x 40 in a dark frame of 100 x 90, with dust in a corner.
+    let picture = |x: u32, y: u32, channel: u32| 40 + (x * 3 + y * 5 + channel * 50) % 200;
+    let sample = |x: u32, y: u32, channel: u32| match (x.checked_sub(30), y.checked_sub(20)) {
+        (Some(x), Some(y)) if x < 60 && y < 40 => picture(x, y, channel),
+        _ if (x, y) == (99, 89) => 255,
+        _ => (x + y) % 8,
+    };
+    let image = |width: u32, height: u32, at: &dyn Fn(u32, u32, u32) -> u32| {
+        let places = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |channel| (x, y, channel))));
+        Image::new(width, height, 3, Samples::U8(places.map(|(x, y, channel)| at(x, y, channel) as u8).collect()))
+            .unwrap()
+    };
+    let (framed, bare) = (image(100, 90, &sample), image(60, 40, &picture));
+    let plain = Preprocess::imagenet(32, 24);
+    let cropped = Preprocess { border: Some(Border { share: 0.02, ..Border::default() }), ..plain.clone() };
+    assert_eq!(apply(cropped.clone(), &framed), apply(plain.clone(), &bare));
+    assert_ne!(apply(plain, &framed), apply(cropped.clone(), &framed));
+    let whole = Preprocess { resize: None, crop: None, ..cropped };
+    assert_eq!(whole.check().unwrap().output_shape_of(&framed).unwrap(), [3, 40, 60]);
+    let wrong = Preprocess { border: Some(Border { threshold: 1.0, ..Border::default() }), ..Preprocess::default() };
+    let error = wrong.check().unwrap_err().to_string();
+    assert_eq!(error, "preprocess `border` is 1 0.01 0, expected threshold, share and margin from 0 to 1");
 }
