@@ -7,10 +7,11 @@
 mod images;
 mod near;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::data::split::divided_groups;
 use crate::data::{Label, Split};
 use crate::embed::Features;
 use crate::error::Result;
@@ -184,11 +185,6 @@ impl Rows<'_> {
 
 /// The groups with members in more than one split, sorted; members without a split are in none.
 fn divided(groups: &[Option<String>], splits: &[Option<Split>]) -> Vec<String> {
-    let mut seen: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
-    for (group, split) in groups.iter().zip(splits) {
-        if let (Some(group), Some(split)) = (group, split) {
-            seen.entry(group).or_default().insert(*split);
-        }
-    }
-    seen.into_iter().filter(|(_, splits)| splits.len() > 1).map(|(group, _)| group.to_owned()).collect()
+    let both = groups.iter().zip(splits).filter_map(|(group, split)| Some((group.as_deref()?, (*split)?)));
+    divided_groups(both)
 }

@@ -39,7 +39,7 @@ pub(crate) use frame::source;
 pub use loader::{Batch, Epoch, Loader};
 pub use options::{Columns, Frames, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
-pub use table::{ExtraColumn, column_by_id, write_table, write_table_with};
+pub use table::{ExtraColumn, Texts, column_by_id, write_table, write_table_with};
 
 /// Reads a dataset from a folder of images or a table of image paths; the samples are sorted by id.
 ///
@@ -50,7 +50,7 @@ pub use table::{ExtraColumn, column_by_id, write_table, write_table_with};
 /// - images without folders: unlabelled.
 ///
 /// A table is CSV or Parquet with a column `path` and, where wanted, `id`, `label` or `labels`, `split`, `group`, `weight`; see
-/// [`Columns`].
+/// [`Columns`]. `FILE#N` as a path is frame N, from 1, of a DICOM file; [`OpenOptions::frames`] chooses frames of all files.
 ///
 /// # Errors
 /// [`DataError`] with file and row for everything that cannot be read as a dataset, `FileError` for what the operating

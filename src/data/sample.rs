@@ -200,6 +200,9 @@ impl Dataset {
         let mut united: Option<(String, String)> = None;
         let mut count = 0;
         for group in self.samples.iter_mut().filter_map(|sample| sample.group.as_mut()) {
+            if spellings.get(group.as_str()).is_some_and(|first| first == group) {
+                continue;
+            }
             let key = group.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
             let first = spellings.entry(key).or_insert_with(|| group.clone());
             if first != group {

@@ -126,6 +126,12 @@ pub enum DataError {
         /// Where it was looked for.
         files: Vec<String>,
     },
+    /// Packed images have no place to go.
+    #[error("`{name}` publishes its images packed into few files, and no folder to unpack them is given")]
+    Unpack {
+        /// The manifest.
+        name: String,
+    },
     /// Columns of a table contradict each other.
     #[error("table `{path}` has columns {}: {problem}", quoted(columns))]
     Columns {
@@ -293,6 +299,7 @@ impl DataError {
             DataError::LabelFile { .. } => {
                 Some("`--root` is the folder that holds the label files as published; `defrost data manifests` says which".into())
             }
+            DataError::Unpack { .. } => Some("`--unpack FOLDER` names one".into()),
             DataError::DuplicateIds { .. } => {
                 Some("give each row its own value in a column `id`, or remove the repeated rows".into())
             }

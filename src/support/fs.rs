@@ -131,6 +131,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_with(path, |file| Ok(file.write_all(bytes).map_err(io_error("write", path))?))
 }
 
+/// Writes a file that is written again where it is found to be unfinished: neither atomic nor flushed to disk.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    Ok(std::fs::write(path, bytes).map_err(io_error("write", path))?)
+}
+
 /// Waits until this process alone holds the lock file `path`; it is held until the file is dropped. `waiting` is called once
 /// where another process holds it.
 pub fn lock(path: &Path, waiting: impl FnOnce()) -> Result<File> {

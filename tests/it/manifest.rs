@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use defrost::data::Dataset;
+use defrost::data::DecodeLimits;
 use defrost::data::Label;
 use defrost::data::OpenOptions;
 use defrost::data::Task;
+use defrost::data::decode_file;
 use defrost::data::manifest::Import;
 use defrost::data::manifest::ImportOptions;
 use defrost::data::manifest::manifest;
 use defrost::data::split::Policy;
 use defrost::data::write_table_with;
+use defrost::preprocess::Samples;
 
 /// Writes a file and the folders above it.
 fn put(root: &Path, name: &str, content: &str) {
@@ -228,4 +231,45 @@ fn patients_that_differ_only_in_case_or_blanks_are_one() {
     let groups: BTreeSet<&str> = dataset.samples.iter().filter_map(|sample| sample.group.as_deref()).collect();
     assert_eq!(groups.len(), 2, "{groups:?}");
     assert!(dataset.notes.iter().any(|note| note.contains("differ only in case or blanks")), "{:?}", dataset.notes);
+}
+
+/// An IDX file of bytes.
+fn idx(shape: &[u32], values: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, shape.len() as u8];
+    shape.iter().for_each(|length| bytes.extend(length.to_be_bytes()));
+    bytes.extend(values);
+    bytes
+}
+
+#[test]
+fn packed_images_are_unpacked_pixel_by_pixel() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("published");
+    std::fs::create_dir(&root).unwrap();
+    let pixel = |part: usize, image: usize, at: usize| (part * 100 + image * 7 + at * 3) as u8;
+    for (part, (name, count)) in [("train", 30), ("t10k", 11)].into_iter().enumerate() {
+        let labels: Vec<u8> = (0..count).map(|image| (image % 10) as u8).collect();
+        std::fs::write(root.join(format!("{name}-labels-idx1-ubyte")), idx(&[count as u32], &labels)).unwrap();
+        let pixels: Vec<u8> = (0..count).flat_map(|image| (0..20).map(move |at| pixel(part, image, at))).collect();
+        let packed = std::fs::File::create(root.join(format!("{name}-images-idx3-ubyte.gz"))).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::default());
+        std::io::Write::write_all(&mut packed, &idx(&[count as u32, 5, 4], &pixels)).unwrap();
+        packed.finish().unwrap();
+    }
+    let manifest = manifest("fashion-mnist").unwrap();
+    assert!(manifest.import(&root, &ImportOptions::default()).unwrap_err().to_string().contains("no folder to unpack"));
+    let options = ImportOptions { unpack: Some(folder.path().join("images")), ..ImportOptions::default() };
+    let found = manifest.import(&root, &options).unwrap();
+    assert_eq!((found.total, found.missing, found.policy), (41, 0, Policy::Given));
+    assert!(found.deviations.iter().any(|deviation| deviation.contains("41 images, 70000 were published")));
+    let census = found.dataset.census();
+    assert_eq!((census.total.test, census.total.validation + census.total.train), (11, 30));
+    assert_eq!(labels(&found.dataset)["train/13.png"], "dress");
+    let image = decode_file(&folder.path().join("images/test/07.png"), &DecodeLimits::default()).unwrap();
+    let expected: Vec<u8> = (0..20).map(|at| pixel(1, 7, at)).collect();
+    assert_eq!((image.width, image.height, image.samples), (4, 5, Samples::U8(expected)));
+
+    std::fs::write(root.join("t10k-labels-idx1-ubyte"), idx(&[10], &[0; 10])).unwrap();
+    let error = manifest.import(&root, &options).unwrap_err().to_string();
+    assert!(error.contains("it holds 11 images, but there are 10 labels"), "{error}");
 }

@@ -24,6 +24,7 @@ use crate::error::Result;
 #[command(after_help = "Examples:\n  \
     defrost data import aptos2019 --root aptos2019/ --out aptos.parquet\n  \
     defrost data import chexpert --root CheXpert-v1.0-small/ --variant u-ignore --out chexpert.parquet\n  \
+    defrost data import fashion-mnist --root /usr/share/datasets/fashion-mnist --out fashion.parquet\n  \
     defrost data import my-dataset.toml --root images/ --out table.parquet\n\n\
     `defrost data manifests` lists the datasets; data-manifests/template.toml explains how to describe another. A Parquet table \
     is read again without flags: defrost embed aptos.parquet --model dinov2-base --out cache\n\n\
@@ -53,6 +54,9 @@ pub(super) struct Arguments {
     /// Keep rows whose image does not exist.
     #[arg(long)]
     keep_missing: bool,
+    /// Folder for images that are published packed into few files [default: the table's name without its extension].
+    #[arg(long, value_name = "FOLDER")]
+    unpack: Option<PathBuf>,
     /// Replace the table if it exists.
     #[arg(long)]
     force: bool,
@@ -97,11 +101,14 @@ impl Arguments {
             fractions: self.fractions,
             seed: self.seed,
             keep_missing: self.keep_missing,
+            unpack: Some(self.unpack.clone().unwrap_or_else(|| self.out.with_extension(""))),
         };
         let import = manifest.import(&self.root, &options)?;
         let dataset = &import.dataset;
-        let reading = write_table_with(dataset, &import.extra, &self.out)?;
-        let groups: std::collections::BTreeSet<&str> =
+        let write = || write_table_with(dataset, &import.extra, &self.out);
+        let (reading, fingerprint) = rayon::join(write, || dataset.fingerprint());
+        let reading = reading?;
+        let groups: std::collections::HashSet<&str> =
             dataset.samples.iter().filter_map(|sample| sample.group.as_deref()).collect();
         let record = Record {
             table: &self.out,
@@ -116,7 +123,7 @@ impl Arguments {
             deviations: &import.deviations,
             divided_groups: &import.divided_groups,
             groups: groups.len(),
-            fingerprint: dataset.fingerprint(),
+            fingerprint,
             census: dataset.census(),
         };
         printer.say(&format!("{}, {}: {}", manifest.title, variant.name, variant.about));

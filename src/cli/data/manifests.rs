@@ -30,7 +30,7 @@ impl Arguments {
 
 fn line(manifest: &Manifest) -> String {
     let variants: Vec<&str> = manifest.variants.iter().map(|variant| variant.name.as_str()).collect();
-    format!("{:<10}  {}: {}", manifest.name, manifest.title, variants.join(", "))
+    format!("{:<13}  {}: {}", manifest.name, manifest.title, variants.join(", "))
 }
 
 fn describe(manifest: &Manifest) -> String {

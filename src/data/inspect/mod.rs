@@ -7,17 +7,18 @@ mod duplicates;
 mod looks;
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::data::Dataset;
-use crate::data::Split;
+use crate::data::Sample;
 use crate::data::Task;
 use crate::data::counts::Census;
 use crate::data::decode::DecodeLimits;
+use crate::data::split::divided_groups;
 use crate::support::progress::Progress;
 
 pub use duplicates::{Duplicate, Member};
@@ -164,18 +165,15 @@ pub fn inspect(dataset: &Dataset, limits: &DecodeLimits, progress: &dyn Progress
     }
 }
 
-fn groups(dataset: &Dataset) -> Option<Groups> {
-    let mut found: BTreeMap<&str, (usize, BTreeSet<Split>)> = BTreeMap::new();
-    for sample in &dataset.samples {
-        if let Some(group) = &sample.group {
-            let entry = found.entry(group).or_default();
-            entry.0 += 1;
-            entry.1.extend(sample.split);
-        }
+fn groups<'a>(dataset: &'a Dataset) -> Option<Groups> {
+    let mut found: HashMap<&str, usize> = HashMap::new();
+    for group in dataset.samples.iter().filter_map(|sample| sample.group.as_deref()) {
+        *found.entry(group).or_default() += 1;
     }
-    let largest = found.values().map(|(count, _)| *count).max()?;
-    let divided = found.iter().filter(|(_, (_, splits))| splits.len() > 1).map(|(group, _)| (*group).to_owned());
-    Some(Groups { count: found.len(), largest, divided: divided.collect() })
+    let largest = found.values().copied().max()?;
+    let in_splits = |sample: &'a Sample| Some((sample.group.as_deref()?, sample.split?));
+    let divided = divided_groups(dataset.samples.iter().filter_map(in_splits));
+    Some(Groups { count: found.len(), largest, divided })
 }
 
 fn sizes(all: Vec<(u32, u32)>) -> Option<Sizes> {

@@ -1,7 +1,6 @@
 //! A dataset as published to a dataset with splits.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -11,15 +10,22 @@ use crate::data::Label;
 use crate::data::Sample;
 use crate::data::manifest::Manifest;
 use crate::data::manifest::Table;
+use crate::data::manifest::Template;
 use crate::data::manifest::Variant;
+use crate::data::manifest::idx;
 use crate::data::manifest::labels::highest;
+use crate::data::manifest::place::Place;
 use crate::data::manifest::place::place;
 use crate::data::manifest::sheet::Sheet;
+use crate::data::manifest::sheet::find;
+use crate::data::manifest::template::Columns;
 use crate::data::split::Fractions;
 use crate::data::split::Plan;
 use crate::data::split::Policy;
 use crate::data::split::assign;
 use crate::data::table::ExtraColumn;
+use crate::data::table::Texts;
+use crate::data::table::plain;
 use crate::error::DataError;
 use crate::error::Result;
 use crate::support::seed::Seed;
@@ -40,6 +46,8 @@ pub struct ImportOptions {
     pub seed: u64,
     /// Keep rows whose image does not exist.
     pub keep_missing: bool,
+    /// Folder for the images that are published in few files and unpacked.
+    pub unpack: Option<PathBuf>,
 }
 
 /// What an import gives.
@@ -67,71 +75,75 @@ pub struct Import {
 struct Entry {
     sample: Sample,
     exists: bool,
-    extra: Vec<Option<String>>,
+    /// Which label file it is from, and its row there.
+    origin: (usize, usize),
 }
 
 impl Manifest {
     /// Reads the dataset that lies below `root` as it was published.
     ///
     /// # Errors
-    /// [`DataError::LabelFile`], [`DataError::Cell`] with file and row, [`DataError::MissingFiles`] where no image exists at
+    /// [`DataError::Unpack`] without a folder for packed images; [`DataError::LabelFile`], [`DataError::Cell`] with file and row, [`DataError::MissingFiles`] where no image exists at
     /// all; those of [`assign`].
     pub fn import(&self, root: &Path, options: &ImportOptions) -> Result<Import> {
         let variant = self.variant(options.variant.as_deref())?;
         let mut deviations = Vec::new();
         let mut entries: Vec<Entry> = Vec::new();
-        let mut seen: HashMap<String, usize> = HashMap::new();
-        let mut keep: Vec<String> = Vec::new();
-        for table in &self.tables {
-            keep.extend(table.keep.iter().filter(|column| !keep.contains(column)).cloned().collect::<Vec<_>>());
-        }
+        let mut sheets: Vec<Sheet> = Vec::new();
+        let folder = match &options.unpack {
+            Some(folder) if self.is_packed() => folder,
+            None if self.is_packed() => return Err(DataError::Unpack { name: self.name.clone() }.into()),
+            _ => root,
+        };
         for table in &self.tables {
             let sheet = Sheet::read(table, &variant.label, root)?;
             deviations.extend(table.deviation(&sheet));
-            for (row, entry) in table.entries(&sheet, variant, (root, &keep))?.into_iter().enumerate() {
-                match seen.get(&entry.sample.id) {
-                    None => {
-                        seen.insert(entry.sample.id.clone(), entries.len());
-                        entries.push(entry);
-                    }
-                    Some(&known) if variant.label.merge.is_some() => {
-                        let sample = &mut entries[known].sample;
-                        sample.label = highest(&sample.label, &entry.sample.label);
-                    }
-                    Some(_) => {
-                        let (path, id) = (sheet.path.clone(), entry.sample.id);
-                        return Err(DataError::DuplicateIds { path, id, rows: vec![sheet.line(row)], count: 1 }.into());
-                    }
-                }
+            if !table.images.is_empty() {
+                table.unpack(&sheet, root, folder)?;
             }
+            entries.extend(table.entries(&sheet, variant, (folder, sheets.len()))?);
+            sheets.push(sheet);
         }
+        // Rows of one image come to stand together, in the order of the files.
+        entries.par_sort_by(|a, b| a.sample.id.cmp(&b.sample.id));
+        unite(&mut entries, &sheets, variant)?;
         deviations.extend(variant.deviations(&entries));
         let total = entries.len();
-        let missing: Vec<PathBuf> =
-            entries.iter().filter(|entry| !entry.exists).map(|entry| entry.sample.path.clone()).collect();
-        let first_missing: Vec<PathBuf> = missing.iter().take(NAMED).cloned().collect();
+        let missing = entries.iter().filter(|entry| !entry.exists).count();
+        let first_missing: Vec<PathBuf> =
+            entries.iter().filter(|entry| !entry.exists).map(|entry| entry.sample.path.clone()).take(NAMED).collect();
         if !options.keep_missing {
-            if missing.len() == total {
+            if missing == total {
                 let first = first_missing.into_iter().map(|path| (0, path)).collect();
                 let path = root.to_path_buf();
-                return Err(DataError::MissingFiles { path, first, count: missing.len(), total }.into());
+                return Err(DataError::MissingFiles { path, first, count: missing, total }.into());
             }
             entries.retain(|entry| entry.exists);
         }
-        entries.sort_by(|a, b| a.sample.id.cmp(&b.sample.id));
-        let mut extra: Vec<ExtraColumn> =
-            keep.into_iter().map(|name| ExtraColumn { name, cells: Vec::with_capacity(entries.len()) }).collect();
-        let mut samples = Vec::with_capacity(entries.len());
-        for entry in entries {
-            extra.iter_mut().zip(entry.extra).for_each(|(column, cell)| column.cells.push(cell));
-            samples.push(entry.sample);
-        }
-        let mut dataset = Dataset::new(root.to_path_buf(), variant.task, variant.classes.clone(), samples);
+        let extra = self.extra(&entries, &sheets);
+        let samples = entries.into_iter().map(|entry| entry.sample).collect();
+        let mut dataset = Dataset::new(folder.to_path_buf(), variant.task, variant.classes.clone(), samples);
         dataset.unite_spellings_of_groups();
         dataset.note_small_classes();
         let (policy, divided_groups) = self.divide(&mut dataset, options)?;
-        let missing = missing.len();
         Ok(Import { dataset, extra, policy, missing, total, first_missing, deviations, divided_groups })
+    }
+
+    /// The further columns that the tables keep; blank where a row's table does not have one.
+    fn extra(&self, entries: &[Entry], sheets: &[Sheet]) -> Vec<ExtraColumn> {
+        let mut names: Vec<&String> = Vec::new();
+        for name in self.tables.iter().flat_map(|table| &table.keep) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let sheets: Vec<Columns<'_>> = sheets.iter().map(Sheet::columns).collect();
+        let column = |name: &String| {
+            let cells: Vec<Option<&Texts>> = sheets.iter().map(|columns| columns.get(name.as_str()).copied()).collect();
+            let cell = |entry: &Entry| cells[entry.origin.0]?.get(entry.origin.1);
+            ExtraColumn { name: name.clone(), cells: entries.iter().map(cell).collect() }
+        };
+        names.into_iter().map(column).collect()
     }
 
     /// Gives every sample its split.
@@ -150,13 +162,33 @@ impl Manifest {
     }
 }
 
+/// Makes one of the entries of one image, which stand together, where the variant says how.
+fn unite(entries: &mut Vec<Entry>, sheets: &[Sheet], variant: &Variant) -> Result<()> {
+    if variant.label.merge.is_some() {
+        entries.dedup_by(|again, first| {
+            let same = again.sample.id == first.sample.id;
+            if same {
+                first.sample.label = highest(&first.sample.label, &again.sample.label);
+            }
+            same
+        });
+        return Ok(());
+    }
+    let repeated = entries.windows(2).filter(|pair| pair[0].sample.id == pair[1].sample.id).map(|pair| &pair[1]);
+    let Some(first) = repeated.min_by_key(|entry| entry.origin) else { return Ok(()) };
+    let sheet = &sheets[first.origin.0];
+    let (path, id, rows) = (sheet.path.clone(), first.sample.id.clone(), vec![sheet.line(first.origin.1)]);
+    Err(DataError::DuplicateIds { path, id, rows, count: 1 }.into())
+}
+
 impl Table {
     /// The images of a label file's rows, in their order.
-    fn entries(&self, sheet: &Sheet, variant: &Variant, (root, keep): (&Path, &[String])) -> Result<Vec<Entry>> {
+    fn entries(&self, sheet: &Sheet, variant: &Variant, (root, file): (&Path, usize)) -> Result<Vec<Entry>> {
         let columns = sheet.columns();
-        let folder = sheet.path.parent().and_then(|folder| folder.strip_prefix(root).ok());
+        let folder = sheet.path.parent().filter(|_| self.images.is_empty());
+        let folder = folder.and_then(|folder| folder.strip_prefix(root).ok());
         let base = folder.map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
-        let fill = |templates: &[crate::data::manifest::Template], row| -> Vec<String> {
+        let fill = |templates: &[Template], row| -> Vec<String> {
             templates.iter().filter_map(|template| template.fill(&columns, row)).collect()
         };
         let places: Vec<_> = (0..sheet.len())
@@ -171,9 +203,9 @@ impl Table {
             return Err(sheet.refuse(&outside, column, &found, expected).into());
         }
         let places: Vec<_> = places.into_iter().flatten().collect();
-        let files: Vec<String> = places.iter().map(|place| place.relative.clone()).collect();
+        let files: Vec<&str> = places.iter().map(|place| place.relative.as_str()).collect();
         let labels = variant.labels(sheet, &files)?;
-        let entry = |(row, (place, label)): (usize, (crate::data::manifest::place::Place, Label))| Entry {
+        let entry = |(row, (place, label)): (usize, (&Place, Label))| Entry {
             sample: Sample {
                 id: self.id.as_ref().and_then(|id| id.fill(&columns, row)).unwrap_or_else(|| place.relative.clone()),
                 path: root.join(&place.relative),
@@ -183,9 +215,17 @@ impl Table {
                 weight: 1.0,
             },
             exists: place.exists,
-            extra: keep.iter().map(|name| columns.get(name.as_str())?.get(row)?.clone()).collect(),
+            origin: (file, row),
         };
-        Ok(places.into_iter().zip(labels).enumerate().map(entry).collect())
+        Ok(places.par_iter().zip(labels).enumerate().map(entry).collect())
+    }
+
+    /// Writes the images of an IDX file to where the rows say.
+    fn unpack(&self, sheet: &Sheet, root: &Path, folder: &Path) -> Result<()> {
+        let columns = sheet.columns();
+        let path = |row| Some(folder.join(plain(Path::new(&self.path.0.first()?.fill(&columns, row)?))?));
+        let to: Vec<PathBuf> = (0..sheet.len()).filter_map(path).collect();
+        idx::unpack(&find(root, &self.images)?, &to)
     }
 
     /// Where the number of rows is not the manifest's.

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::data::Label;
 use crate::data::manifest::Variant;
 use crate::data::manifest::sheet::Sheet;
+use crate::data::table::Texts;
 use crate::error::Result;
 
 impl Variant {
@@ -12,12 +13,12 @@ impl Variant {
     ///
     /// # Errors
     /// `DataError::Cell` for cells that are not as the rule says.
-    pub(super) fn labels(&self, sheet: &Sheet, files: &[String]) -> Result<Vec<Label>> {
+    pub(super) fn labels(&self, sheet: &Sheet, files: &[&str]) -> Result<Vec<Label>> {
         let rule = &self.label;
         if let Some(column) = &rule.column {
             let columns = sheet.columns();
-            let cells = columns.get(column.as_str()).copied().unwrap_or_default();
-            return self.named(sheet, column, |row| cells.get(row).and_then(|cell| cell.as_deref()));
+            let cells = columns.get(column.as_str());
+            return self.named(sheet, column, |row| cells?.get(row));
         }
         if let Some(end) = &rule.name_before {
             let name = |row: usize| {
@@ -66,14 +67,14 @@ impl Variant {
     /// A 1 in exactly one column.
     fn one_hot(&self, sheet: &Sheet) -> Result<Vec<Label>> {
         let columns = sheet.columns();
-        let cells: Vec<&[Option<String>]> =
-            self.label.one_hot.iter().map(|name| columns.get(name.as_str()).copied().unwrap_or_default()).collect();
+        let cells: Vec<Option<&Texts>> =
+            self.label.one_hot.iter().map(|name| columns.get(name.as_str()).copied()).collect();
         let classes: Vec<Option<usize>> = self.label.one_hot.iter().map(|name| self.class(name)).collect();
         let mut labels = Vec::with_capacity(sheet.len());
         for row in 0..sheet.len() {
             let mut found = None;
             for ((cells, class), name) in cells.iter().zip(&classes).zip(&self.label.one_hot) {
-                let written = cells.get(row).and_then(|cell| cell.as_deref()).unwrap_or("0");
+                let written = cells.and_then(|cells| cells.get(row)).unwrap_or("0");
                 match (written, found) {
                     ("0" | "0.0", _) => {}
                     ("1" | "1.0", None) => found = *class,
@@ -94,11 +95,10 @@ impl Variant {
         let columns = sheet.columns();
         let mut labels = vec![vec![None; self.classes.len()]; sheet.len()];
         for name in &rule.columns {
-            let cells = columns.get(name.as_str()).copied().unwrap_or_default();
+            let cells = columns.get(name.as_str()).copied();
             let Some(class) = self.class(name) else { continue };
             for (row, label) in labels.iter_mut().enumerate() {
-                let written = cells.get(row).and_then(|cell| cell.as_deref());
-                label[class] = match written {
+                label[class] = match cells.and_then(|cells| cells.get(row)) {
                     None => rule.blank.known(),
                     Some("1" | "1.0") => Some(true),
                     Some("0" | "0.0") => Some(false),

@@ -3,6 +3,7 @@
 //! A manifest names the label files and how each row gives an image, its label, its group and its split; [`Manifest::import`]
 //! reads a dataset that lies on disk as published. A further dataset of the same shape is a further file, no Rust.
 
+mod idx;
 mod import;
 mod labels;
 mod place;
@@ -29,11 +30,12 @@ pub use import::{Import, ImportOptions};
 use template::Template;
 
 /// The manifests that are part of the binary.
-const BUILT_IN: [&str; 5] = [
+const BUILT_IN: [&str; 6] = [
     include_str!("../../../data-manifests/aptos2019.toml"),
     include_str!("../../../data-manifests/cbis-ddsm.toml"),
     include_str!("../../../data-manifests/chexpert.toml"),
     include_str!("../../../data-manifests/ddsm.toml"),
+    include_str!("../../../data-manifests/fashion-mnist.toml"),
     include_str!("../../../data-manifests/isic2019.toml"),
 ];
 
@@ -90,6 +92,9 @@ struct Table {
     header: bool,
     /// The image, relative to the file's folder; of several, the first that exists.
     path: Templates,
+    /// IDX files that hold the images, the first that exists is unpacked to `path`; the label file is an IDX file, too.
+    #[serde(default)]
+    images: Vec<String>,
     /// Folders that hold the image alone, where it is not at any `path`.
     #[serde(default)]
     folder: Templates,
@@ -249,6 +254,11 @@ impl Manifest {
         })
     }
 
+    /// Whether the images are published in few files, which an import unpacks.
+    pub fn is_packed(&self) -> bool {
+        self.tables.iter().any(|table| !table.images.is_empty())
+    }
+
     /// The label files that are read, as they are called first.
     pub fn label_files(&self) -> Vec<&str> {
         let joins = self.tables.iter().filter_map(|table| table.join.as_ref());
@@ -266,6 +276,9 @@ impl Manifest {
         }
         if let Some(table) = self.tables.iter().find(|table| table.files.is_empty() || table.path.0.is_empty()) {
             return Some(format!("the table {:?} needs `files` and `path`", table.files));
+        }
+        if self.tables.iter().any(|table| table.images.is_empty() == self.is_packed()) {
+            return Some("either all tables have `images` or none".into());
         }
         self.variants
             .iter()
@@ -301,7 +314,7 @@ mod tests {
     fn all_manifests_are_well_formed_and_have_names_of_their_own() {
         let all = manifests().unwrap();
         let mut names: Vec<&str> = all.iter().map(|manifest| manifest.name.as_str()).collect();
-        assert_eq!(names, ["aptos2019", "cbis-ddsm", "chexpert", "ddsm", "isic2019"]);
+        assert_eq!(names, ["aptos2019", "cbis-ddsm", "chexpert", "ddsm", "fashion-mnist", "isic2019"]);
         names.dedup();
         assert_eq!(names.len(), all.len());
         parse(Path::new("template.toml"), include_str!("../../../data-manifests/template.toml")).unwrap();

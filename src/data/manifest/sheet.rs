@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::data::manifest::Join;
 use crate::data::manifest::LabelRule;
 use crate::data::manifest::Table;
+use crate::data::manifest::idx;
+use crate::data::manifest::template::Columns;
 use crate::data::table::Cells;
+use crate::data::table::Texts;
 use crate::data::table::read_cells;
 use crate::error::DataError;
 use crate::error::Result;
@@ -17,7 +20,7 @@ pub(super) struct Sheet {
     /// The file.
     pub(super) path: PathBuf,
     cells: Cells,
-    joined: Vec<(String, Vec<Option<String>>)>,
+    joined: Vec<(String, Texts)>,
     /// Rows without a partner in the joined file.
     pub(super) unjoined: usize,
 }
@@ -29,6 +32,9 @@ impl Sheet {
     /// [`DataError::LabelFile`] where none exists; those of tables.
     pub(super) fn read(table: &Table, rule: &LabelRule, root: &Path) -> Result<Sheet> {
         let path = find(root, &table.files)?;
+        if !table.images.is_empty() {
+            return Ok(Sheet { cells: idx::labels(&path)?, path, joined: Vec::new(), unjoined: 0 });
+        }
         let mut wanted: BTreeSet<&str> = BTreeSet::new();
         let templates = table.path.0.iter().chain(&table.folder.0).chain(&table.id).chain(&table.group);
         wanted.extend(templates.flat_map(|template| template.columns()));
@@ -59,9 +65,8 @@ impl Sheet {
     }
 
     /// All columns by name.
-    pub(super) fn columns(&self) -> HashMap<&str, &[Option<String>]> {
-        let own = self.cells.columns.iter().map(|(name, cells)| (name.as_str(), cells.as_slice()));
-        own.chain(self.joined.iter().map(|(name, cells)| (name.as_str(), cells.as_slice()))).collect()
+    pub(super) fn columns(&self) -> Columns<'_> {
+        self.cells.columns.iter().chain(&self.joined).map(|(name, cells)| (name.as_str(), cells)).collect()
     }
 
     /// An error about cells of a column.
@@ -77,7 +82,7 @@ impl Sheet {
 }
 
 /// The first of `files` that exists below `root`.
-fn find(root: &Path, files: &[String]) -> Result<PathBuf> {
+pub(super) fn find(root: &Path, files: &[String]) -> Result<PathBuf> {
     let exists = |file: &String| Some(root.join(file)).filter(|path| path.is_file());
     files
         .iter()
@@ -86,25 +91,24 @@ fn find(root: &Path, files: &[String]) -> Result<PathBuf> {
 }
 
 /// The columns of another file in the order of these rows, and how many rows have none.
-type Joined = (Vec<(String, Vec<Option<String>>)>, usize);
+type Joined = (Vec<(String, Texts)>, usize);
 
 fn join(cells: &Cells, join: &Join, path: &Path, wanted: Vec<&str>) -> Result<Joined> {
     let other = read_cells(path, true, wanted.into_iter().chain([join.on.as_str()]))?;
     let keys = other.column(&join.on);
     let mut index = HashMap::with_capacity(keys.len());
-    for (row, key) in keys.iter().enumerate() {
+    for (row, key) in keys.enumerate() {
         let Some(key) = key else { continue };
-        if let Some(first) = index.insert(key.as_str(), row) {
+        if let Some(first) = index.insert(key, row) {
             let rows = vec![other.rows[first], other.rows[row]];
-            return Err(DataError::DuplicateIds { path: path.to_path_buf(), id: key.clone(), rows, count: 1 }.into());
+            return Err(DataError::DuplicateIds { path: path.to_path_buf(), id: key.to_owned(), rows, count: 1 }.into());
         }
     }
-    let rows: Vec<Option<usize>> =
-        cells.column(&join.on).iter().map(|key| index.get(key.as_deref()?).copied()).collect();
+    let rows: Vec<Option<usize>> = cells.column(&join.on).map(|key| index.get(key?).copied()).collect();
     let columns = other
         .columns
         .iter()
         .filter(|(name, _)| *name != join.on)
-        .map(|(name, values)| (name.clone(), rows.iter().map(|row| values[(*row)?].clone()).collect()));
+        .map(|(name, values)| (name.clone(), rows.iter().map(|row| values.get((*row)?)).collect()));
     Ok((columns.collect(), rows.iter().filter(|row| row.is_none()).count()))
 }

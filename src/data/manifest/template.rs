@@ -4,6 +4,11 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::table::Texts;
+
+/// Columns by name.
+pub(super) type Columns<'a> = HashMap<&'a str, &'a Texts>;
+
 /// A text with columns in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -80,22 +85,23 @@ impl Template {
     }
 
     /// The text for a row; `None` where a cell is blank or has no such component.
-    pub(super) fn fill(&self, columns: &HashMap<&str, &[Option<String>]>, row: usize) -> Option<String> {
+    pub(super) fn fill(&self, columns: &Columns<'_>, row: usize) -> Option<String> {
         let mut filled = String::with_capacity(self.text.len() + 32);
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => filled.push_str(text),
                 Piece::Cell { column, part } => {
-                    let cell = columns.get(column.as_str())?.get(row)?.as_deref()?;
+                    let cell = columns.get(column.as_str())?.get(row)?;
                     match part {
                         Part::All => filled.push_str(cell),
                         Part::One(index) => filled.push_str(components(cell).nth(*index)?),
                         Part::From(index) => {
-                            let rest: Vec<&str> = components(cell).skip(*index).collect();
-                            if rest.is_empty() {
-                                return None;
+                            let mut rest = components(cell).skip(*index);
+                            filled.push_str(rest.next()?);
+                            for component in rest {
+                                filled.push('/');
+                                filled.push_str(component);
                             }
-                            filled.push_str(&rest.join("/"));
                         }
                     }
                 }
@@ -116,8 +122,8 @@ mod tests {
 
     #[test]
     fn cells_and_their_components_fill_a_template() {
-        let cells = [Some("CheXpert-v1.0/train/patient1/view.jpg".to_owned()), None];
-        let columns: HashMap<&str, &[Option<String>]> = [("Path", cells.as_slice())].into();
+        let cells = [Some("CheXpert-v1.0/train/patient1/view.jpg"), None].into_iter().collect();
+        let columns: Columns<'_> = [("Path", &cells)].into();
         let fill = |text: &str, row| Template::try_from(text.to_owned()).unwrap().fill(&columns, row);
         assert_eq!(fill("{Path|2}", 0).unwrap(), "patient1");
         assert_eq!(fill("a/{Path|1..}.x", 0).unwrap(), "a/train/patient1/view.jpg.x");

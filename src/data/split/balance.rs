@@ -5,7 +5,7 @@
 //! are splits. Units are placed one by one (those that hold the largest share of any class first) where the imbalance
 //! falls most; then single moves, and swaps where the units are few, are made while they lower it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::data::Split;
 use crate::data::split::Member;
@@ -61,7 +61,7 @@ pub(super) fn divide(members: &[Member<'_>], order: &[usize], request: &Request,
 fn units(members: &[Member<'_>], order: &[usize], grouped: bool) -> Vec<Unit> {
     let columns = 1 + order.iter().flat_map(|&index| members[index].label.present()).max().map_or(0, |most| most + 1);
     let mut totals = vec![0.0; columns];
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     let mut together: Vec<Vec<usize>> = Vec::new();
     for &index in order {
         match members[index].group.filter(|_| grouped) {
@@ -76,14 +76,16 @@ fn units(members: &[Member<'_>], order: &[usize], grouped: bool) -> Vec<Unit> {
         }
     }
     let mut units: Vec<Unit> = Vec::with_capacity(together.len());
+    let mut dense = vec![0.0; columns];
     for unit in together {
-        let mut counts: BTreeMap<usize, f64> = BTreeMap::new();
         for class in unit.iter().flat_map(|&index| members[index].label.present()) {
-            *counts.entry(class).or_default() += 1.0;
+            dense[class] += 1.0;
         }
-        counts.insert(columns - 1, unit.len() as f64);
-        counts.iter().for_each(|(&column, count)| totals[column] += count);
-        units.push(Unit { members: unit, counts: counts.into_iter().collect() });
+        dense[columns - 1] = unit.len() as f64;
+        let present = dense.iter_mut().enumerate().filter(|(_, count)| **count > 0.0);
+        let counts: Vec<(usize, f64)> = present.map(|(column, count)| (column, std::mem::take(count))).collect();
+        counts.iter().for_each(|&(column, count)| totals[column] += count);
+        units.push(Unit { members: unit, counts });
     }
     let share = |unit: &Unit| unit.counts.iter().map(|&(c, count)| count / totals[c]).fold(0.0, f64::max);
     let mut shared: Vec<(f64, Unit)> = units.into_iter().map(|unit| (share(&unit), unit)).collect();

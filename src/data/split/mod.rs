@@ -17,7 +17,9 @@ mod stratify;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
@@ -115,7 +117,8 @@ pub fn assign(members: &[Member<'_>], plan: &Plan) -> Result<Assignment> {
         _ => divide(members, &everyone, &Request { policy, fractions: plan.fractions, seed }, &mut splits)?,
     }
     let absent = absent(members, &splits);
-    Ok(Assignment { policy, absent, divided_groups: divided_groups(members, &splits), splits })
+    let groups = members.iter().zip(&splits).filter_map(|(member, split)| Some((member.group?, *split)));
+    Ok(Assignment { policy, absent, divided_groups: divided_groups(groups), splits })
 }
 
 /// A division of some members at random.
@@ -166,8 +169,8 @@ fn given(members: &[Member<'_>], plan: &Plan, splits: &mut [Split]) -> Result<()
 fn divide(members: &[Member<'_>], chosen: &[usize], request: &Request, splits: &mut [Split]) -> Result<()> {
     // The rank of a member depends on its id alone, so that adding a member moves few others.
     let rank = |index: usize| (request.seed.named(members[index].id).number(), members[index].id);
-    let mut ranked: Vec<_> = chosen.iter().map(|&index| (rank(index), index)).collect();
-    ranked.sort_unstable();
+    let mut ranked: Vec<_> = chosen.par_iter().map(|&index| (rank(index), index)).collect();
+    ranked.par_sort_unstable();
     let order: Vec<usize> = ranked.into_iter().map(|(_, index)| index).collect();
     let several = members.iter().any(|member| matches!(member.label, Label::Classes(_)));
     if request.policy == Policy::Grouped || several {
@@ -193,13 +196,14 @@ fn absent(members: &[Member<'_>], splits: &[Split]) -> Vec<(usize, Split)> {
     present.iter().flat_map(|(&class, found)| used.difference(found).map(move |&split| (class, split))).collect()
 }
 
-/// Groups with members in more than one split.
-fn divided_groups(members: &[Member<'_>], splits: &[Split]) -> Vec<String> {
-    let mut found: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
-    for (member, &split) in members.iter().zip(splits) {
-        if let Some(group) = member.group {
-            found.entry(group).or_default().insert(split);
+/// The groups that are in more than one split, sorted; `members` are the group and split of each member that has both.
+pub fn divided_groups<'a>(members: impl IntoIterator<Item = (&'a str, Split)>) -> Vec<String> {
+    let mut first: HashMap<&str, Split> = HashMap::new();
+    let mut divided: BTreeSet<&str> = BTreeSet::new();
+    for (group, split) in members {
+        if *first.entry(group).or_insert(split) != split {
+            divided.insert(group);
         }
     }
-    found.into_iter().filter(|(_, splits)| splits.len() > 1).map(|(group, _)| group.to_owned()).collect()
+    divided.into_iter().map(str::to_owned).collect()
 }

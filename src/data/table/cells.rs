@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::data::table::Column;
+use crate::data::table::Texts;
 use crate::data::table::parquet;
 use crate::data::table::text::Sheet;
 use crate::error::DataError;
@@ -14,16 +15,17 @@ use crate::support::names;
 
 /// Columns of a table.
 pub(in crate::data) struct Cells {
-    /// Name and cells of each column, trimmed; `None` is blank.
-    pub(in crate::data) columns: Vec<(String, Vec<Option<String>>)>,
+    /// Name and cells of each column.
+    pub(in crate::data) columns: Vec<(String, Texts)>,
     /// The number of each row as the user sees it.
     pub(in crate::data) rows: Vec<u64>,
 }
 
 impl Cells {
-    /// The cells of a column that was read.
-    pub(in crate::data) fn column(&self, name: &str) -> &[Option<String>] {
-        self.columns.iter().find(|(column, _)| column == name).map_or(&[], |(_, cells)| cells.as_slice())
+    /// The cells of a column that was read; none of any other.
+    pub(in crate::data) fn column(&self, name: &str) -> impl ExactSizeIterator<Item = Option<&str>> {
+        let cells = self.columns.iter().find(|(column, _)| column == name).map(|(_, cells)| cells);
+        (0..self.rows.len()).map(move |row| cells?.get(row))
     }
 }
 
@@ -108,8 +110,8 @@ pub fn column_by_id(path: &Path, id_column: Option<&str>, column: &str) -> Resul
     let cells = read_cells(path, true, [id, column])?;
     let mut values: HashMap<String, Option<String>> = HashMap::new();
     let mut contradicted = BTreeSet::new();
-    let rows = cells.column(id).iter().zip(cells.column(column));
-    for (id, value) in rows.filter_map(|(id, value)| Some((id.clone()?, value.clone()))) {
+    let rows = cells.column(id).zip(cells.column(column));
+    for (id, value) in rows.filter_map(|(id, value)| Some((id?.to_owned(), value.map(str::to_owned)))) {
         match values.get(&id) {
             Some(other) if *other != value => drop(contradicted.insert(id)),
             Some(_) => {}
@@ -117,7 +119,7 @@ pub fn column_by_id(path: &Path, id_column: Option<&str>, column: &str) -> Resul
         }
     }
     let Some(first) = contradicted.first().cloned() else { return Ok(values) };
-    let is_first = |(cell, row): (&Option<String>, &u64)| (cell.as_ref() == Some(&first)).then_some(*row);
-    let rows = cells.column(id).iter().zip(&cells.rows).filter_map(is_first).collect();
+    let is_first = |(cell, row): (Option<&str>, &u64)| (cell == Some(first.as_str())).then_some(*row);
+    let rows = cells.column(id).zip(&cells.rows).filter_map(is_first).collect();
     Err(DataError::DuplicateIds { path: path.to_path_buf(), id: first, rows, count: contradicted.len() }.into())
 }

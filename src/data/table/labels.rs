@@ -9,6 +9,7 @@ use crate::data::Task;
 use crate::data::classes;
 use crate::data::table::Column;
 use crate::data::table::Table;
+use crate::data::table::Texts;
 use crate::data::table::columns::Chosen;
 use crate::data::table::columns::Target;
 use crate::error::Result;
@@ -39,12 +40,11 @@ pub(super) fn read(table: &Table, chosen: &Chosen, options: &OpenOptions) -> Res
 fn one(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
     let mut notes = Vec::new();
     let cells = class_names(table, column, &mut notes)?;
-    let found: BTreeSet<&str> = cells.iter().flatten().map(String::as_str).collect();
+    let found: BTreeSet<&str> = cells.iter().flatten().collect();
     let classes = classes::in_order(&table.path, &options.classes, found)?;
     let index = indices(&classes);
-    let label = |cell: &Option<String>| {
-        cell.as_ref().and_then(|cell| index.get(cell.as_str())).map_or(Label::Unknown, |&class| Label::Class(class))
-    };
+    let label =
+        |cell: Option<&str>| cell.and_then(|cell| index.get(cell)).map_or(Label::Unknown, |&class| Label::Class(class));
     let labels: Vec<Label> = cells.iter().map(label).collect();
     note_unlabelled(table, column, &labels, &mut notes);
     let task = if options.ordinal { Task::Ordinal } else { Task::Multiclass };
@@ -52,41 +52,40 @@ fn one(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
 }
 
 /// The class names of a column of single labels. Whole numbers written as `1.0` become `1`; `nan` among numbers is blank.
-fn class_names(table: &Table, column: usize, notes: &mut Vec<String>) -> Result<Vec<Option<String>>> {
+fn class_names(table: &Table, column: usize, notes: &mut Vec<String>) -> Result<Texts> {
     let cells = table.text(column)?;
-    let number = |row: usize| cells[row].as_deref().and_then(|cell| cell.parse::<f64>().ok());
-    let filled: Vec<usize> = (0..cells.len()).filter(|&row| cells[row].is_some()).collect();
+    let number = |row: usize| cells.get(row).and_then(|cell| cell.parse::<f64>().ok());
+    let filled: Vec<usize> = (0..cells.len()).filter(|&row| cells.get(row).is_some()).collect();
     let first_number = filled.iter().copied().find(|&row| number(row).is_some_and(|number| !number.is_nan()));
     let first_text = filled.iter().copied().find(|&row| number(row).is_none());
     match (first_number, first_text) {
         (Some(_), None) => {}
         (Some(a), Some(b)) => {
-            let show =
-                |row: usize| format!("`{}` in row {}", cells[row].as_deref().unwrap_or_default(), table.rows[row]);
+            let show = |row: usize| format!("`{}` in row {}", cells.get(row).unwrap_or_default(), table.rows[row]);
             let name = &table.names[column];
             notes.push(format!("column `{name}` mixes numbers and text ({}, {}): read as text", show(a), show(b)));
-            return Ok(cells.to_vec());
+            return Ok(cells.clone());
         }
-        (None, _) => return Ok(cells.to_vec()),
+        (None, _) => return Ok(cells.clone()),
     }
     table.refuse(column, "a class: fractional numbers are measurements, not classes", |row| {
         number(row).is_some_and(|number| !number.is_nan() && number.fract() != 0.0)
     })?;
-    let decimal = filled.iter().any(|&row| cells[row].as_deref().is_some_and(|cell| cell.contains(['.', 'e', 'E'])));
+    let decimal = filled.iter().any(|&row| cells.get(row).is_some_and(|cell| cell.contains(['.', 'e', 'E'])));
     let mut spelling: BTreeMap<i64, &str> = BTreeMap::new();
     for &row in filled.iter().filter(|_| !decimal) {
-        if let (Some(value), Some(cell)) = (number(row), cells[row].as_deref()) {
+        if let (Some(value), Some(cell)) = (number(row), cells.get(row)) {
             spelling.entry(value as i64).or_insert(cell);
         }
     }
     table.refuse(column, "the spelling of this number in the rows before", |row| {
         let known = number(row).and_then(|value| spelling.get(&(value as i64)));
-        known.is_some_and(|known| cells[row].as_deref() != Some(known))
+        known.is_some_and(|known| cells.get(row) != Some(known))
     })?;
     let name = |row: usize| match number(row) {
         Some(value) if value.is_nan() => None,
         Some(value) if decimal => Some(format!("{}", value as i64)),
-        _ => cells[row].clone(),
+        _ => cells.get(row).map(str::to_owned),
     };
     Ok((0..cells.len()).map(name).collect())
 }
@@ -97,7 +96,7 @@ fn several(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels
         Some(Column::Lists(cells)) => {
             cells.iter().map(|list| list.as_ref().map(|list| list.iter().map(String::as_str).collect())).collect()
         }
-        _ => table.text(column)?.iter().map(|cell| cell.as_deref().map(separated)).collect(),
+        _ => table.text(column)?.iter().map(|cell| cell.map(separated)).collect(),
     };
     let found: BTreeSet<&str> = lists.iter().flatten().flatten().copied().collect();
     let classes = classes::in_order(&table.path, &options.classes, found)?;
@@ -126,7 +125,7 @@ fn per_class(table: &Table, columns: &[usize], options: &OpenOptions) -> Result<
     let mut labels = vec![Vec::with_capacity(columns.len()); table.rows.len()];
     for &column in columns {
         let cells = table.text(column)?;
-        let state = |row: usize| match cells[row].as_deref() {
+        let state = |row: usize| match cells.get(row) {
             None => Some(options.columns.blank.known()),
             Some("1" | "1.0" | "true" | "True") => Some(Some(true)),
             Some("0" | "0.0" | "false" | "False") => Some(Some(false)),

@@ -10,6 +10,7 @@ mod labels;
 mod memo;
 mod parquet;
 mod text;
+mod texts;
 mod write;
 
 use std::path::{Component, Path, PathBuf};
@@ -29,6 +30,7 @@ use columns::Chosen;
 
 pub use cells::column_by_id;
 pub(in crate::data) use cells::{Cells, column_names, read_cells};
+pub use texts::Texts;
 pub use write::{ExtraColumn, write_table, write_table_with};
 
 /// How many missing files an error names.
@@ -37,8 +39,8 @@ const NAMED_FILES: usize = 5;
 /// The cells of one column.
 #[derive(Clone, Debug, PartialEq)]
 enum Column {
-    /// Single values as text, trimmed; `None` is blank.
-    Text(Vec<Option<String>>),
+    /// Single values.
+    Text(Texts),
     /// Lists of texts; `None` is no list, which differs from an empty one.
     Lists(Vec<Option<Vec<String>>>),
 }
@@ -100,7 +102,7 @@ impl Table {
         let splits = self.splits(chosen.split)?;
         let weights = self.weights(chosen.weight)?;
         let groups = match chosen.group {
-            Some(column) => self.text(column)?.to_vec(),
+            Some(column) => self.text(column)?.iter().map(|cell| cell.map(str::to_owned)).collect(),
             None => vec![None; self.rows.len()],
         };
         let paths: Vec<PathBuf> = relative.iter().map(|relative| root.join(relative)).collect();
@@ -118,7 +120,7 @@ impl Table {
     }
 
     /// The texts of a column.
-    fn text(&self, column: usize) -> Result<&[Option<String>]> {
+    fn text(&self, column: usize) -> Result<&Texts> {
         match &self.columns[column] {
             Some(Column::Text(cells)) => Ok(cells),
             _ => Err(DataError::Table {
@@ -132,8 +134,8 @@ impl Table {
     /// The texts of a column without blanks.
     fn filled(&self, column: usize) -> Result<Vec<&str>> {
         let cells = self.text(column)?;
-        self.refuse(column, "a value", |row| cells[row].is_none())?;
-        Ok(cells.iter().flatten().map(String::as_str).collect())
+        self.refuse(column, "a value", |row| cells.get(row).is_none())?;
+        Ok(cells.iter().flatten().collect())
     }
 
     /// An error that names all rows which `wrong` finds, if there are any.
@@ -141,7 +143,7 @@ impl Table {
         let rows: Vec<usize> = (0..self.rows.len()).filter(|&row| wrong(row)).collect();
         let Some(&first) = rows.first() else { return Ok(()) };
         let found = match &self.columns[column] {
-            Some(Column::Text(cells)) => cells[first].clone().unwrap_or_default(),
+            Some(Column::Text(cells)) => cells.get(first).unwrap_or_default().to_owned(),
             Some(Column::Lists(cells)) => cells[first].clone().unwrap_or_default().join("; "),
             None => String::new(),
         };
@@ -158,9 +160,9 @@ impl Table {
     fn splits(&self, column: Option<usize>) -> Result<Vec<Option<Split>>> {
         let Some(column) = column else { return Ok(vec![None; self.rows.len()]) };
         let cells = self.text(column)?;
-        let split = |row: usize| cells[row].as_deref().and_then(Split::parse);
+        let split = |row: usize| cells.get(row).and_then(Split::parse);
         self.refuse(column, "a split: `train`, `validation` (`val`, `valid`, `dev`) or `test`", |row| {
-            cells[row].is_some() && split(row).is_none()
+            cells.get(row).is_some() && split(row).is_none()
         })?;
         Ok((0..cells.len()).map(split).collect())
     }
@@ -168,7 +170,7 @@ impl Table {
     fn weights(&self, column: Option<usize>) -> Result<Vec<f32>> {
         let Some(column) = column else { return Ok(vec![1.0; self.rows.len()]) };
         let cells = self.text(column)?;
-        let weight = |row: usize| cells[row].as_deref().map_or(Some(1.0), |cell| cell.parse::<f32>().ok());
+        let weight = |row: usize| cells.get(row).map_or(Some(1.0), |cell| cell.parse::<f32>().ok());
         let valid = |weight: Option<f32>| weight.is_some_and(|weight| weight.is_finite() && weight > 0.0);
         self.refuse(column, "a weight above 0", |row| !valid(weight(row)))?;
         Ok((0..cells.len()).filter_map(weight).collect())

@@ -85,13 +85,13 @@ fn cells(array: &ArrayRef) -> Option<Column> {
     };
     let Some(field) = values else {
         let text = cast(array, &DataType::Utf8)?;
-        return Some(Column::Text(texts(text.as_string())));
+        return Some(Column::Text(texts(text.as_string()).collect()));
     };
     let lists = cast(array, &DataType::List(Arc::new(Field::new(field.name(), DataType::Utf8, true))))?;
     let lists = lists.as_list::<i32>();
     let rows = (0..lists.len()).map(|row| {
         let list = lists.is_valid(row).then(|| lists.value(row))?;
-        Some(texts(list.as_string()).into_iter().flatten().collect())
+        Some(texts(list.as_string()).flatten().map(str::to_owned).collect())
     });
     Some(Column::Lists(rows.collect()))
 }
@@ -102,15 +102,14 @@ fn cast(array: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
 }
 
 /// Trimmed texts; null and blank are `None`.
-fn texts(array: &StringArray) -> Vec<Option<String>> {
-    let text = |cell: Option<&str>| cell.map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned);
-    array.iter().map(text).collect()
+fn texts(array: &StringArray) -> impl Iterator<Item = Option<&str>> {
+    array.iter().map(|cell| cell.map(str::trim).filter(|cell| !cell.is_empty()))
 }
 
 /// Adds the cells of one batch.
 fn append(column: &mut Option<Column>, cells: Column) {
     match (column.as_mut(), cells) {
-        (Some(Column::Text(all)), Column::Text(more)) => all.extend(more),
+        (Some(Column::Text(all)), Column::Text(more)) => all.append(&more),
         (Some(Column::Lists(all)), Column::Lists(more)) => all.extend(more),
         (_, cells) => *column = Some(cells),
     }

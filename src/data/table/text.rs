@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::data::table::Column;
 use crate::data::table::Table;
+use crate::data::table::Texts;
 use crate::error::DataError;
 use crate::error::Result;
 
@@ -38,10 +39,11 @@ impl<'a> Sheet<'a> {
         })?;
         let delimiter = delimiter(text);
         let header = reader(text, delimiter).headers().cloned().map_err(|error| refuse(error.to_string()))?;
-        if header.iter().all(str::is_empty) {
+        let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+        if names.iter().all(String::is_empty) {
             return Err(refuse("it is empty".into()).into());
         }
-        Ok(Sheet { path, text, delimiter, names: header.iter().map(str::to_owned).collect(), header: true })
+        Ok(Sheet { path, text, delimiter, names, header: true })
     }
 
     /// The same for a table without header line: the columns are called `0`, `1` ...
@@ -66,7 +68,7 @@ impl<'a> Sheet<'a> {
     /// [`DataError::Table`] with the line for rows that have more or fewer fields than the header.
     pub(super) fn read(&self, indices: &[usize]) -> Result<Table> {
         let refuse = |problem: String| DataError::Table { path: self.path.to_path_buf(), problem };
-        let mut cells: Vec<Vec<Option<String>>> = vec![Vec::new(); indices.len()];
+        let mut cells = vec![Texts::default(); indices.len()];
         let mut rows = Vec::new();
         let mut record = csv::StringRecord::new();
         let mut reader = reader(self.text, self.delimiter);
@@ -81,7 +83,7 @@ impl<'a> Sheet<'a> {
             }
             rows.push(line);
             for (cells, &index) in cells.iter_mut().zip(indices) {
-                cells.push(record.get(index).filter(|cell| !cell.is_empty()).map(str::to_owned));
+                cells.push(record.get(index).unwrap_or_default().trim());
             }
         }
         let mut columns = vec![None; self.names.len()];
@@ -105,7 +107,7 @@ fn reader(text: &str, delimiter: u8) -> csv::Reader<&[u8]> {
 
 fn options(delimiter: u8) -> csv::ReaderBuilder {
     let mut options = csv::ReaderBuilder::new();
-    options.delimiter(delimiter).flexible(true).trim(csv::Trim::All);
+    options.delimiter(delimiter).flexible(true);
     options
 }
 

@@ -1,5 +1,6 @@
 //! A dataset as a table: text or Parquet.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,12 +16,15 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 
 use crate::data::Dataset;
 use crate::data::Label;
 use crate::data::Sample;
+use crate::data::Split;
 use crate::data::Task;
 use crate::data::classes;
+use crate::data::table::Texts;
 use crate::data::table::memo;
 use crate::data::table::memo::Memo;
 use crate::error::DataError;
@@ -32,8 +36,8 @@ use crate::support::fs;
 pub struct ExtraColumn {
     /// Its name.
     pub name: String,
-    /// Its cells, in the order of the samples; `None` is blank.
-    pub cells: Vec<Option<String>>,
+    /// Its cells, in the order of the samples.
+    pub cells: Texts,
 }
 
 /// Writes the dataset as a table (`.csv`, `.tsv` or `.parquet`) with paths relative to its root, and returns the arguments that
@@ -57,13 +61,13 @@ pub fn write_table_with(dataset: &Dataset, extra: &[ExtraColumn], path: &Path) -
     for column in extra {
         let taken = columns.iter().any(|own| own.name.eq_ignore_ascii_case(&column.name));
         let name = if taken { format!("{} (kept)", column.name) } else { column.name.clone() };
-        columns.push(Column { name, cells: column.cells.clone(), kind: Kind::Text });
+        columns.push(Column { name, cells: Cells::Text(column.cells.clone()) });
     }
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("csv") => fs::replace(path, &text(&columns, dataset.samples.len(), b',', path)?)?,
         Some("tsv") => fs::replace(path, &text(&columns, dataset.samples.len(), b'\t', path)?)?,
         Some("parquet") => {
-            fs::replace(path, &parquet(dataset, columns).map_err(fs::io_error("write", path))?)?;
+            fs::replace(path, &parquet(dataset, &columns).map_err(fs::io_error("write", path))?)?;
             return Ok(Vec::new());
         }
         _ => return Err(DataError::TableExtension { path: path.to_path_buf() }.into()),
@@ -79,41 +83,46 @@ fn text(columns: &[Column], rows: usize, delimiter: u8, path: &Path) -> Result<V
     let failed = |error: csv::Error| fs::io_error("write", path)(std::io::Error::other(error));
     writer.write_record(columns.iter().map(|column| column.name.as_str())).map_err(failed)?;
     for row in 0..rows {
-        writer
-            .write_record(columns.iter().map(|column| column.cells[row].as_deref().unwrap_or_default()))
+        for column in columns {
+            match &column.cells {
+                Cells::Text(cells) => writer.write_field(cells.get(row).unwrap_or_default()),
+                Cells::Class(cells) => {
+                    writer.write_field(cells[row].map_or("", |present| if present { "1" } else { "0" }))
+                }
+                Cells::Weight(cells) => writer.write_field(cells[row].to_string()),
+            }
             .map_err(failed)?;
+        }
+        writer.write_record(None::<&[u8]>).map_err(failed)?;
     }
     Ok(writer.into_inner().map_err(|error| fs::io_error("write", path)(error.into_error()))?)
 }
 
 /// The columns as Parquet, with the memo that says how to read them.
-fn parquet(dataset: &Dataset, columns: Vec<Column>) -> std::io::Result<Vec<u8>> {
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|column| {
-            let kind = match column.kind {
-                Kind::Text => DataType::Utf8,
-                Kind::Class => DataType::Int8,
-                Kind::Weight => DataType::Float32,
-            };
-            Field::new(&column.name, kind, column.cells.iter().any(Option::is_none))
-        })
-        .collect();
-    let arrays = columns.into_iter().map(|column| -> ArrayRef {
-        let cells = column.cells;
-        match column.kind {
-            Kind::Text => Arc::new(StringArray::from(cells)),
-            Kind::Class => Arc::new(Int8Array::from_iter(cells.iter().map(|cell| cell.as_deref()?.parse().ok()))),
-            Kind::Weight => Arc::new(Float32Array::from_iter(cells.iter().map(|cell| cell.as_deref()?.parse().ok()))),
+fn parquet(dataset: &Dataset, columns: &[Column]) -> std::io::Result<Vec<u8>> {
+    let field = |column: &Column| match &column.cells {
+        Cells::Text(cells) => Field::new(&column.name, DataType::Utf8, cells.iter().any(|cell| cell.is_none())),
+        Cells::Class(cells) => Field::new(&column.name, DataType::Int8, cells.contains(&None)),
+        Cells::Weight(_) => Field::new(&column.name, DataType::Float32, false),
+    };
+    let array = |column: &Column| -> ArrayRef {
+        match &column.cells {
+            Cells::Text(cells) => Arc::new(cells.iter().collect::<StringArray>()),
+            Cells::Class(cells) => Arc::new(Int8Array::from_iter(cells.iter().map(|cell| cell.map(i8::from)))),
+            Cells::Weight(cells) => Arc::new(Float32Array::from_iter_values(cells.iter().copied())),
         }
-    });
-    let schema = Arc::new(Schema::new(fields));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).map_err(std::io::Error::other)?;
+    };
+    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<Field>>()));
+    let arrays = columns.iter().map(array).collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(std::io::Error::other)?;
     let memo = KeyValue::new(memo::KEY.to_owned(), Memo::of(dataset).text().map_err(std::io::Error::other)?);
-    let properties = WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_key_value_metadata(Some(vec![memo]))
         .set_created_by(concat!("defrost ", env!("CARGO_PKG_VERSION")).to_owned());
+    for unique in ["path", "id"] {
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(unique), false);
+    }
     let mut bytes = Vec::new();
     let writer = ArrowWriter::try_new(&mut bytes, schema, Some(properties.build()));
     let mut writer = writer.map_err(std::io::Error::other)?;
@@ -125,62 +134,61 @@ fn parquet(dataset: &Dataset, columns: Vec<Column>) -> std::io::Result<Vec<u8>> 
 /// One column of the table.
 struct Column {
     name: String,
-    cells: Vec<Option<String>>,
-    kind: Kind,
+    cells: Cells,
 }
 
-/// What a column holds.
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    /// 1, 0 or blank.
-    Class,
-    Weight,
+/// The cells of a column.
+enum Cells {
+    Text(Texts),
+    /// Present, absent or unknown: 1, 0 or blank.
+    Class(Vec<Option<bool>>),
+    Weight(Vec<f32>),
 }
 
 fn columns(dataset: &Dataset) -> Vec<Column> {
-    let mut columns: Vec<Column> = Vec::new();
     let samples = &dataset.samples;
-    let mut add = |name: &str, kind: Kind, cell: &dyn Fn(&Sample) -> Option<String>| {
-        columns.push(Column { name: name.into(), cells: samples.iter().map(cell).collect(), kind });
-    };
-    let relative = |sample: &Sample| {
-        let path = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path);
-        path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
-    };
-    add("path", Kind::Text, &|sample| Some(relative(sample)));
-    if samples.iter().any(|sample| sample.id != relative(sample)) {
-        add("id", Kind::Text, &|sample| Some(sample.id.clone()));
+    let mut columns: Vec<Column> = Vec::new();
+    let mut add = |name: &str, cells: Cells| columns.push(Column { name: name.to_owned(), cells });
+    let paths: Texts = samples.iter().map(|sample| Some(relative(dataset, sample))).collect();
+    let named = samples.iter().zip(paths.iter()).any(|(sample, path)| path != Some(&sample.id));
+    add("path", Cells::Text(paths));
+    if named {
+        add("id", Cells::Text(samples.iter().map(|sample| Some(&sample.id)).collect()));
     }
     match dataset.task {
         Task::Unlabelled => {}
         Task::Multiclass | Task::Ordinal => {
-            add("label", Kind::Text, &|sample| {
-                sample.label.present().next().map(|class| dataset.classes[class].clone())
-            });
+            let name = |sample: &Sample| sample.label.present().next().map(|class| &dataset.classes[class]);
+            add("label", Cells::Text(samples.iter().map(name).collect()));
         }
         Task::MultiLabel => {
             for (class, name) in dataset.classes.iter().enumerate() {
-                add(name, Kind::Class, &|sample| class_cell(&sample.label, class));
+                add(name, Cells::Class(samples.iter().map(|sample| known(&sample.label, class)).collect()));
             }
         }
     }
     if samples.iter().any(|sample| sample.split.is_some()) {
-        add("split", Kind::Text, &|sample| sample.split.map(|split| split.name().to_owned()));
+        add("split", Cells::Text(samples.iter().map(|sample| sample.split.map(Split::name)).collect()));
     }
     if samples.iter().any(|sample| sample.group.is_some()) {
-        add("group", Kind::Text, &|sample| sample.group.clone());
+        add("group", Cells::Text(samples.iter().map(|sample| sample.group.as_ref()).collect()));
     }
     if samples.iter().any(|sample| sample.weight != 1.0) {
-        add("weight", Kind::Weight, &|sample| Some(sample.weight.to_string()));
+        add("weight", Cells::Weight(samples.iter().map(|sample| sample.weight).collect()));
     }
     columns
 }
 
-/// `1`, `0`, or blank for unknown.
-fn class_cell(label: &Label, class: usize) -> Option<String> {
+/// The path relative to the root, with `/`.
+fn relative<'a>(dataset: &Dataset, sample: &'a Sample) -> Cow<'a, str> {
+    let path = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path).to_string_lossy();
+    if std::path::MAIN_SEPARATOR == '/' { path } else { path.replace(std::path::MAIN_SEPARATOR, "/").into() }
+}
+
+/// Whether a sample has a class, `None` for unknown.
+fn known(label: &Label, class: usize) -> Option<bool> {
     match label {
-        Label::Classes(classes) => classes[class].map(|present| u8::from(present).to_string()),
+        Label::Classes(classes) => classes[class],
         Label::Unknown | Label::Class(_) => None,
     }
 }
