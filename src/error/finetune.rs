@@ -124,7 +124,8 @@ impl FinetuneError {
                 "the model names no blocks `block_00`, `block_01`, ...: use `--freeze all` or `--freeze none`".into()
             }
             FinetuneError::Memory { batch, .. } => format!(
-                "`--micro-batch {}` gives the same gradients in smaller parts, `--freeze` trains less of the network",
+                "`--micro-batch {}` gives the same gradients in smaller parts, `--recompute` keeps fewer activations, `--freeze` \
+                 trains less of the network",
                 (batch / 2).max(1)
             ),
             FinetuneError::OtherRun { .. } => {

@@ -36,6 +36,10 @@ pub struct Bench<'a> {
     pub freeze: Freeze,
     /// What happens to batch norms.
     pub batch_norm: BatchNorm,
+    /// Whether activations are computed again.
+    pub recompute: bool,
+    /// Whether products are computed in f16.
+    pub mixed_precision: bool,
     /// Images of one step.
     pub batch: usize,
     /// Steps to measure, behind the first one.
@@ -93,6 +97,8 @@ pub fn train(
         accumulate: false,
         clip: Some(1.0),
         drop_path: false,
+        recompute: bench.recompute,
+        mixed_precision: bench.mixed_precision,
     };
     let classes = classifier.classes;
     let mut trainer = Trainer::open(runtime, &classifier, &plan, options)?;

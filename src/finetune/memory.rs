@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::error::FinetuneError;
 use crate::error::Result;
 use crate::finetune::step::StepGraphs;
-use crate::graph::Dim;
+use crate::graph::Fact;
 use crate::graph::Model;
 use crate::graph::infer;
 use crate::runtime::Device;
@@ -38,12 +38,7 @@ pub(super) fn check(graphs: &StepGraphs, batch: usize, options: &SessionOptions)
 pub(super) fn peak_bytes(model: &Model) -> Result<f64> {
     let graph = &model.graph;
     let facts = infer(model)?.facts;
-    let bytes = |name: &str| -> f64 {
-        let Some(fact) = facts.get(name) else { return 0.0 };
-        let sizes = fact.shape.as_ref().and_then(|shape| shape.iter().map(Dim::fixed).collect::<Option<Vec<i64>>>());
-        let bits = fact.element.bits().unwrap_or(0) as f64;
-        sizes.map_or(0.0, |sizes| sizes.iter().map(|&size| size as f64).product::<f64>() * bits / 8.0)
-    };
+    let bytes = |name: &str| facts.get(name).and_then(Fact::bytes).unwrap_or(0.0);
     let mut last: HashMap<&str, usize> = HashMap::new();
     for (index, node) in graph.nodes.iter().enumerate() {
         last.extend(node.inputs.iter().map(|input| (input.as_str(), index)));
@@ -66,8 +61,42 @@ pub(super) fn peak_bytes(model: &Model) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbones;
+    use crate::backbones::ModelOptions;
+    use crate::finetune::Classifier;
+    use crate::finetune::Loss;
+    use crate::finetune::StepPlan;
     use crate::graph::Builder;
+    use crate::graph::Dim;
+    use crate::support::progress::Silent;
+    use crate::support::seed::Seed;
     use crate::tensor::DType;
+
+    #[test]
+    fn activations_that_are_computed_again_take_less_memory() {
+        for (model, most) in [("deit-tiny", 0.5), ("resnet18", 0.75)] {
+            let options =
+                ModelOptions { random_weights: Some(0), size: "64x64".parse().ok(), ..ModelOptions::default() };
+            let backbone = backbones::open(model, &options, &Silent).unwrap();
+            let classifier = Classifier::linear(&backbone, 3, Seed::new(0)).unwrap();
+            let plan = StepPlan::full(&classifier, Loss::CrossEntropy, 16);
+            let [kept, again] = [false, true].map(|recompute| {
+                let plan = StepPlan { recompute, ..plan.clone() };
+                let model = StepGraphs::build(&classifier, &plan).unwrap().model;
+                // Gradients wait for their norm; what is left are activations.
+                peak_bytes(&model).unwrap() - 4.0 * classifier_elements(&classifier)
+            });
+            assert!(again < most * kept, "{model}: {again} of {kept}");
+        }
+    }
+
+    fn classifier_elements(classifier: &Classifier) -> f64 {
+        let tensors = classifier.model.graph.initializers.iter();
+        tensors
+            .filter(|tensor| classifier.parameters.contains(&tensor.name))
+            .filter_map(|tensor| tensor.elements())
+            .sum::<usize>() as f64
+    }
 
     #[test]
     fn a_chain_needs_two_values_and_a_skip_keeps_its_own() {

@@ -15,6 +15,7 @@ mod drop_path;
 mod evaluation;
 mod head;
 mod journal;
+mod loss_scale;
 mod material;
 mod memory;
 mod norms;

@@ -70,6 +70,25 @@ pub(super) fn norm(b: &mut Builder, gradients: &[&Value]) -> Value {
     })
 }
 
+/// Whether the norm is no number: where a gradient overflowed.
+pub(super) fn overflow(b: &mut Builder, norm: &Value) -> Value {
+    b.scope("overflow", |b| {
+        let [nan, infinite] = ["IsNaN", "IsInf"].map(|operator| b.apply(operator, &[norm]));
+        b.apply("Or", &[&nan, &infinite])
+    })
+}
+
+impl Updated {
+    /// What was before the update where gradients overflowed, else the update.
+    pub(super) fn unless(self, b: &mut Builder, overflow: &Value, before: &Update<'_>) -> Updated {
+        b.scope("overflow", |b| {
+            let mut chosen = |before: &Value, after: &Value| b.apply("Where", &[overflow, before, after]);
+            let moments = std::array::from_fn(|index| chosen(&before.moments[index], &self.moments[index]));
+            Updated { parameter: chosen(&before.parameter, &self.parameter), moments }
+        })
+    }
+}
+
 /// Scalars that all updates share.
 pub(super) struct AdamW {
     /// `(1 - b1) c` and `sqrt(1 - b2) c`.

@@ -65,6 +65,10 @@ pub struct Recipe {
     pub drop_path: f64,
     /// What happens to batch norms.
     pub batch_norm: BatchNorm,
+    /// Compute activations again in the backward pass instead of keeping them.
+    pub recompute: bool,
+    /// Compute products and convolutions in f16, with parameters in f32 and a scaled loss.
+    pub mixed_precision: bool,
     /// The metric that decides between epochs and learning rates; that of the task unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<Metric>,
@@ -109,6 +113,8 @@ impl Default for Recipe {
             layer_decay: 1.0,
             drop_path: 0.0,
             batch_norm: BatchNorm::Frozen,
+            recompute: false,
+            mixed_precision: false,
             metric: None,
             seed: 0,
             repeats: 1,

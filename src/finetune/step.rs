@@ -21,6 +21,7 @@ use crate::finetune::Classifier;
 use crate::finetune::Loss;
 use crate::finetune::classifier::LOGITS;
 use crate::finetune::drop_path;
+use crate::finetune::loss_scale::LOSS_SCALE;
 use crate::finetune::norms;
 use crate::finetune::optimizer;
 use crate::finetune::optimizer::AdamW;
@@ -76,6 +77,10 @@ pub struct StepPlan {
     pub clip: Option<f64>,
     /// Whether residual branches are left out at random.
     pub drop_path: bool,
+    /// Whether activations are computed again in the backward pass instead of kept, where that saves memory.
+    pub recompute: bool,
+    /// Whether products and convolutions are computed in f16, with parameters in f32 and a scaled loss.
+    pub mixed_precision: bool,
 }
 
 impl StepPlan {
@@ -89,6 +94,8 @@ impl StepPlan {
             accumulate: false,
             clip: Some(1.0),
             drop_path: false,
+            recompute: false,
+            mixed_precision: false,
         }
     }
 }
@@ -131,12 +138,17 @@ impl StepGraphs {
         }
         let moving = plan.trained.keys().chain(&statistics);
         let shapes = into_inputs(&mut model, &moving.cloned().collect())?;
+        let parameters: BTreeSet<String> = shapes.keys().cloned().collect();
         let shapes: BTreeMap<String, Vec<usize>> =
             shapes.into_iter().filter(|(name, _)| plan.trained.contains_key(name)).collect();
+        if plan.mixed_precision {
+            rewrite::half(&model)?.apply(&mut model)?;
+        }
+        let borders = if plan.recompute { autodiff::borders(&model.graph, &parameters) } else { Vec::new() };
         let mut b = Builder::extend(model)?;
         let logits = b.value(LOGITS)?;
         let loss = plan.loss.add(&mut b, &logits, (&batch, classifier.classes));
-        let gradients = gradients(&mut b, &loss, &plan.trained)?;
+        let (gradients, cotangents) = gradients(&mut b, &loss, plan, &borders)?;
         b.output(LOSS, &loss);
         let update = match plan.accumulate {
             true => {
@@ -155,6 +167,9 @@ impl StepGraphs {
         };
         let mut model = b.finish()?;
         model.graph.outputs.retain(|output| output.name != LOGITS);
+        if plan.recompute {
+            autodiff::recompute(&mut model, LOSS, &parameters, &cotangents)?;
+        }
         rewrite::dead(&model).apply(&mut model)?;
         // A parameter that does not reach the loss is no input any more.
         let read: HashSet<&String> = model.graph.nodes.iter().flat_map(|node| &node.inputs).collect();
@@ -168,16 +183,24 @@ impl StepGraphs {
     }
 }
 
-/// The gradients of the loss with respect to every trained parameter.
-fn gradients<'a>(
-    b: &mut Builder,
-    loss: &Value,
-    trained: &'a BTreeMap<String, f64>,
-) -> Result<BTreeMap<&'a String, Value>> {
-    let values: Vec<Value> = trained.keys().map(|name| b.value(name)).collect::<Result<_>>()?;
-    let found = autodiff::gradients(b, loss, &values)?;
-    let with_gradient = trained.keys().zip(found).filter_map(|(name, gradient)| Some((name, gradient?)));
-    Ok(with_gradient.collect())
+/// Gradients by the names of parameters, and the names of cotangents by those of values.
+type Found<'a> = (BTreeMap<&'a String, Value>, BTreeMap<String, String>);
+
+/// The gradients of the loss with respect to every trained parameter, and the cotangents of `borders`.
+fn gradients<'a>(b: &mut Builder, loss: &Value, plan: &'a StepPlan, borders: &[String]) -> Result<Found<'a>> {
+    let names = plan.trained.keys();
+    let values: Vec<Value> = names.clone().chain(borders).map(|name| b.value(name)).collect::<Result<_>>()?;
+    let scale = plan.mixed_precision.then(|| b.input(LOSS_SCALE, DType::F32, &[]));
+    let scaled = scale.as_ref().map_or_else(|| loss.clone(), |scale| b.mul(loss, scale));
+    let mut found = autodiff::gradients(b, &scaled, &values)?;
+    let cotangents = borders.iter().zip(found.split_off(names.len()));
+    let cotangents = cotangents.filter_map(|(name, found)| Some((name.clone(), found?.name().to_owned()))).collect();
+    let mut gradients = BTreeMap::new();
+    for (name, gradient) in names.zip(found) {
+        let Some(gradient) = gradient else { continue };
+        gradients.insert(name, scale.as_ref().map_or(gradient.clone(), |scale| b.div(&gradient, scale)));
+    }
+    Ok((gradients, cotangents))
 }
 
 /// Gives the graph's input its number of images.
@@ -264,6 +287,7 @@ fn update(
     let all = last_first(b, gradients).into_iter().map(|(_, gradient)| gradient).collect::<Vec<_>>();
     let norm = optimizer::norm(b, &all);
     let adamw = AdamW::new(b, &norm, plan.clip);
+    let overflow = plan.mixed_precision.then(|| optimizer::overflow(b, &norm));
     b.output(optimizer::NORM, &norm);
     for (name, gradient) in gradients {
         let Some(shape) = shapes.get(*name) else { continue };
@@ -272,7 +296,10 @@ fn update(
         let rate = plan.trained.get(*name).copied().unwrap_or(1.0);
         let decays = shape.len() > 1;
         let change = Update { name, parameter, gradient: gradient.clone(), moments, decays, rate };
-        let updated = adamw.update(b, &change);
+        let mut updated = adamw.update(b, &change);
+        if let Some(overflow) = &overflow {
+            updated = updated.unless(b, overflow, &change);
+        }
         b.output(&format!("{NEXT}{name}"), &updated.parameter);
         for (prefix, moment) in [FIRST_MOMENT, SECOND_MOMENT].into_iter().zip(&updated.moments) {
             b.output(&format!("{NEXT}{prefix}{name}"), moment);

@@ -7,6 +7,8 @@ use crate::error::Result;
 use crate::finetune::Classifier;
 use crate::finetune::classifier::LOGITS;
 use crate::finetune::drop_path::DROP_PATH;
+use crate::finetune::loss_scale::LOSS_SCALE;
+use crate::finetune::loss_scale::LossScale;
 use crate::finetune::memory;
 use crate::finetune::objective::Fed;
 use crate::finetune::objective::TARGETS;
@@ -48,6 +50,8 @@ pub struct Trainer {
     /// Trained parameters and updated statistics.
     moving: Vec<String>,
     branches: usize,
+    /// The factor on the loss, where it is scaled.
+    scale: Option<LossScale>,
 }
 
 /// A session with what it reads and writes.
@@ -114,6 +118,7 @@ impl Trainer {
             fed: BTreeMap::new(),
             moving,
             branches,
+            scale: plan.mixed_precision.then(LossScale::default),
         };
         if let Some(update) = update {
             trainer.update = Some(Engine::new(open(runtime, &update, &options)?)?);
@@ -164,16 +169,22 @@ impl Trainer {
                 None => zero(tensor)?,
             }
         }
+        if let Some(scale) = &mut self.scale {
+            *scale = LossScale::of_tensor(weights.get(LOSS_SCALE));
+        }
         Ok(())
     }
 
-    /// Everything that moves: parameters and statistics under their names, moments under theirs.
+    /// Everything that moves: parameters and statistics under their names, moments and the factor on the loss under theirs.
     ///
     /// # Errors
     /// `RuntimeError` where the runtime refuses.
     pub fn state(&self) -> Result<Tensors> {
         let kept = self.state.iter().filter(|(name, _)| !name.starts_with(GRADIENT));
-        kept.map(|(name, tensor)| Ok((name.clone(), tensor.to_host()?))).collect()
+        let mut state: Tensors =
+            kept.map(|(name, tensor)| Ok((name.clone(), tensor.to_host()?))).collect::<Result<_>>()?;
+        state.extend(self.scale.map(|scale| (LOSS_SCALE.to_owned(), scale.to_tensor())));
+        Ok(state)
     }
 
     /// Parameters and statistics that move, under their names.
@@ -197,6 +208,24 @@ impl Trainer {
         ];
         for (name, value) in scalars {
             self.feed(name, &[value])?;
+        }
+        let mut progressed = self.backward(parts)?;
+        while progressed.loss.is_finite()
+            && !progressed.norm.is_finite()
+            && self.scale.as_mut().is_some_and(LossScale::lower)
+        {
+            progressed = self.backward(parts)?;
+        }
+        if let Some(scale) = self.scale.as_mut().filter(|_| progressed.norm.is_finite()) {
+            scale.taken();
+        }
+        Ok(progressed)
+    }
+
+    /// Loss, gradients and update; nothing is updated where the loss is scaled and gradients overflow.
+    fn backward(&mut self, parts: &[Part<'_>]) -> Result<Progressed> {
+        if let Some(scale) = self.scale {
+            self.feed(LOSS_SCALE, &[scale.factor])?;
         }
         let mut progressed = Progressed { loss: 0.0, norm: f32::NAN };
         for (number, part) in parts.iter().enumerate() {

@@ -108,6 +108,8 @@ impl<'a> Training<'a> {
             accumulate: batch > part,
             clip: (recipe.clip > 0.0).then_some(recipe.clip),
             drop_path: recipe.drop_path > 0.0,
+            recompute: recipe.recompute,
+            mixed_precision: recipe.mixed_precision,
         };
         let session = SessionOptions {
             device: options.device,

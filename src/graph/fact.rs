@@ -80,6 +80,12 @@ impl Fact {
         self.shape.as_ref().map(Vec::len)
     }
 
+    /// The bytes that all elements take, where their number is known.
+    pub fn bytes(&self) -> Option<f64> {
+        let sizes: Vec<i64> = self.shape.as_ref()?.iter().map(Dim::fixed).collect::<Option<_>>()?;
+        Some(sizes.into_iter().map(|size| size as f64).product::<f64>() * self.element.bits()? as f64 / 8.0)
+    }
+
     /// The whole numbers, if all can be told at least by name.
     pub fn as_integers(&self) -> Option<&[Dim]> {
         match &self.constant {

@@ -40,6 +40,12 @@ pub(super) struct Arguments {
     /// What happens to batch norms.
     #[arg(long, value_enum, default_value = "updated")]
     batch_norm: BatchNorm,
+    /// Compute activations again in the backward pass instead of keeping them: less memory, more time.
+    #[arg(long)]
+    recompute: bool,
+    /// Compute products and convolutions in f16: for GPUs; a CPU is slower so.
+    #[arg(long)]
+    mixed_precision: bool,
     /// Threads that compute [default: one per core].
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -59,6 +65,8 @@ impl Arguments {
             preprocess: &backbone.preprocess.clone(),
             freeze: self.freeze,
             batch_norm: self.batch_norm,
+            recompute: self.recompute,
+            mixed_precision: self.mixed_precision,
             batch: self.batch,
             steps: self.steps,
         };

@@ -92,6 +92,12 @@ pub(super) struct RecipeFlags {
     /// What happens to batch norms.
     #[arg(long, help_heading = RECIPE, value_enum)]
     batch_norm: Option<BatchNorm>,
+    /// Compute activations again in the backward pass instead of keeping them: less memory, about a third more time.
+    #[arg(long, help_heading = RECIPE)]
+    recompute: bool,
+    /// Compute products and convolutions in f16, with parameters in f32 and a scaled loss: for GPUs.
+    #[arg(long, help_heading = RECIPE)]
+    mixed_precision: bool,
     /// Metric that decides between epochs and learning rates [default: that of the task, as for probes].
     #[arg(long, help_heading = EVALUATION, value_parser = crate::cli::probe::parse_metric, value_name = "METRIC")]
     metric: Option<Metric>,
@@ -155,6 +161,8 @@ impl RecipeFlags {
             layer_decay: self.layer_decay.unwrap_or(base.layer_decay),
             drop_path: self.drop_path.unwrap_or(base.drop_path),
             batch_norm: self.batch_norm.unwrap_or(base.batch_norm),
+            recompute: self.recompute || base.recompute,
+            mixed_precision: self.mixed_precision || base.mixed_precision,
             metric: self.metric.or(base.metric),
             seed: self.seed.unwrap_or(base.seed),
             repeats: self.repeats.unwrap_or(base.repeats),

@@ -21,14 +21,17 @@
 //! # Ok::<(), defrost::Error>(())
 //! ```
 
+mod cuts;
 mod differentiate;
 pub mod loss;
 mod pending;
+mod recompute;
 mod sweep;
 
 use std::collections::HashSet;
 
 pub use differentiate::{Differentiation, LossKind, differentiate};
+pub use recompute::{borders, recompute};
 
 use crate::error::GraphError;
 use crate::error::Result;

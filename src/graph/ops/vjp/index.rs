@@ -27,7 +27,20 @@ pub(in crate::graph::ops) fn gather_elements(a: &Adjoint<'_>, b: &mut Builder) -
 
 fn added_along(b: &mut Builder, x: &Value, indices: &Value, dy: &Value, axis: i64) -> Value {
     let zeros = b.filled_like(x, 0.0);
-    node(b, "ScatterElements", &[&zeros, indices, dy], &[("axis", axis.into()), ("reduction", "add".into())])
+    scatter_add(b, Node::new("ScatterElements", &[], &[]).with("axis", axis), [&zeros, indices, dy])
+}
+
+/// Entries `updates` added to `onto` at `indices`, by a scattering operator without inputs; 16-bit floats are summed in f32.
+pub(super) fn scatter_add(b: &mut Builder, node: Node, [onto, indices, updates]: [&Value; 3]) -> Value {
+    let dtype = b.dtype(updates);
+    if let Some(short @ (DType::F16 | DType::BF16)) = dtype {
+        let [onto, updates] = [onto, updates].map(|value| b.cast(value, DType::F32));
+        let sum = scatter_add(b, node, [&onto, indices, &updates]);
+        return b.cast(&sum, short);
+    }
+    let mut node = node.with("reduction", "add");
+    node.inputs = [onto, indices, updates].map(|value| value.name().to_owned()).to_vec();
+    b.node(node)
 }
 
 /// As [`gather_elements`], with whole index tuples.
@@ -36,7 +49,7 @@ pub(in crate::graph::ops) fn gather_nd(a: &Adjoint<'_>, b: &mut Builder) -> Pass
     match a.site.int("batch_dims").unwrap_or(0) {
         0 => unary(a, b, |b, x, _, dy| {
             let zeros = b.filled_like(x, 0.0);
-            node(b, "ScatterND", &[&zeros, &indices, dy], &[("reduction", "add".into())])
+            scatter_add(b, Node::new("ScatterND", &[], &[]), [&zeros, &indices, dy])
         }),
         count => Err(a.site.error("no batch axes", count.to_string())),
     }

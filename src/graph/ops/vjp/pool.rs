@@ -9,6 +9,7 @@ use crate::graph::ops::vjp::convolution::Motion;
 use crate::graph::ops::vjp::convolution::cut_to;
 use crate::graph::ops::vjp::convolution::spread;
 use crate::graph::ops::vjp::convolution::window;
+use crate::graph::ops::vjp::index::scatter_add;
 use crate::graph::ops::vjp::unary;
 
 /// The spatial axes.
@@ -185,7 +186,7 @@ pub(in crate::graph::ops) fn max(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let count = b.node(node);
     let dtype = b.dtype(x);
     let zeros = b.filled(&count, dtype, 0.0);
-    let node = Node::new("ScatterElements", &[zeros.name(), flat_places.name(), flat.name()], &[]);
-    let sums = b.node(node.with("axis", 0).with("reduction", "add"));
+    let scatter = Node::new("ScatterElements", &[], &[]).with("axis", 0);
+    let sums = scatter_add(b, scatter, [&zeros, &flat_places, &flat]);
     Ok(vec![Some(b.reshape_like(&sums, x).into())])
 }

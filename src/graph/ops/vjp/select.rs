@@ -9,6 +9,7 @@ use crate::graph::ops::Cotangent;
 use crate::graph::ops::Result;
 use crate::graph::ops::select::positions;
 use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::vjp::index::scatter_add;
 use crate::tensor::HostTensor;
 
 /// Each part's cotangent is that part of `dy`.
@@ -207,8 +208,7 @@ fn scattered(b: &mut Builder, dy: &Value, indices: &Value, axis: usize, size: &V
     let shape = b.concat(&[size, &rest], 0);
     let zeros = b.filled(&shape, b.dtype(dy), 0.0);
     let rows = b.unsqueeze(indices, &[-1]);
-    let sum =
-        b.node(Node::new("ScatterND", &[zeros.name(), rows.name(), updates.name()], &[]).with("reduction", "add"));
+    let sum = scatter_add(b, Node::new("ScatterND", &[], &[]), [&zeros, &rows, &updates]);
     if axis == 0 {
         return sum;
     }
