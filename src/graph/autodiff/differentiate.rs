@@ -14,6 +14,7 @@ use crate::graph::autodiff::loss;
 use crate::graph::autodiff::loss::LossOptions;
 use crate::graph::rewrite::dead;
 use crate::graph::rewrite::lift;
+use crate::graph::rewrite::slice_sequences;
 use crate::support::seed::Seed;
 use crate::tensor::DType;
 use crate::tensor::HostTensor;
@@ -51,7 +52,8 @@ pub struct Differentiation<'a> {
 /// As [`gradients`]; [`GraphError::UnknownValue`] for the output, [`GraphError::Operator`] for a head on something else than
 /// vectors of known length, [`GraphError::Opset`] for operator sets that cannot be lifted.
 pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model> {
-    let model = lift(model)?;
+    let mut model = lift(model)?;
+    slice_sequences(&model)?.apply(&mut model)?;
     let constants: HashSet<String> = model.graph.constant_names().map(str::to_owned).collect();
     let statistics = running_statistics(&model.graph);
     let parameters: Vec<String> = (model.graph.initializers.iter())

@@ -11,6 +11,7 @@ mod lift;
 mod names;
 mod quantize;
 mod rows;
+mod sequences;
 mod tap;
 
 pub use chain::{chain, prefix, rename};
@@ -23,6 +24,7 @@ pub use lift::lift;
 pub use names::FreeNames;
 pub use quantize::quantize;
 pub use rows::select_rows;
+pub use sequences::slice_sequences;
 pub use tap::tap;
 
 use std::collections::HashMap;
