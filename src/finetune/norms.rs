@@ -1,14 +1,20 @@
 //! Batch norms in training: statistics of the batch, running statistics as PyTorch keeps them.
 //!
+//! Two forms. ONNX Runtime has no CUDA kernel for `BatchNormalization` in training, so there the norm is composed of means and
+//! products; on the CPU the operator is faster.
+//!
 //! ONNX's `BatchNormalization` with `training_mode = 1` gives `running * momentum + batch * (1 - momentum)`, with the variance
 //! of the batch divided by its number of elements n. Here the momentum is 0, so that the statistics of the batch come out, and
 //! the running ones are made of them as PyTorch does: `0.9 * running + 0.1 * batch`, the variance times n / (n - 1). (ONNX
 //! Runtime also writes the node's running statistics over its inputs; what it overwrites here is nobody's.) Reference:
 //! <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>.
 
+use std::collections::HashSet;
+
 use crate::error::Result;
 use crate::finetune::step::NEXT;
 use crate::graph::Attribute;
+use crate::graph::AttributeValue;
 use crate::graph::Builder;
 use crate::graph::Model;
 use crate::graph::Node;
@@ -17,10 +23,22 @@ use crate::tensor::DType;
 
 /// PyTorch's momentum: the weight of the batch in the running statistics.
 const MOMENTUM: f32 = 0.1;
+/// The epsilon of a node that has none.
+const EPSILON: f32 = 1e-5;
+
+/// What a batch norm in training is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The operator.
+    Operator,
+    /// Means, differences, products.
+    Composed,
+}
 
 /// A batch norm that is trained.
 struct Norm {
     node: usize,
+    epsilon: f32,
     x: String,
     affine: [String; 2],
     running: [String; 2],
@@ -29,7 +47,11 @@ struct Norm {
 
 /// Lets the batch norms whose scale `is_trained` normalise by the batch, and adds their running statistics `X` as outputs
 /// `next/X`; gives the names of these.
-pub(super) fn update_statistics(model: Model, is_trained: impl Fn(&str) -> bool) -> Result<(Model, Vec<String>)> {
+pub(super) fn update_statistics(
+    model: Model,
+    form: Form,
+    is_trained: impl Fn(&str) -> bool,
+) -> Result<(Model, Vec<String>)> {
     let mut norms = Vec::new();
     for (index, node) in model.graph.nodes.iter().enumerate() {
         let is_norm = node.operator == "BatchNormalization" && node.is_standard();
@@ -37,6 +59,10 @@ pub(super) fn update_statistics(model: Model, is_trained: impl Fn(&str) -> bool)
         if is_norm && is_trained(scale) {
             norms.push(Norm {
                 node: index,
+                epsilon: match node.attribute("epsilon") {
+                    Some(AttributeValue::Float(epsilon)) => *epsilon,
+                    _ => EPSILON,
+                },
                 x: x.clone(),
                 affine: [scale.clone(), bias.clone()],
                 running: [mean.clone(), variance.clone()],
@@ -44,20 +70,10 @@ pub(super) fn update_statistics(model: Model, is_trained: impl Fn(&str) -> bool)
             });
         }
     }
-    // What takes the place of the running statistics: memory that is written over, computed in two ways, so that no optimiser
-    // makes one of the two.
-    let mut b = Builder::extend(model)?;
-    let mut stand_ins = Vec::new();
-    for norm in &norms {
-        let zero = b.scalar(0.0);
-        let [scale, bias] = [b.value(&norm.affine[0])?, b.value(&norm.affine[1])?];
-        stand_ins.push([scale, bias].map(|value| b.mul(&value, &zero).name().to_owned()));
-    }
-    let mut model = b.finish()?;
-    for (norm, stand_ins) in norms.iter().zip(stand_ins) {
-        train(&mut model.graph.nodes[norm.node], stand_ins, &norm.batch);
-    }
-    model.graph.sort()?;
+    let model = match form {
+        Form::Operator => with_operator(model, &norms)?,
+        Form::Composed => composed(model, &norms)?,
+    };
     let mut b = Builder::extend(model)?;
     let mut statistics = Vec::new();
     for Norm { x, running, batch, .. } in norms {
@@ -74,6 +90,68 @@ pub(super) fn update_statistics(model: Model, is_trained: impl Fn(&str) -> bool)
         statistics.extend(running);
     }
     Ok((b.finish()?, statistics))
+}
+
+/// The operator in training.
+fn with_operator(model: Model, norms: &[Norm]) -> Result<Model> {
+    // What takes the place of the running statistics: memory that is written over, computed in two ways, so that no optimiser
+    // makes one of the two.
+    let mut b = Builder::extend(model)?;
+    let mut stand_ins = Vec::new();
+    for norm in norms {
+        let zero = b.scalar(0.0);
+        let [scale, bias] = [b.value(&norm.affine[0])?, b.value(&norm.affine[1])?];
+        stand_ins.push([scale, bias].map(|value| b.mul(&value, &zero).name().to_owned()));
+    }
+    let mut model = b.finish()?;
+    for (norm, stand_ins) in norms.iter().zip(stand_ins) {
+        train(&mut model.graph.nodes[norm.node], stand_ins, &norm.batch);
+    }
+    model.graph.sort()?;
+    Ok(model)
+}
+
+/// Means, differences and products in place of the operator.
+fn composed(model: Model, norms: &[Norm]) -> Result<Model> {
+    let outputs: Vec<String> = norms.iter().map(|norm| model.graph.nodes[norm.node].outputs[0].clone()).collect();
+    let mut b = Builder::extend(model)?;
+    for (norm, output) in norms.iter().zip(&outputs) {
+        let [x, scale, bias] = [b.value(&norm.x)?, b.value(&norm.affine[0])?, b.value(&norm.affine[1])?];
+        let rank = b.rank(&x).unwrap_or(4) as i64;
+        let axes: Vec<i64> = std::iter::once(0).chain(2..rank).collect();
+        let channels: Vec<i64> = std::iter::once(-1).chain((2..rank).map(|_| 1)).collect();
+        b.scope(output, |b| {
+            let mean = b.reduce_mean(&x, &axes, true);
+            let centred = b.sub(&x, &mean);
+            let square = b.mul(&centred, &centred);
+            let variance = b.reduce_mean(&square, &axes, true);
+            let epsilon = b.number_like(&variance, norm.epsilon.into());
+            let shifted = b.add(&variance, &epsilon);
+            let deviation = b.sqrt(&shifted);
+            let [scale, bias] = [&scale, &bias].map(|value| b.reshape(value, &channels));
+            let factor = b.div(&scale, &deviation);
+            let scaled = b.mul(&centred, &factor);
+            let y = b.add(&scaled, &bias);
+            for (value, name) in [(&mean, &norm.batch[0]), (&variance, &norm.batch[1])] {
+                let vector = b.reshape(value, &[-1]);
+                b.name(&vector, name);
+            }
+            b.name(&y, &format!("{output}.by_batch"));
+        });
+    }
+    let mut model = b.finish()?;
+    let replaced: HashSet<usize> = norms.iter().map(|norm| norm.node).collect();
+    let mut index = 0..;
+    model.graph.nodes.retain(|_| index.next().is_none_or(|index| !replaced.contains(&index)));
+    for name in model.graph.nodes.iter_mut().flat_map(|node| &mut node.outputs) {
+        if let Some(output) =
+            name.strip_suffix(".by_batch").filter(|output| outputs.iter().any(|known| known == output))
+        {
+            *name = output.to_owned();
+        }
+    }
+    model.graph.sort()?;
+    Ok(model)
 }
 
 /// Makes a batch norm one in training that gives the statistics of the batch.
@@ -112,4 +190,67 @@ fn unbiased(b: &mut Builder, x: &Value, variance: &Value) -> Value {
         }
     };
     b.mul(variance, &factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+
+    use super::*;
+    use crate::graph::BatchNormParameters;
+    use crate::graph::Dim;
+    use crate::graph::autodiff;
+    use crate::runtime::Device;
+    use crate::runtime::ModelSource;
+    use crate::runtime::Runtime;
+    use crate::runtime::Session;
+    use crate::runtime::SessionOptions;
+    use crate::support::progress::Silent;
+    use crate::support::seed::Seed;
+    use crate::tensor::HostTensor;
+    use crate::tensor::Tolerance;
+    use crate::tensor::compare;
+
+    /// Output, running statistics and the gradients of a weighted sum, by name.
+    fn computed(form: Form) -> Vec<(String, HostTensor)> {
+        let drawn = |name: &str, shape: &[usize]| {
+            let mut random = Seed::new(1).named(name).random();
+            HostTensor::from_fn(shape, |_| random.gen_range(0.5f32..2.0))
+        };
+        let mut b = Builder::new("net");
+        let x = b.input("x", DType::F32, &[4, 3, 5, 5].map(Dim::Fixed));
+        let [scale, bias, mean, variance] =
+            ["scale", "bias", "mean", "variance"].map(|name| b.parameter(name, &drawn(name, &[3])));
+        let parameters = BatchNormParameters { scale: &scale, bias: &bias, mean: &mean, variance: &variance };
+        let y = b.batch_norm(&x, parameters, 1e-3);
+        b.output("y", &y);
+        let (model, statistics) = update_statistics(b.finish().unwrap(), form, |name| name == "scale").unwrap();
+        assert_eq!(statistics, ["mean", "variance"]);
+        let mut b = Builder::extend(model).unwrap();
+        let [y, x, scale, bias] = ["y", "x", "scale", "bias"].map(|name| b.value(name).unwrap());
+        let weights = b.constant(&drawn("weights", &[4, 3, 5, 5]));
+        let product = b.mul(&y, &weights);
+        let loss = b.reduce_sum(&product, &[0, 1, 2, 3], false);
+        let gradients = autodiff::gradients(&mut b, &loss, &[x, scale, bias]).unwrap();
+        for (name, gradient) in ["x", "scale", "bias"].iter().zip(gradients) {
+            b.output(&format!("gradient/{name}"), &gradient.unwrap());
+        }
+        let bytes = b.finish().unwrap().to_bytes().unwrap();
+        let options = SessionOptions { device: Device::Cpu, threads: 1, ..SessionOptions::default() };
+        let runtime = Runtime::ensure(None, &Silent).unwrap();
+        let mut session = Session::open(&runtime, ModelSource::Bytes(&bytes), &options).unwrap();
+        let names: Vec<String> = session.outputs().iter().map(|output| output.name.clone()).collect();
+        names.into_iter().zip(session.run(&[("x", &drawn("x", &[4, 3, 5, 5]))], &[]).unwrap()).collect()
+    }
+
+    #[test]
+    fn both_forms_compute_the_same() {
+        let [operator, composed] = [Form::Operator, Form::Composed].map(computed);
+        assert_eq!(operator.len(), 6);
+        for ((name, expected), (same, found)) in operator.iter().zip(&composed) {
+            let [found, expected] = [found, expected].map(|tensor| tensor.values::<f32>().unwrap().into_owned());
+            let outcome = compare(&found, &expected, Tolerance::Relative(1e-4)).unwrap();
+            assert!(name == same && outcome.holds(), "{name}, {same}: {outcome}");
+        }
+    }
 }

@@ -116,11 +116,11 @@ pub(super) struct StepGraphs {
 }
 
 impl StepGraphs {
-    /// Builds the graphs.
+    /// Builds the graphs; `form` is that of batch norms in training.
     ///
     /// # Errors
     /// `GraphError` for an operator without gradient on the way to a trained parameter, naming it and the way.
-    pub(super) fn build(classifier: &Classifier, plan: &StepPlan) -> Result<StepGraphs> {
+    pub(super) fn build(classifier: &Classifier, plan: &StepPlan, form: norms::Form) -> Result<StepGraphs> {
         let batch = Dim::from(plan.batch);
         let mut model = classifier.model.clone();
         model.graph.outputs.retain(|output| output.name == LOGITS);
@@ -132,18 +132,16 @@ impl StepGraphs {
         // Parameters stay, also those that nothing reads.
         Patch { drop_unread_constants: false, ..rewrite::dead(&model) }.apply(&mut model)?;
         let mut model = rewrite::fuse_gelu(rewrite::select_rows(model)?)?;
-        let mut statistics = Vec::new();
-        if plan.batch_norm == BatchNorm::Updated {
-            (model, statistics) = norms::update_statistics(model, |scale| plan.trained.contains_key(scale))?;
-        }
-        let moving = plan.trained.keys().chain(&statistics);
-        let shapes = into_inputs(&mut model, &moving.cloned().collect())?;
-        let parameters: BTreeSet<String> = shapes.keys().cloned().collect();
-        let shapes: BTreeMap<String, Vec<usize>> =
-            shapes.into_iter().filter(|(name, _)| plan.trained.contains_key(name)).collect();
+        let shapes = into_inputs(&mut model, plan.trained.keys())?;
         if plan.mixed_precision {
             rewrite::half(&model)?.apply(&mut model)?;
         }
+        let mut statistics = Vec::new();
+        if plan.batch_norm == BatchNorm::Updated {
+            (model, statistics) = norms::update_statistics(model, form, |scale| plan.trained.contains_key(scale))?;
+        }
+        into_inputs(&mut model, &statistics)?;
+        let parameters: BTreeSet<String> = shapes.keys().chain(&statistics).cloned().collect();
         let borders = if plan.recompute { autodiff::borders(&model.graph, &parameters) } else { Vec::new() };
         let mut b = Builder::extend(model)?;
         let logits = b.value(LOGITS)?;
@@ -219,7 +217,10 @@ fn fix_batch(model: &mut Model, input: &str, batch: &Dim) {
 }
 
 /// Makes inputs of initializers; gives their shapes by name.
-fn into_inputs(model: &mut Model, names: &BTreeSet<String>) -> Result<BTreeMap<String, Vec<usize>>> {
+fn into_inputs<'a>(
+    model: &mut Model,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Result<BTreeMap<String, Vec<usize>>> {
     let mut shapes = BTreeMap::new();
     for name in names {
         let position = model.graph.initializers.iter().position(|tensor| tensor.name == *name);

@@ -10,6 +10,7 @@ use crate::finetune::drop_path::DROP_PATH;
 use crate::finetune::loss_scale::LOSS_SCALE;
 use crate::finetune::loss_scale::LossScale;
 use crate::finetune::memory;
+use crate::finetune::norms::Form;
 use crate::finetune::objective::Fed;
 use crate::finetune::objective::TARGETS;
 use crate::finetune::objective::WEIGHTS;
@@ -105,7 +106,12 @@ impl Trainer {
         plan: &StepPlan,
         options: &SessionOptions,
     ) -> Result<Trainer> {
-        let graphs = StepGraphs::build(classifier, plan)?;
+        let form = match options.device {
+            Device::Cuda(_) => Form::Composed,
+            Device::Auto if runtime.offers_cuda() => Form::Composed,
+            _ => Form::Operator,
+        };
+        let graphs = StepGraphs::build(classifier, plan, form)?;
         memory::check(&graphs, plan.batch, options)?;
         let session = open(runtime, &graphs.model, options)?;
         let options = SessionOptions { device: session.device(), ..options.clone() };

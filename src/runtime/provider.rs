@@ -59,7 +59,7 @@ pub(super) fn register(
                 return Err(RuntimeError::Device { device: options.device.to_string(), reason }.into());
             }
         },
-        Device::Auto if !offers_cuda(runtime) => (builder, Device::Cpu, "this ONNX Runtime has no CUDA".to_owned()),
+        Device::Auto if !runtime.offers_cuda() => (builder, Device::Cpu, "this ONNX Runtime has no CUDA".to_owned()),
         Device::Auto => match cuda(runtime, builder, 0, options) {
             (builder, None) => (builder, Device::Cuda(0), "a CUDA device is available".to_owned()),
             (builder, Some(reason)) => (builder, Device::Cpu, format!("CUDA is not available: {reason}")),
@@ -75,8 +75,11 @@ fn cpu(builder: SessionBuilder, options: &SessionOptions) -> Result<SessionBuild
     builder.with_execution_providers([provider]).map_err(|error| value::refused("use the CPU", &error))
 }
 
-fn offers_cuda(runtime: &Runtime) -> bool {
-    runtime.providers().iter().any(|name| name == ep::CUDA::NAME)
+impl Runtime {
+    /// Whether the library was built with the CUDA execution provider; whether a GPU is there shows when a session is opened.
+    pub fn offers_cuda(&self) -> bool {
+        self.providers().iter().any(|name| name == ep::CUDA::NAME)
+    }
 }
 
 /// Registers CUDA; gives the builder back, with the reason where CUDA cannot be used.
@@ -86,7 +89,7 @@ fn cuda(
     number: u32,
     options: &SessionOptions,
 ) -> (SessionBuilder, Option<String>) {
-    if !offers_cuda(runtime) {
+    if !runtime.offers_cuda() {
         let reason = format!("the ONNX Runtime at `{}` was built without CUDA", runtime.library().display());
         return (builder, Some(reason));
     }

@@ -210,10 +210,7 @@ fn beside(fixture: &Fixture, change: impl Fn(&mut StepPlan)) -> [(Vec<Progressed
 
 #[test]
 fn activations_that_are_computed_again_change_no_number() {
-    for fixture in TRANSFORMERS.iter().chain(&SAM).chain(&FOCALNET).chain(&[EFFICIENTNET_LITE, RESNET]) {
-        if !Reference::of(fixture).exists() {
-            continue;
-        }
+    for fixture in [&TRANSFORMERS[0], &SAM[0], &FOCALNET[0], &EFFICIENTNET_LITE, &RESNET] {
         let [kept, again] = beside(fixture, |plan| plan.recompute = true);
         for (step, (kept, again)) in kept.0.iter().zip(&again.0).enumerate() {
             assert_eq!((kept.loss, kept.norm), (again.loss, again.norm), "{} step {step}", fixture.folder);
