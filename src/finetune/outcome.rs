@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::data::Split;
+use crate::data::Task;
 use crate::error::FileError;
 use crate::error::Result;
 use crate::finetune::Classifier;
@@ -76,6 +77,7 @@ pub(super) fn write(
         truth: rows.iter().map(|&row| material.labels[row].clone()).collect(),
         probabilities: judged.probabilities.clone(),
         decision: judged.decision.clone(),
+        is_ordered: material.task == Task::Ordinal,
     };
     table.write(&folder.join(PREDICTIONS))?;
     let path = folder.join(MODEL);

@@ -11,6 +11,7 @@ use crate::metrics::ranking::{Ranking, RankingScores, means};
 /// Per-sample statistics of multiclass predictions; [`Multiclass::scores`] weighs them.
 pub(super) struct Multiclass {
     classes: usize,
+    is_ordered: bool,
     truth: Vec<u32>,
     predicted: Vec<u32>,
     /// One per class; for two classes that of class 1 only.
@@ -36,6 +37,7 @@ impl Multiclass {
         };
         Multiclass {
             classes,
+            is_ordered: predictions.is_ordered,
             truth: truth.iter().map(|&class| class as u32).collect(),
             rankings: (first..classes)
                 .map(|class| Ranking::new(class, 0..truth.len(), |row| probabilities[[row, class]]))
@@ -80,11 +82,13 @@ impl Multiclass {
             (Metric::MacroPrecision, precision),
             (Metric::MacroF1, f1),
             (Metric::CohenKappa, confusion.kappa(|distance| distance.min(1.0))),
-            (Metric::QuadraticKappa, confusion.kappa(|distance| distance * distance)),
             (Metric::LogLoss, mean(&self.surprises, counts)),
             (Metric::Brier, mean(&self.distances, counts)),
             (Metric::Ece, calibration::calibration_error(&self.statements, counts)),
         ];
+        if self.is_ordered {
+            scores.push((Metric::QuadraticKappa, confusion.kappa(|distance| distance * distance)));
+        }
         if self.classes > 5 {
             let among: Vec<f64> = self.among_five.iter().map(|&among| f64::from(u8::from(among))).collect();
             scores.push((Metric::TopFiveAccuracy, mean(&among, counts)));

@@ -25,6 +25,8 @@ pub struct Predictions {
     pub(super) names: Vec<String>,
     /// How the probabilities are decided, where not by the most probable class.
     pub(super) decision: Option<Decision>,
+    /// Whether the classes are grades, so that the distance of two of them means something.
+    pub(super) is_ordered: bool,
 }
 
 impl Predictions {
@@ -68,7 +70,7 @@ impl Predictions {
             return Err(MetricError::Probability { row, class, value }.into());
         }
         let names = (0..probabilities.ncols()).map(|class| class.to_string()).collect();
-        Ok(Predictions { truth, probabilities, groups: None, names, decision: None })
+        Ok(Predictions { truth, probabilities, groups: None, names, decision: None, is_ordered: false })
     }
 
     /// The same with the group of each sample (any numbers; equal numbers are one group): resampling then draws whole groups.
@@ -96,6 +98,13 @@ impl Predictions {
         }
         self.names = names.to_vec();
         Ok(self)
+    }
+
+    /// The same with classes that are grades: metrics that weigh how far an answer is off, too.
+    #[must_use]
+    pub fn with_order(mut self, is_ordered: bool) -> Self {
+        self.is_ordered = is_ordered;
+        self
     }
 
     /// The same decided otherwise than by the most probable class, or one half for each label.

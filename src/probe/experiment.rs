@@ -244,6 +244,7 @@ impl Experiment {
             groups: test.iter().map(|&row| samples.groups[row].clone()).collect(),
             probabilities,
             decision,
+            is_ordered: samples.task == Task::Ordinal,
         };
         Findings { record, predictions, linear: trial.linear }
     }

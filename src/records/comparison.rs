@@ -131,6 +131,7 @@ impl PredictionTable {
             groups: rows.iter().map(|&row| self.groups[row].clone()).collect(),
             probabilities: self.probabilities.select(Axis(0), rows),
             decision: self.decision.clone(),
+            is_ordered: self.is_ordered,
         }
     }
 }
@@ -152,6 +153,7 @@ mod tests {
                 if (class == row % 2) == right(row) { confident } else { 1.0 - confident }
             }),
             decision: None,
+            is_ordered: false,
         }
     }
 

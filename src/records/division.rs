@@ -284,7 +284,7 @@ impl Labelled<'_> {
         let predictions = if self.task == Task::MultiLabel {
             Predictions::of_labels(self.label_table(rows), probabilities)?
         } else {
-            Predictions::of_classes(self.class_list(rows), probabilities)?
+            Predictions::of_classes(self.class_list(rows), probabilities)?.with_order(self.task == Task::Ordinal)
         };
         let predictions = predictions.with_names(self.classes)?;
         if rows.iter().all(|&row| self.groups[row].is_none()) {

@@ -1,9 +1,10 @@
 //! Predictions of a classifier on its test split, as a Parquet table of one row per sample.
 //!
-//! Columns: `id` (string), `truth` (int32 class index; multi-label: list of bool, null where unknown), `predicted` (int32; absent
-//! for multi-label), `group` (string, null where a sample has none; absent where no sample has one) and `probabilities` (fixed-size list of f32, one entry per class). The class names are in the file's
-//! key-value metadata under `classes`, as a JSON list; where probabilities are not decided by the most probable class (one half
-//! for labels), the thresholds or cut-points are there under `decision`, as JSON.
+//! Columns: `id` (string), `truth` (int32 class index; multi-label: list of bool, null where unknown), `predicted` (int32;
+//! multi-label: list of bool), `group` (string, null where a sample has none; absent where no sample has one) and
+//! `probabilities` (fixed-size list of f32, one entry per class). The class names are in the file's key-value metadata under
+//! `classes`, as a JSON list; where probabilities are not decided by the most probable class (one half for labels), the
+//! thresholds or cut-points are there under `decision`, as JSON; `ordered` says that the classes are grades.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -51,12 +52,16 @@ pub struct PredictionTable {
     pub probabilities: Array2<f64>,
     /// How they are decided, where not by the most probable class.
     pub decision: Option<Decision>,
+    /// Whether the classes are grades, in their order.
+    pub is_ordered: bool,
 }
 
 /// Metadata key of the class names.
 const CLASSES: &str = "classes";
 /// Metadata key of the decision.
 const DECISION: &str = "decision";
+/// Metadata key that is there, `true`, where the classes are grades.
+const ORDERED: &str = "ordered";
 
 impl PredictionTable {
     /// Writes the table, replacing an older one atomically.
@@ -84,6 +89,7 @@ impl PredictionTable {
             vec![("id", Arc::new(StringArray::from_iter_values(&self.ids)), false)];
         if multi_label {
             columns.push(("truth", Arc::new(self.label_lists()), true));
+            columns.push(("predicted", Arc::new(self.decided_lists()), false));
         } else {
             let truth: Int32Array = self.truth.iter().map(class_index).collect();
             let predicted = self.decided().into_iter().map(|class| class as i32);
@@ -101,6 +107,9 @@ impl PredictionTable {
         if let Some(decision) = &self.decision {
             let text = serde_json::to_string(decision).unwrap_or_default();
             metadata.insert(DECISION.to_owned(), text);
+        }
+        if self.is_ordered {
+            metadata.insert(ORDERED.to_owned(), "true".to_owned());
         }
         let schema = Schema::new(fields).with_metadata(metadata);
         RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array, _)| array).collect())
@@ -135,6 +144,7 @@ impl PredictionTable {
         } else {
             let class = |&row: &usize| self.truth[row].present().next();
             Predictions::of_classes(known.iter().filter_map(class).collect(), probabilities)?
+                .with_order(self.is_ordered)
         };
         let predictions = predictions.with_names(&self.classes)?.with_decision(self.decision.clone())?;
         if known.iter().all(|&row| self.groups[row].is_none()) {
@@ -166,6 +176,16 @@ impl PredictionTable {
         lists.finish()
     }
 
+    /// Whether each label is decided to be present, row by row.
+    fn decided_lists(&self) -> arrow::array::ListArray {
+        let mut lists = ListBuilder::new(BooleanBuilder::new());
+        for row in self.probabilities.rows() {
+            let present = |(label, &p): (usize, &f64)| p > Decision::threshold(self.decision.as_ref(), label);
+            lists.append_value(row.iter().enumerate().map(present).map(Some));
+        }
+        lists.finish()
+    }
+
     /// Reads a table that [`PredictionTable::write`] wrote.
     ///
     /// # Errors
@@ -177,6 +197,7 @@ impl PredictionTable {
         let classes: Vec<String> = serde_json::from_str(&names).map_err(|source| invalid(path, source))?;
         let decision = reader.schema().metadata().get(DECISION).map(|text| serde_json::from_str(text)).transpose();
         let decision = decision.map_err(|source| invalid(path, source))?;
+        let is_ordered = reader.schema().metadata().get(ORDERED).is_some_and(|ordered| ordered == "true");
         let batches = reader.build().map_err(|source| invalid(path, source))?;
         let mut table = PredictionTable {
             classes,
@@ -185,6 +206,7 @@ impl PredictionTable {
             groups: vec![],
             probabilities: Array2::zeros((0, 0)),
             decision,
+            is_ordered,
         };
         let mut values = Vec::new();
         for batch in batches {
@@ -257,6 +279,7 @@ mod tests {
             groups: vec![None, Some("patient 1".into())],
             probabilities: array![[0.25, 0.75], [1.0, 0.0]],
             decision: Some(Decision::Thresholds(vec![0.8])),
+            is_ordered: true,
         };
         assert_eq!(table.decided(), [0, 0]);
         assert_eq!(round_trip(&table), table);
@@ -271,7 +294,15 @@ mod tests {
             groups: vec![None],
             probabilities: array![[0.5, 0.125, 1.0]],
             decision: None,
+            is_ordered: false,
         };
         assert_eq!(round_trip(&table), table);
+        let predicted = |table: &PredictionTable| {
+            let lists = table.batch().unwrap().column_by_name("predicted").unwrap().clone();
+            lists.as_list::<i32>().value(0).as_boolean().iter().flatten().collect::<Vec<bool>>()
+        };
+        assert_eq!(predicted(&table), [false, false, true]);
+        let decided = PredictionTable { decision: Some(Decision::Thresholds(vec![0.4, 0.125, 1.0])), ..table };
+        assert_eq!(predicted(&decided), [true, false, false]);
     }
 }

@@ -200,7 +200,9 @@ fn rate(speed: f64) -> String {
 
 /// The metric that stands for a probe at the head of the page.
 fn headline(metrics: &BTreeMap<Metric, Estimate>) -> Option<(Metric, &Estimate, f64)> {
-    let order = [Metric::RocAuc, Metric::RocAucMacro, Metric::RocAucMacroPresent, Metric::Accuracy];
+    // Only ordered classes have a quadratic kappa.
+    let order =
+        [Metric::QuadraticKappa, Metric::RocAuc, Metric::RocAucMacro, Metric::RocAucMacroPresent, Metric::Accuracy];
     order.into_iter().find_map(|metric| {
         let estimate = metrics.get(&metric)?;
         Some((metric, estimate, estimate.value?))

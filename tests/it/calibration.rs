@@ -312,7 +312,7 @@ fn grades_are_cut_where_quadratic_kappa_is_largest() {
     assert!(decided > 0);
     let page = probed.report();
     assert!(page.contains("Expected grade") && page.contains(&format!("<b>{:.3}</b>", points.values[0])), "{points:?}");
-    assert!(page.contains("Quadratic kappa"));
+    assert!(page.contains("Quadratic kappa") && page.contains(", quadratic kappa"));
 }
 
 #[test]

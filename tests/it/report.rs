@@ -121,6 +121,7 @@ fn cache(folder: &Path) {
             groups: vec![None; 3],
             probabilities: ndarray::arr2(&[first, [0.4, 0.6], [0.3, 0.7]]),
             decision: None,
+            is_ordered: false,
         };
         table.write(&probes.join(format!("{name}.parquet"))).unwrap();
         let predictions = Predictions::of_classes(vec![0, 0, 1], table.probabilities).unwrap();

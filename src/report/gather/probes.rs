@@ -114,7 +114,7 @@ fn predictions(table: &PredictionTable, features: &Features, rows: &Rows<'_>) ->
         })
         .collect();
     let predictions = if let Some(classes) = classes {
-        Predictions::of_classes(classes, table.probabilities.clone())?
+        Predictions::of_classes(classes, table.probabilities.clone())?.with_order(table.is_ordered)
     } else {
         let known: Option<Vec<&Vec<Option<bool>>>> = table
             .truth
