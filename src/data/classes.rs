@@ -28,6 +28,7 @@ pub(super) fn in_order(source: &Path, stated: &[String], found: BTreeSet<&str>) 
         let nearest = names::nearest(unknown, stated.iter().map(String::as_str));
         return Err(DataError::UnknownClass {
             path: source.to_path_buf(),
+            rows: Box::default(),
             class: unknown.to_owned(),
             nearest: nearest.into_iter().map(str::to_owned).collect(),
             stated: stated.to_vec(),

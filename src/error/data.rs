@@ -1,6 +1,6 @@
 //! Failures of datasets, tables and splits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::Kind;
 
@@ -39,10 +39,12 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A class that the stated classes do not name.
-    #[error("class `{class}` in `{path}` is not one of the stated classes")]
+    #[error("class `{class}` in `{path}`{} is not one of the stated classes", behind(rows))]
     UnknownClass {
         /// The source.
         path: PathBuf,
+        /// Its rows in a table; empty for a folder.
+        rows: Box<[u64]>,
         /// The class.
         class: String,
         /// Stated classes that resemble it.
@@ -156,8 +158,24 @@ pub enum DataError {
         /// What is expected, as a phrase: `one of 0, 1, -1`.
         expected: String,
     },
+    /// Paths of a table that leave its root.
+    #[error(
+        "`{path}`, {}, column `{column}`: {} is not a path inside the root `{}`", places(rows), shown(found), root.display()
+    )]
+    Outside {
+        /// The table.
+        path: PathBuf,
+        /// The rows.
+        rows: Vec<u64>,
+        /// The column.
+        column: String,
+        /// What the first of them holds.
+        found: String,
+        /// The root.
+        root: Box<Path>,
+    },
     /// Ids are not unique.
-    #[error("`{path}`: id `{id}` occurs in {}; {count} ids are not unique", places(rows))]
+    #[error("`{path}`: id `{id}` occurs in {}; {count} {} not unique", places(rows), if *count == 1 { "id is" } else { "ids are" })]
     DuplicateIds {
         /// The table.
         path: PathBuf,
@@ -299,6 +317,10 @@ impl DataError {
             DataError::LabelFile { .. } => {
                 Some("`--root` is the folder that holds the label files as published; `defrost data manifests` says which".into())
             }
+            DataError::Outside { .. } => Some("`--root FOLDER` names the folder that holds all images of a table".into()),
+            DataError::Cell { found, .. } if found.is_empty() => {
+                Some("fill in the cells, or leave the rows out".into())
+            }
             DataError::Unpack { .. } => Some("`--unpack FOLDER` names one".into()),
             DataError::DuplicateIds { .. } => {
                 Some("give each row its own value in a column `id`, or remove the repeated rows".into())
@@ -338,6 +360,11 @@ fn places(rows: &[u64]) -> String {
     let shown: Vec<String> = rows.iter().take(5).map(u64::to_string).collect();
     let word = if rows.len() == 1 { "row" } else { "rows" };
     format!("{word} {}{}", shown.join(", "), more(rows.len(), shown.len()))
+}
+
+/// `, rows 3, 5`; nothing where there are none.
+fn behind(rows: &[u64]) -> String {
+    if rows.is_empty() { String::new() } else { format!(", {},", places(rows)) }
 }
 
 /// What a cell holds.

@@ -9,10 +9,13 @@ use serde::Serialize;
 use crate::audit::{Audit, Member, Pair, Pairs};
 use crate::error::{ReportError, Result};
 use crate::report::thumbnail::thumbnail;
+use crate::report::view::thousands;
 use crate::support::fs;
 
 /// Pairs of each kind that are shown with their images.
 const MOST_SHOWN: usize = 24;
+/// Groups in two splits that are named.
+const MOST_GROUPS: usize = 50;
 
 #[derive(Serialize)]
 struct View<'a> {
@@ -20,9 +23,20 @@ struct View<'a> {
     version: &'static str,
     audit: &'a Audit,
     sound: bool,
-    splits: Vec<String>,
-    groups: String,
+    /// Images in all and of each split.
+    counts: Vec<String>,
+    groups: Option<GroupsView>,
+    /// What was searched for and not found, in words.
+    absent: String,
+    /// The kinds of pairs that were found.
     kinds: Vec<Kind>,
+}
+
+/// Groups in two splits.
+#[derive(Serialize)]
+struct GroupsView {
+    count: String,
+    first: String,
 }
 
 /// Pairs of one kind.
@@ -31,8 +45,8 @@ struct Kind {
     title: &'static str,
     lead: String,
     certain: bool,
-    count: usize,
-    rest: usize,
+    count: String,
+    rest: Option<String>,
     pairs: Vec<PairView>,
 }
 
@@ -78,28 +92,54 @@ fn view<'a>(audit: &'a Audit, title: &'a str) -> View<'a> {
     ];
     if let Some(near) = &audit.near {
         let mut lead = format!(
-            "Different files{across} whose embeddings (`{}`) have a cosine of {} and more, the most alike first. Suspects: look at them.",
+            "Different files{across} whose embeddings (“{}”) have a cosine of {} and more, the most alike first. Suspects: look at them.",
             near.column, near.threshold
         );
         if near.crowded > 0 {
-            lead.push_str(&format!(" {} images have more such neighbours than were looked at.", near.crowded));
+            lead.push_str(&format!(
+                " {} have more such neighbours than were looked at.",
+                counted(near.crowded, "image")
+            ));
         }
         kinds.push(kind("Near-duplicates", lead, false, &near.pairs));
     }
+    let groups = &audit.divided_groups;
+    let first: Vec<String> = groups.iter().take(MOST_GROUPS).cloned().collect();
+    let splits = audit.splits.iter().map(|(split, count)| format!("{} {split}", thousands(*count)));
+    let mut absent: Vec<String> = Vec::new();
+    absent.extend((groups.is_empty() && !audit.splits.is_empty()).then(|| "groups in two splits".to_owned()));
+    absent.extend(kinds.iter().filter(|kind| kind.pairs.is_empty()).map(|kind| kind.title.to_lowercase()));
     View {
         title,
         version: env!("CARGO_PKG_VERSION"),
         audit,
         sound: audit.is_sound(),
-        splits: audit.splits.iter().map(|(split, count)| format!("{count} {split}")).collect(),
-        groups: audit.divided_groups.iter().take(50).cloned().collect::<Vec<_>>().join(", "),
-        kinds,
+        counts: std::iter::once(counted(audit.images, "image")).chain(splits).collect(),
+        groups: (!groups.is_empty()).then(|| GroupsView {
+            count: counted(groups.len(), "group"),
+            first: first.join(", ") + if groups.len() > MOST_GROUPS { " ..." } else { "" },
+        }),
+        absent: absent.join(", "),
+        kinds: kinds.into_iter().filter(|kind| !kind.pairs.is_empty()).collect(),
     }
 }
 
 fn kind(title: &'static str, lead: String, certain: bool, pairs: &Pairs) -> Kind {
     let shown: Vec<PairView> = pairs.first.par_iter().take(MOST_SHOWN).map(pair).collect();
-    Kind { title, lead, certain, count: pairs.count, rest: pairs.count - shown.len(), pairs: shown }
+    let rest = pairs.count - shown.len();
+    Kind {
+        title,
+        lead,
+        certain,
+        count: counted(pairs.count, "pair"),
+        rest: (rest > 0).then(|| thousands(rest)),
+        pairs: shown,
+    }
+}
+
+/// `1 pair`, `2,000 pairs`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{} {what}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 fn pair(pair: &Pair) -> PairView {

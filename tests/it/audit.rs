@@ -124,7 +124,7 @@ fn the_command_tells_leaks_shows_them_and_probes_refuse_them() {
     LEAKS: figures on this data are too good
     ");
     let html = std::fs::read_to_string(&page).unwrap();
-    assert!(html.contains("1 groups are in more than one split") && html.contains("cosine 0.9950"));
+    assert!(html.contains("1 group in more than one split") && html.contains("cosine 0.9950"));
     assert!(!html.contains("http://") && !html.contains("https://"), "the page needs no network");
 
     let refused = run(&["probe", "linear", &table, "--c-grid", "1"]);

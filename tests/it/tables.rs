@@ -153,12 +153,12 @@ fn bad_rows_are_named() {
     let split = "a split: `train`, `validation` (`val`, `valid`, `dev`) or `test`";
     for (table, expected) in [
         ("path,split\na.png,train\nb.png,tset\nc.png,x\n", format!("rows 3, 4, column `split`: `tset` is not {split}")),
-        ("path,label\na.png,x\n\n\n,y\n", "row 5, column `path`: blank is not a value".to_owned()),
-        ("path,label\r\n\r\na.png,x\r\n\r\n,y\r\n", "row 5, column `path`: blank is not a value".to_owned()),
-        ("path,label\n\"a.png\",\"x\ny\"\n,y\n", "row 4, column `path`: blank is not a value".to_owned()),
-        ("id,path\n1,a.png\n,b.png\n", "row 3, column `id`: blank is not a value".to_owned()),
-        ("path\n../a.png\n", "row 2, column `path`: `../a.png` is not a path inside the root ``".to_owned()),
-        ("path\n/etc/a.png\n", "row 2, column `path`: `/etc/a.png` is not a path inside the root ``".to_owned()),
+        ("path,label\na.png,x\n\n\n,y\n", "row 5, column `path`: blank is not a value | fill in the cells, or leave the rows out".to_owned()),
+        ("path,label\r\n\r\na.png,x\r\n\r\n,y\r\n", "row 5, column `path`: blank is not a value | fill in the cells, or leave the rows out".to_owned()),
+        ("path,label\n\"a.png\",\"x\ny\"\n,y\n", "row 4, column `path`: blank is not a value | fill in the cells, or leave the rows out".to_owned()),
+        ("id,path\n1,a.png\n,b.png\n", "row 3, column `id`: blank is not a value | fill in the cells, or leave the rows out".to_owned()),
+        ("path\n../a.png\n", "row 2, column `path`: `../a.png` is not a path inside the root `` | `--root FOLDER` names the folder that holds all images of a table".to_owned()),
+        ("path\n/etc/a.png\n", "row 2, column `path`: `/etc/a.png` is not a path inside the root `` | `--root FOLDER` names the folder that holds all images of a table".to_owned()),
         ("path,weight\na.png,0\nb.png,x\n", "rows 2, 3, column `weight`: `0` is not a weight above 0".to_owned()),
     ] {
         assert_eq!(refusal(table), format!("`/table.csv`, {expected}"), "{table}");
@@ -170,7 +170,17 @@ fn bad_rows_are_named() {
     );
     assert_eq!(
         refusal("path,label\na.png,x\nb.png\n"),
-        "table `/table.csv` cannot be read: line 3 has 1 fields, the header has 2"
+        "table `/table.csv` cannot be read: line 3 has 1 field, the header has 2"
+    );
+    assert_eq!(
+        refusal("path,label\n\"a.png,x\nb.png,y\n"),
+        "table `/table.csv` cannot be read: line 2 has 1 field, the header has 2; is a quote in it not closed?"
+    );
+    assert_eq!(refusal("path,label\n"), "table `/table.csv` cannot be read: it has a header and no rows");
+    let stated = OpenOptions { classes: vec!["cat".into(), "dog".into()], ..OpenOptions::default() };
+    assert_eq!(
+        refusal_with("path,label\na.png,dogs\nb.png,cat\nc.png,dogs\n", stated),
+        "class `dogs` in `/table.csv`, rows 2, 4, is not one of the stated classes | did you mean `dog`?"
     );
 }
 
@@ -201,7 +211,7 @@ fn files_that_are_no_text_table() {
     assert!(refused("table.csv", b"\xff\xfep\0a\0").contains("it is UTF-16"));
     assert!(refused("table.csv", b"PK\x03\x04....").contains("it is a workbook or archive"));
     assert!(refused("table.csv", b"").contains("it is empty"));
-    assert!(refused("table.csv", b"path,label\n").contains("holds no image"));
+    assert!(refused("table.csv", b"path,label\n").contains("a header and no rows"));
     assert!(refused("table.png", b"\x89PNG").contains("is neither a folder of images nor a table"));
     assert_eq!(refused("table.parquet", b"PAR1 and then nothing"), "`/table.parquet` is not valid Parquet");
 }

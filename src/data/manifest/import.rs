@@ -198,9 +198,15 @@ impl Table {
         let outside: Vec<usize> = (0..places.len()).filter(|&row| places[row].is_none()).collect();
         if let Some(&first) = outside.first() {
             let found = fill(&self.path.0, first).into_iter().next().unwrap_or_default();
-            let expected = format!("a path inside the root `{}`", root.display());
             let column = self.path.0.iter().flat_map(|template| template.columns()).next().unwrap_or("path");
-            return Err(sheet.refuse(&outside, column, &found, expected).into());
+            return Err(DataError::Outside {
+                path: sheet.path.clone(),
+                rows: outside.iter().map(|&row| sheet.line(row)).collect(),
+                column: column.to_owned(),
+                found,
+                root: root.into(),
+            }
+            .into());
         }
         let places: Vec<_> = places.into_iter().flatten().collect();
         let files: Vec<&str> = places.iter().map(|place| place.relative.as_str()).collect();

@@ -12,6 +12,8 @@ use crate::data::table::Table;
 use crate::data::table::Texts;
 use crate::data::table::columns::Chosen;
 use crate::data::table::columns::Target;
+use crate::error::DataError;
+use crate::error::Error;
 use crate::error::Result;
 
 /// The labels of all rows and what they mean.
@@ -41,7 +43,7 @@ fn one(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
     let mut notes = Vec::new();
     let cells = class_names(table, column, &mut notes)?;
     let found: BTreeSet<&str> = cells.iter().flatten().collect();
-    let classes = classes::in_order(&table.path, &options.classes, found)?;
+    let classes = in_order(table, options, found, |row, class| cells.get(row) == Some(class))?;
     let index = indices(&classes);
     let label =
         |cell: Option<&str>| cell.and_then(|cell| index.get(cell)).map_or(Label::Unknown, |&class| Label::Class(class));
@@ -99,7 +101,8 @@ fn several(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels
         _ => table.text(column)?.iter().map(|cell| cell.map(separated)).collect(),
     };
     let found: BTreeSet<&str> = lists.iter().flatten().flatten().copied().collect();
-    let classes = classes::in_order(&table.path, &options.classes, found)?;
+    let has = |row: usize, class: &str| lists[row].as_ref().is_some_and(|list| list.contains(&class));
+    let classes = in_order(table, options, found, has)?;
     let index = indices(&classes);
     let label = |list: &Option<Vec<&str>>| match list {
         None => Label::Unknown,
@@ -140,6 +143,22 @@ fn per_class(table: &Table, columns: &[usize], options: &OpenOptions) -> Result<
     let classes = columns.iter().map(|&column| table.names[column].clone()).collect();
     let labels = labels.into_iter().map(Label::Classes).collect();
     Ok(Labels { task: Task::MultiLabel, classes, labels, notes: Vec::new() })
+}
+
+/// The classes in their order; one that is not stated is told with its rows, which `has` knows.
+fn in_order(
+    table: &Table,
+    options: &OpenOptions,
+    found: BTreeSet<&str>,
+    has: impl Fn(usize, &str) -> bool,
+) -> Result<Vec<String>> {
+    classes::in_order(&table.path, &options.classes, found).map_err(|error| match error {
+        Error::Data(DataError::UnknownClass { path, class, nearest, stated, .. }) => {
+            let rows = (0..table.rows.len()).filter(|&row| has(row, &class)).map(|row| table.rows[row]).collect();
+            DataError::UnknownClass { path, rows, class, nearest, stated }.into()
+        }
+        other => other,
+    })
 }
 
 fn indices(classes: &[String]) -> BTreeMap<&str, usize> {

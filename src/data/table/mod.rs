@@ -80,7 +80,8 @@ pub(super) fn read(path: &Path, options: &OpenOptions) -> Result<Dataset> {
         (sheet.read(&chosen.indices())?, chosen)
     };
     if table.rows.is_empty() {
-        return Err(DataError::NoImages { path: path.to_path_buf(), skipped: 0 }.into());
+        let problem = "it has a header and no rows".to_owned();
+        return Err(DataError::Table { path: path.to_path_buf(), problem }.into());
     }
     table.dataset(&chosen, options)
 }
@@ -181,8 +182,17 @@ impl Table {
         let cells = self.filled(column)?;
         let absolute = std::path::absolute(root).map_err(fs::io_error("resolve", root))?;
         let relative: Vec<Option<String>> = cells.iter().map(|cell| inside(Path::new(cell), &absolute)).collect();
-        let expected = format!("a path inside the root `{}`", root.display());
-        self.refuse(column, &expected, |row| relative[row].is_none())?;
+        let outside: Vec<usize> = (0..relative.len()).filter(|&row| relative[row].is_none()).collect();
+        if let Some(&first) = outside.first() {
+            return Err(DataError::Outside {
+                path: self.path.clone(),
+                rows: outside.iter().map(|&row| self.rows[row]).collect(),
+                column: self.names[column].clone(),
+                found: cells[first].to_owned(),
+                root: root.into(),
+            }
+            .into());
+        }
         Ok(relative.into_iter().flatten().collect())
     }
 

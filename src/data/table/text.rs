@@ -79,7 +79,13 @@ impl<'a> Sheet<'a> {
             let line = record.position().map_or(0, |position| self.line(position));
             if record.len() != self.names.len() {
                 let (found, expected) = (record.len(), self.names.len());
-                return Err(refuse(format!("line {line} has {found} fields, the header has {expected}")).into());
+                let fields = if found == 1 { "field" } else { "fields" };
+                // A quote that is not closed swallows the lines behind it.
+                let open = record.iter().any(|field| field.contains('\n'));
+                let cause = if open { "; is a quote in it not closed?" } else { "" };
+                return Err(
+                    refuse(format!("line {line} has {found} {fields}, the header has {expected}{cause}")).into()
+                );
             }
             rows.push(line);
             for (cells, &index) in cells.iter_mut().zip(indices) {
