@@ -2,6 +2,7 @@
 
 use crate::error::PixelError;
 
+use super::headers::Scan;
 use super::{damaged, inverse, reduced};
 
 /// Coefficients of an 8x8 block, row-major.
@@ -31,7 +32,12 @@ pub(super) struct Component {
     /// Blocks per row and column, whole MCUs.
     pub(super) blocks_across: usize,
     pub(super) blocks_down: usize,
+    /// All blocks; of a streamed frame those of one row of MCUs.
     pub(super) blocks: Vec<Block>,
+    /// Samples `[blocks_down * edge, blocks_across * edge]` of 8 bits, once blocks were transformed.
+    pixels: Vec<u8>,
+    /// Columns and rows of samples that a block becomes: 8 or less.
+    edge: usize,
     /// Samples `[height, width]` of a lossless frame.
     pub(super) samples: Vec<u16>,
 }
@@ -48,8 +54,27 @@ impl Component {
             blocks_across: 0,
             blocks_down: 0,
             blocks: Vec::new(),
+            pixels: Vec::new(),
+            edge: 8,
             samples: Vec::new(),
         }
+    }
+
+    /// Transforms the first `rows` rows of blocks into samples, from block row `first` of the component on.
+    pub(super) fn transform(&mut self, first: usize, rows: usize) -> Result<(), PixelError> {
+        let Some(table) = self.table else { return Err(damaged("a component is in no scan")) };
+        let size = self.blocks_across * self.edge * self.edge;
+        if self.pixels.is_empty() {
+            self.pixels = vec![0; size * self.blocks_down];
+        }
+        let lines = self.pixels.chunks_exact_mut(size).skip(first);
+        for (lines, blocks) in lines.zip(self.blocks.chunks_exact(self.blocks_across)).take(rows) {
+            match self.edge {
+                8 => inverse::transform(blocks, &table, lines),
+                edge => reduced::transform(blocks, &table, edge, lines),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -66,6 +91,10 @@ pub(super) struct Frame {
     pub(super) mcus_down: usize,
     /// Largest sampling factors.
     largest: (usize, usize),
+    /// How many times smaller the image becomes: 1, 2, 4 or 8.
+    reduction: u32,
+    /// Whether blocks become samples row by row while they are read: where one scan holds all of every block.
+    pub(super) is_streamed: bool,
 }
 
 /// Samples of a component: `[rows, stride]`, of which `width` columns and `height` rows count.
@@ -108,7 +137,20 @@ impl Frame {
             component.blocks_across = mcus_across * component.horizontal;
             component.blocks_down = mcus_down * component.vertical;
         }
-        Ok(Frame { width, height, coding, bits, components, mcus_across, mcus_down, largest: (across, down) })
+        let largest = (across, down);
+        let frame = Frame {
+            width,
+            height,
+            coding,
+            bits,
+            components,
+            mcus_across,
+            mcus_down,
+            largest,
+            reduction: 1,
+            is_streamed: false,
+        };
+        Ok(frame)
     }
 
     /// Whether every component has a sample for each pixel.
@@ -116,55 +158,65 @@ impl Frame {
         self.components.iter().all(|component| (component.horizontal, component.vertical) == self.largest)
     }
 
-    /// Makes room for the coefficients or samples.
-    pub(super) fn allocate(&mut self) {
+    /// Makes room for the coefficients or samples, before the first scan; the image becomes `reduction` (1, 2, 4 or 8) times smaller.
+    ///
+    /// As libjpeg does, subsampled components are reduced less, as far as that saves their upsampling.
+    pub(super) fn allocate(&mut self, reduction: u32, scan: &Scan) {
+        self.reduction = reduction;
+        let holds_all = scan.components.len() == self.components.len();
+        self.is_streamed = self.coding == Coding::Sequential && self.bits == 8 && holds_all;
+        let size = 8 / reduction as usize;
+        let (across, down) = (self.largest.0 * size, self.largest.1 * size);
         for component in &mut self.components {
             if self.coding == Coding::Lossless {
                 component.samples = vec![0; component.width * component.height];
                 continue;
             }
-            component.blocks = vec![[0; 64]; component.blocks_across * component.blocks_down];
+            let (horizontal, vertical) = (component.horizontal, component.vertical);
+            component.edge = size;
+            while component.edge < 8
+                && across % (horizontal * component.edge * 2) == 0
+                && down % (vertical * component.edge * 2) == 0
+            {
+                component.edge *= 2;
+            }
+            let rows = if self.is_streamed { vertical } else { component.blocks_down };
+            component.blocks = vec![[0; 64]; component.blocks_across * rows];
         }
     }
 
-    /// Transforms the coefficients of every component into samples of an image `reduction` (1, 2, 4 or 8) times smaller.
-    ///
-    /// As libjpeg does, subsampled components are reduced less, as far as that saves their upsampling.
-    pub(super) fn planes(self, reduction: u32) -> Result<Planes, PixelError> {
-        let size = 8 / reduction as usize;
+    /// Width and height of the reduced image.
+    pub(super) fn reduced(&self) -> [u32; 2] {
+        [self.width, self.height].map(|length| length.div_ceil(self.reduction))
+    }
+
+    /// The samples of every component.
+    pub(super) fn planes(self) -> Result<Planes, PixelError> {
+        let size = 8 / self.reduction as usize;
         let (across, down) = (self.largest.0 * size, self.largest.1 * size);
-        let length = |whole: u32, factor: usize, largest: usize, size: usize| {
-            (whole as usize * factor * size).div_ceil(largest * 8)
+        let length = |whole: u32, factor: usize, largest: usize, edge: usize| {
+            (whole as usize * factor * edge).div_ceil(largest * 8)
         };
+        let [width, height] = self.reduced().map(|length| length as usize);
         let mut planes = Vec::new();
-        for component in self.components {
-            let Some(table) = component.table else { return Err(damaged("a component is in no scan")) };
-            let (horizontal, vertical) = (component.horizontal, component.vertical);
-            let mut own = size;
-            while own < 8 && across % (horizontal * own * 2) == 0 && down % (vertical * own * 2) == 0 {
-                own *= 2;
+        for mut component in self.components {
+            if component.table.is_none() {
+                return Err(damaged("a component is in no scan"));
             }
-            let stride = component.blocks_across * own;
-            let mut samples = vec![0; stride * component.blocks_down * own];
-            let rows =
-                samples.chunks_exact_mut(stride * own).zip(component.blocks.chunks_exact(component.blocks_across));
-            for (rows, blocks) in rows {
-                match own {
-                    8 => inverse::transform(blocks, &table, rows),
-                    _ => reduced::transform(blocks, &table, own, rows),
-                }
+            if !self.is_streamed {
+                component.transform(0, component.blocks_down)?;
             }
+            let Component { horizontal, vertical, edge, pixels, .. } = component;
             planes.push(Plane {
-                samples,
-                stride,
-                width: length(self.width, horizontal, self.largest.0, own),
-                height: length(self.height, vertical, self.largest.1, own),
-                horizontal: across / (horizontal * own),
-                vertical: down / (vertical * own),
+                samples: pixels,
+                stride: component.blocks_across * edge,
+                width: length(self.width, horizontal, self.largest.0, edge),
+                height: length(self.height, vertical, self.largest.1, edge),
+                horizontal: across / (horizontal * edge),
+                vertical: down / (vertical * edge),
             });
         }
-        let reduced = |length: u32| length.div_ceil(reduction) as usize;
         // Single pixels of blocks are repeated.
-        Ok(Planes { width: reduced(self.width), height: reduced(self.height), is_smooth: size > 1, planes })
+        Ok(Planes { width, height, is_smooth: size > 1, planes })
     }
 }

@@ -46,7 +46,6 @@ pub(super) fn decode(
     bytes: &[u8],
     admit: impl FnOnce(u32, u32) -> Result<u32, PixelError>,
 ) -> Result<Jpeg, PixelError> {
-    let mut reduction = 1;
     let (headers, frame) = read(bytes, |frame| {
         if frame.coding == Coding::Lossless {
             return Err(unsupported("lossless coding"));
@@ -54,12 +53,11 @@ pub(super) fn decode(
         if frame.bits != 8 {
             return Err(unsupported(format!("{}-bit samples", frame.bits)));
         }
-        reduction = admit(frame.width, frame.height)?;
-        Ok(())
+        admit(frame.width, frame.height)
     })?;
     let colours = headers.colours(&frame)?;
-    let (width, height) = (frame.width.div_ceil(reduction), frame.height.div_ceil(reduction));
-    let samples = colour::convert(frame.planes(reduction)?, colours);
+    let [width, height] = frame.reduced();
+    let samples = colour::convert(frame.planes()?, colours);
     Ok(Jpeg { width, height, channels: colours.channels(), samples, exif: headers.exif })
 }
 
@@ -72,13 +70,13 @@ pub(super) fn components(
     if !bytes.starts_with(b"\xff\xd8") {
         return Err(damaged("the first marker is missing"));
     }
-    let (headers, frame) = read(bytes, |frame| admit(frame.width, frame.height))?;
+    let (headers, frame) = read(bytes, |frame| admit(frame.width, frame.height).map(|()| 1))?;
     let (width, height, bits, channels) = (frame.width, frame.height, frame.bits, frame.components.len());
     let samples = match (frame.coding, bits) {
         (Coding::Lossless, _) => deep::interleaved(frame.components.into_iter().map(|component| component.samples)),
         (_, 8) if channels == 1 || channels == 3 => {
             let colours = if channels == 1 { Colours::Grey } else { Colours::Rgb };
-            colour::convert(frame.planes(1)?, colours).into_iter().map(u16::from).collect()
+            colour::convert(frame.planes()?, colours).into_iter().map(u16::from).collect()
         }
         (_, 12) => deep::samples(frame)?,
         _ => return Err(unsupported(format!("{channels} components"))),
@@ -87,10 +85,10 @@ pub(super) fn components(
     Ok(Codestream { width, height, channels, bits, samples, is_luma_chroma })
 }
 
-/// Reads all headers and scans of a frame that `admit` lets through.
+/// Reads all headers and scans of a frame that `admit` lets through, so many times smaller as it says.
 fn read<'a>(
     bytes: &'a [u8],
-    admit: impl FnOnce(&Frame) -> Result<(), PixelError>,
+    admit: impl FnOnce(&Frame) -> Result<u32, PixelError>,
 ) -> Result<(Headers<'a>, Frame), PixelError> {
     let mut headers = Headers::new(bytes);
     let mut frame = match headers.next()? {
@@ -98,16 +96,19 @@ fn read<'a>(
         Segment::Scan(_) => return Err(damaged("a scan precedes the frame header")),
         Segment::End => return Err(damaged("there is no image before the end marker")),
     };
-    admit(&frame)?;
-    frame.allocate();
+    let reduction = admit(&frame)?;
     for count in 0.. {
         let scan = match headers.next()? {
             Segment::Scan(scan) => scan,
             Segment::Frame(_) => return Err(damaged("there are two frame headers")),
+            Segment::End if count == 0 => return Err(damaged("a component is in no scan")),
             Segment::End => break,
         };
         if count == MOST_SCANS {
             return Err(damaged("there are more than 500 scans"));
+        }
+        if count == 0 {
+            frame.allocate(reduction, &scan);
         }
         let end = scan::decode(bytes, &scan, &headers.tables, &mut frame)?;
         headers.resume(end);

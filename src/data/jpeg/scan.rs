@@ -57,6 +57,7 @@ pub(super) fn decode(bytes: &[u8], scan: &Scan, tables: &Tables, frame: &mut Fra
         .iter()
         .map(|part| (tables.dc.get(part.dc).and_then(Option::as_ref), tables.ac.get(part.ac).and_then(Option::as_ref)))
         .collect();
+    let is_streamed = frame.is_streamed;
     let interval = tables.restart_interval;
     let mut until_restart = interval;
     let mut restarts = 0u8;
@@ -74,9 +75,10 @@ pub(super) fn decode(bytes: &[u8], scan: &Scan, tables: &Tables, frame: &mut Fra
             for (part, &(dc, ac)) in scan.components.iter().zip(&huffman) {
                 let component = &mut frame.components[part.index];
                 let (wide, high) = if is_alone { (1, 1) } else { (component.horizontal, component.vertical) };
+                let first = if is_streamed { row * high } else { 0 };
                 for y in row * high..(row + 1) * high {
                     for x in column * wide..(column + 1) * wide {
-                        let block = &mut component.blocks[y * component.blocks_across + x];
+                        let block = &mut component.blocks[(y - first) * component.blocks_across + x];
                         let prediction = &mut state.predictions[part.index];
                         match coding {
                             Coding::Sequential => {
@@ -98,6 +100,12 @@ pub(super) fn decode(bytes: &[u8], scan: &Scan, tables: &Tables, frame: &mut Fra
                 }
             }
             bits.check()?;
+        }
+        for part in scan.components.iter().filter(|_| is_streamed) {
+            let component = &mut frame.components[part.index];
+            let high = if is_alone { 1 } else { component.vertical };
+            component.transform(row * high, high)?;
+            component.blocks.fill([0; 64]);
         }
     }
     Ok(bits.position())
