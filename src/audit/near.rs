@@ -16,7 +16,7 @@ pub(super) fn near(rows: &Rows<'_>, threshold: f64) -> Result<Near> {
         return Err(ProbeError::Parameter { name: "threshold", found, expected }.into());
     }
     let features = rows.features;
-    let unit = unit_rows(&features.x);
+    let unit = |rows: &[usize]| unit_rows(features.x.select(Axis(0), rows));
     let of = |split: Split| -> Vec<usize> {
         (0..features.len()).filter(|&row| features.splits[row] == Some(split)).collect()
     };
@@ -32,7 +32,7 @@ pub(super) fn near(rows: &Rows<'_>, threshold: f64) -> Result<Near> {
     for (queries, bank) in searches {
         let same = std::ptr::eq(queries, bank);
         let k = NEIGHBOURS + usize::from(same);
-        let neighbours = nearest(unit.select(Axis(0), bank).view(), unit.select(Axis(0), queries).view(), k);
+        let neighbours = nearest(unit(bank).view(), unit(queries).view(), k);
         for (query, &row) in queries.iter().enumerate() {
             let alike: Vec<(usize, f32)> = (0..neighbours.positions.ncols())
                 .map(|rank| {
@@ -59,8 +59,7 @@ pub(super) fn near(rows: &Rows<'_>, threshold: f64) -> Result<Near> {
 }
 
 /// The rows at unit length; a row of zeros stays as it is.
-fn unit_rows(x: &Array2<f32>) -> Array2<f32> {
-    let mut unit = x.clone();
+fn unit_rows(mut unit: Array2<f32>) -> Array2<f32> {
     for mut row in unit.rows_mut() {
         let norm = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt();
         if norm > 0.0 {
