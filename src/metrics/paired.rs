@@ -45,7 +45,9 @@ pub fn difference(
     if first.groups != second.groups {
         return unpaired("the groups");
     }
-    let scorers = [Scorer::new(first), Scorer::new(second)];
+    // Both must have the same metrics, at the same positions.
+    let is_ordered = first.is_ordered && second.is_ordered;
+    let scorers = [first, second].map(|predictions| Scorer::new(&predictions.clone().with_order(is_ordered)));
     let differences = |counts: &[u32]| -> Vec<Option<f64>> {
         let [first, second] = scorers.each_ref().map(|scorer| scorer.values(counts));
         first.into_iter().zip(second).map(|(first, second)| Some(second? - first?)).collect()
@@ -98,6 +100,16 @@ mod tests {
         assert!(found.low.unwrap() > 0.0 && found.p.unwrap() < 0.01);
         let same = &difference(&worse, &worse, &Bootstrap::default()).unwrap()[&Metric::Accuracy];
         assert_eq!((same.value, same.low, same.high, same.p), (Some(0.0), Some(0.0), Some(0.0), Some(1.0)));
+    }
+
+    #[test]
+    fn only_metrics_of_both_are_compared() {
+        let (graded, plain) = (predictions(|row| row % 4 != 0).with_order(true), predictions(|row| row % 8 != 0));
+        let both = difference(&graded, &graded, &Bootstrap::default()).unwrap();
+        assert_eq!(both[&Metric::QuadraticKappa].value, Some(0.0));
+        let mixed = difference(&graded, &plain, &Bootstrap::default()).unwrap();
+        assert!(!mixed.contains_key(&Metric::QuadraticKappa));
+        assert_eq!(mixed, difference(&graded.with_order(false), &plain, &Bootstrap::default()).unwrap());
     }
 
     #[test]

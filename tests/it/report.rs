@@ -124,7 +124,8 @@ fn cache(folder: &Path) {
             is_ordered: false,
         };
         table.write(&probes.join(format!("{name}.parquet"))).unwrap();
-        let predictions = Predictions::of_classes(vec![0, 0, 1], table.probabilities).unwrap();
+        // As records of earlier versions, which hold the kappa of ordered classes for others, too.
+        let predictions = Predictions::of_classes(vec![0, 0, 1], table.probabilities).unwrap().with_order(true);
         let evaluation = evaluate(&predictions, &Bootstrap::default());
         let chosen = match name {
             "linear" => serde_json::json!({"probe": "linear", "c": 0.1, "scale": "l2"}),
@@ -167,6 +168,7 @@ fn a_cache_with_its_probes_becomes_a_record() {
     let difference = record.difference[&Metric::Accuracy].value.unwrap();
     assert!((difference + 1.0 / 3.0).abs() < 1e-12);
     assert_eq!(record.probes[0].curve.as_ref().unwrap().points, [(0.1, Some(0.6)), (1.0, Some(0.5))]);
+    assert!(!record.probes[0].metrics.contains_key(&Metric::QuadraticKappa));
     assert_eq!(record.dataset.splits.len(), 2);
     assert_eq!(record.dataset.gallery.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
     assert_eq!(record.projection.as_ref().unwrap().points.len(), 6);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis};
 
-use crate::data::Label;
+use crate::data::{Label, Task};
 use crate::embed::Features;
 use crate::error::Result;
 use crate::metrics::{Bootstrap, Decision, Difference, Metric, Predictions, difference};
@@ -70,15 +70,17 @@ pub(super) fn result(record: &probe::Record, mistakes: Vec<Mistake>) -> ProbeRes
         "learning_rate" => "learning rate".to_owned(),
         other => other.to_owned(),
     };
+    // Records of earlier versions hold it for classes without order, too.
+    let is_told = |metric: &Metric| *metric != Metric::QuadraticKappa || record.task == Task::Ordinal;
     let score = format!("{}, validation", record.selection.metric.title());
     ProbeResult {
         title: title.into(),
         chosen,
-        metrics: record.metrics.clone(),
+        metrics: record.metrics.clone().into_iter().filter(|(metric, _)| is_told(metric)).collect(),
         repeats: record
             .summary
             .iter()
-            .filter(|(_, summary)| summary.repeats > 1)
+            .filter(|(metric, summary)| summary.repeats > 1 && is_told(metric))
             .map(|(metric, summary)| {
                 let probe::Summary { mean, standard_deviation, repeats } = *summary;
                 (*metric, Spread { mean, standard_deviation, repeats })
