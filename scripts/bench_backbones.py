@@ -3,7 +3,7 @@
 
     .venv/bin/pip install torch timm
     cargo build --release
-    .venv/bin/python scripts/bench_backbones.py IMAGES [--only deit-base ...] [--rounds 3] [--count 96]
+    .venv/bin/python scripts/bench_backbones.py IMAGES [--only deit-base ...] [--rounds 3] [--count 96] [--catalog]
 
 IMAGES is a folder of class folders; some of its images are taken. Per round and backbone, each in a process of its own:
 
@@ -15,6 +15,9 @@ IMAGES is a folder of class folders; some of its images are taken. Per round and
 
 Weights are random on both sides, and images are 224 pixels wide and high. Rates are medians over the rounds. int8 of random weights
 says nothing about its fidelity, so that `--allow-low-fidelity` is given.
+
+With `--catalog`, prints the f32 rate of every model of the catalog instead, at the image size of its own preprocessing, up to
+`--largest` million parameters.
 
 The exit code is 1 when a target is missed: f32 / torch >= 1.15 for transformers and >= 1 for the others; int8 / f32 >= 2.2,
 int8 / bf16 >= 1.5.
@@ -77,11 +80,20 @@ def rate(command):
     return json.loads(done.stdout)["images_per_second"]
 
 
-def embed_rate(options, name, folder, compute):
+def embed_rate(options, name, folder, flags):
     with tempfile.TemporaryDirectory() as scratch:
         command = [options.defrost, "embed", folder, "--model", name, "--random-weights", "0", "--out", f"{scratch}/cache"]
-        command += ["--size", "224x224", "--threads", str(options.threads), "--device", "cpu", "--json", "--quiet"]
-        return rate(command + ["--compute", compute] + (["--allow-low-fidelity"] if compute == "int8" else []))
+        return rate(command + ["--threads", str(options.threads), "--device", "cpu", "--json", "--quiet", *flags])
+
+
+def catalog(options, folder):
+    """The rate of every model that is not too large."""
+    listed = json.loads(subprocess.run([options.defrost, "models", "list", "--json"], check=True, stdout=subprocess.PIPE).stdout)
+    for model in sorted(listed, key=lambda model: model["parameters"]):
+        if model["parameters"] <= options.largest * 1e6:
+            found = statistics.median(embed_rate(options, model["name"], folder, []) for _ in range(options.rounds))
+            print(f"{model['name']:20} {model['parameters'] / 1e6:6.1f} M {found:8.2f} images/s", flush=True)
+    return 0
 
 
 def sample(images, count, folder):
@@ -104,6 +116,8 @@ def main():
     parser.add_argument("--count", type=int, default=96, help="images per run")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--catalog", action="store_true", help="every model of the catalog, f32 only")
+    parser.add_argument("--largest", type=float, default=100, help="million parameters")
     parser.add_argument("--torch", nargs=2, metavar=("NAME", "PRECISION"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.torch:
@@ -113,6 +127,8 @@ def main():
     holds = True
     with tempfile.TemporaryDirectory() as folder:
         sample(options.images, options.count, folder)
+        if options.catalog:
+            return catalog(options, folder)
         print(f"{'images/s':20} {'f32':>8} {'torch':>8} {'int8':>8} {'bf16':>8}   ratios", flush=True)
         for name in options.only:
             transformer = CASES[name]["transformer"]
@@ -121,7 +137,8 @@ def main():
             for _ in range(options.rounds):
                 for kind in kinds:
                     if kind in ("f32", "int8"):
-                        rates[kind].append(embed_rate(options, name, folder, kind))
+                        flags = ["--size", "224x224", "--compute", kind]
+                        rates[kind].append(embed_rate(options, name, folder, flags + ["--allow-low-fidelity"] * (kind == "int8")))
                         continue
                     command = [sys.executable, __file__, "--torch", name, "f32" if kind == "torch" else kind]
                     command += ["--count", str(options.count // 2), "--threads", str(options.threads)]
