@@ -32,6 +32,7 @@ mod parity;
 mod pixels;
 mod preprocess;
 mod preprocess_nodes;
+mod printouts;
 mod probe;
 mod probe_experiment;
 mod pull;
