@@ -158,28 +158,48 @@ impl AdamW {
             Some(share) => b.mul(scalar, share),
             None => scalar.clone(),
         };
-        let kept = b.mul(&update.moments[0], &self.decays[0]);
-        let added = b.mul(&update.gradient, &self.scales[0]);
+        let times = |b: &mut Builder, x: &Value, scalar: &Value| {
+            let scalar = spread(b, scalar, x);
+            b.mul(x, &scalar)
+        };
+        let kept = times(b, &update.moments[0], &self.decays[0]);
+        let added = times(b, &update.gradient, &self.scales[0]);
         let first = b.add(&kept, &added);
-        let scaled = b.mul(&update.gradient, &self.scales[1]);
+        let scaled = times(b, &update.gradient, &self.scales[1]);
         let square = b.mul(&scaled, &scaled);
-        let kept = b.mul(&update.moments[1], &self.decays[1]);
+        let kept = times(b, &update.moments[1], &self.decays[1]);
         let second = b.add(&kept, &square);
         let root = b.sqrt(&second);
-        let divisor = b.add(&root, &self.epsilon);
+        let epsilon = spread(b, &self.epsilon, &root);
+        let divisor = b.add(&root, &epsilon);
         let direction = b.div(&first, &divisor);
         let size = own(b, &self.size);
-        let change = b.mul(&direction, &size);
+        let change = times(b, &direction, &size);
         let parameter = match update.decays {
             true => {
                 let decay = own(b, &self.decay);
                 let keep = b.sub(&self.one, &decay);
-                b.mul(&update.parameter, &keep)
+                times(b, &update.parameter, &keep)
             }
             false => update.parameter.clone(),
         };
         let parameter = b.sub(&parameter, &change);
         Updated { parameter, moments: [first, second] }
+    }
+}
+
+/// A scalar that is to be combined with `x`, repeated along the last axis of `x` longer than 1 where ones stand behind it: as
+/// [C, 1, 1] for the kernel of a pointwise convolution [O, C, 1, 1].
+///
+/// With a scalar itself ONNX Runtime's CPU goes through such a tensor element by element, fifty times slower.
+pub(super) fn spread(b: &mut Builder, scalar: &Value, x: &Value) -> Value {
+    let sizes = b.sizes(x).unwrap_or_default();
+    match sizes.iter().rposition(|&size| size > 1) {
+        Some(last) if last + 1 < sizes.len() => {
+            let row = b.integers(&sizes[last..]);
+            b.expand(scalar, &row)
+        }
+        _ => scalar.clone(),
     }
 }
 

@@ -246,6 +246,7 @@ fn accumulate(b: &mut Builder, gradients: &BTreeMap<&String, Value>, shapes: &BT
     for (name, gradient) in last_first(b, gradients) {
         let Some(shape) = shapes.get(name) else { continue };
         let sum = input_like(b, GRADIENT, (name, shape));
+        let keep = optimizer::spread(b, &keep, &sum);
         let kept = b.mul(&sum, &keep);
         let sum = b.add(&kept, gradient);
         b.output(&format!("{NEXT}{GRADIENT}{name}"), &sum);

@@ -7,10 +7,12 @@ use std::f64::consts::FRAC_2_SQRT_PI;
 use std::f64::consts::PI;
 
 use crate::graph::Builder;
+use crate::graph::Node;
 use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::vjp::Passed;
 use crate::graph::ops::vjp::unary;
+use crate::tensor::DType;
 
 /// `dx = dy`.
 pub(in crate::graph::ops) fn identity(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
@@ -51,27 +53,36 @@ fn bell(b: &mut Builder, x: &Value, width: f64, height: f64) -> Value {
     b.mul(&bell, &height)
 }
 
+/// `(1 + x) / 2` of what lies between -1 and 1; of f32 in one go.
+fn share(b: &mut Builder, x: &Value) -> Value {
+    if b.dtype(x) == Some(DType::F32) {
+        return b.node(Node::new("HardSigmoid", &[x.name()], &[]).with("alpha", 0.5f32).with("beta", 0.5f32));
+    }
+    let [half, one] = [0.5, 1.0].map(|number| b.number_like(x, number));
+    let sum = b.add(x, &one);
+    b.mul(&sum, &half)
+}
+
 /// Exact: `dx = dy (Phi(x) + x phi(x))` with the normal distribution function and its density;
 /// `tanh` kind, `y = x/2 (1 + t)`, `t = tanh(u)`, `u = sqrt(2/pi) (x + 0.044715 x^3)`:
 /// `dx = dy (1 + t + x (1 - t^2) u') / 2`.
 pub(in crate::graph::ops) fn gelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let is_exact = a.site.text("approximate").unwrap_or("none") == "none";
     unary(a, b, |b, x, _, dy| {
-        let half = b.number_like(x, 0.5);
         if is_exact {
-            // With s = x / sqrt 2: Phi(x) + x phi(x) = (1 + erf(s) + 2 / sqrt(pi) s / exp(s^2)) / 2.
-            let [root, height, one] = [FRAC_1_SQRT_2, FRAC_2_SQRT_PI, 1.0].map(|number| b.number_like(x, number));
+            // With s = x / sqrt 2: Phi(x) + x phi(x) = (1 + erf(s)) / 2 + s / exp(s^2) / sqrt(pi).
+            let [root, height] = [FRAC_1_SQRT_2, FRAC_2_SQRT_PI / 2.0].map(|number| b.number_like(x, number));
             let scaled = b.mul(x, &root);
             let square = b.mul(&scaled, &scaled);
             let growth = b.exp(&square);
             let bell = b.div(&scaled, &growth);
             let bell = b.mul(&bell, &height);
             let error = b.erf(&scaled);
-            let slope = b.add(&error, &bell);
-            let slope = b.add(&slope, &one);
-            let product = b.mul(dy, &slope);
-            return b.mul(&product, &half);
+            let share = share(b, &error);
+            let slope = b.add(&share, &bell);
+            return b.mul(dy, &slope);
         }
+        let half = b.number_like(x, 0.5);
         let root = (2.0 / PI).sqrt();
         let square = b.mul(x, x);
         let line = |b: &mut Builder, factor: f64, offset: f64| {

@@ -1,11 +1,13 @@
 //! Gradients of normalisations by channel: batch, instance and group normalisation of `x` [N, C, ...].
 
 use crate::graph::Builder;
+use crate::graph::Node;
 use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::Result;
 use crate::graph::ops::vjp::Passed;
 use crate::tensor::DType;
+use crate::tensor::HostTensor;
 
 /// Epsilon where the node names none.
 const EPSILON: f32 = 1e-5;
@@ -71,17 +73,18 @@ pub(in crate::graph::ops) fn batch_normalization(a: &Adjoint<'_>, b: &mut Builde
 }
 
 /// Normalised by the statistics of the batch: with `z = x - mean`, `r = 1 / sqrt(variance + epsilon)` and n elements a channel,
-/// `dx = scale r (dy - sum(dy) / n - z r^2 sum(dy z) / n)`, `dscale = r sum(dy z)`, `dbias = sum(dy)`.
+/// `dx = scale r (dy - sum(dy) / n - z r^2 sum(dy z) / n)`, `dscale = r sum(dy z)`, `dbias = sum(dy)`; large tensors are gone through
+/// as seldom as possible.
 fn by_batch(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Passed {
     let (x, scale, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
     let rank = a.rank(0)?;
     let [mean, variance] = batch_statistics(a, b, axes)?;
     let inverse = inverse_deviation(b, &variance, a.float("epsilon", EPSILON));
-    let wide_mean = by_channel(b, &mean, rank);
-    let centred = b.sub(x, &wide_mean);
-    let product = b.mul(dy, &centred);
+    let product = b.mul(dy, x);
     let along = b.reduce_sum(&product, axes, false);
     let sum = b.reduce_sum(dy, axes, false);
+    let shift = b.mul(&mean, &sum);
+    let along = b.sub(&along, &shift);
     let mut passed = vec![None, Some(b.mul(&along, &inverse).into()), Some(sum.clone().into())];
     if a.wants(0) {
         let share = share(b, x, scale);
@@ -89,13 +92,33 @@ fn by_batch(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Passed {
         let curve = b.mul(&curve, &along);
         let factor = b.mul(scale, &inverse);
         let [curve, level] = [&curve, &sum].map(|value| b.mul(value, &share));
-        let [curve, level, factor] = [&curve, &level, &factor].map(|value| by_channel(b, value, rank));
-        let turned = b.mul(&centred, &curve);
-        let rest = b.sub(dy, &turned);
-        let rest = b.sub(&rest, &level);
-        passed[0] = Some(b.mul(&rest, &factor).into());
+        // factor (dy - level - (x - mean) curve) = (factor dy + rest) - turn x
+        let turn = b.mul(&factor, &curve);
+        let [level, turned] = [(&factor, &level), (&turn, &mean)].map(|(a, c)| b.mul(a, c));
+        let rest = b.sub(&turned, &level);
+        let moved = affine(b, dy, (&factor, &rest), rank);
+        let turn = by_channel(b, &turn, rank);
+        let turned = b.mul(x, &turn);
+        passed[0] = Some(b.sub(&moved, &turned).into());
     }
     Ok(passed)
+}
+
+/// `factor x + shift` with vectors of an entry per channel; where their length is known as a batch norm, which goes through `x` once.
+fn affine(b: &mut Builder, x: &Value, (factor, shift): (&Value, &Value), rank: usize) -> Value {
+    match b.sizes(factor).as_deref() {
+        Some(&[channels]) if b.dtype(x) == Some(DType::F32) => {
+            let [zeros, ones] =
+                [0f32, 1.0].map(|value| b.constant(&HostTensor::vector(vec![value; channels as usize])));
+            let names = [x, factor, shift, &zeros, &ones].map(Value::name);
+            b.node(Node::new("BatchNormalization", &names, &[]).with("epsilon", 0f32))
+        }
+        _ => {
+            let [factor, shift] = [factor, shift].map(|vector| by_channel(b, vector, rank));
+            let scaled = b.mul(x, &factor);
+            b.add(&scaled, &shift)
+        }
+    }
 }
 
 /// Mean and variance of the batch, `[C]`: the node's own further outputs where its momentum is 0, else computed again.
