@@ -220,12 +220,19 @@ impl Trainer {
             && !progressed.norm.is_finite()
             && self.scale.as_mut().is_some_and(LossScale::lower)
         {
+            self.forget_sums()?;
             progressed = self.backward(parts)?;
         }
         if let Some(scale) = self.scale.as_mut().filter(|_| progressed.norm.is_finite()) {
             scale.taken();
         }
         Ok(progressed)
+    }
+
+    /// Sets the sums of gradients to zero, as after an overflow: 0 times what overflowed is no number.
+    fn forget_sums(&mut self) -> Result<()> {
+        let mut sums = self.state.iter_mut().filter(|(name, _)| name.starts_with(GRADIENT));
+        sums.try_for_each(|(_, tensor)| tensor.write_values(&vec![0f32; tensor.len()]))
     }
 
     /// Loss, gradients and update; nothing is updated where the loss is scaled and gradients overflow.

@@ -35,6 +35,7 @@ use crate::preprocess::Preprocess;
 use crate::records::Partition;
 use crate::records::deciding_metric;
 use crate::records::score;
+use crate::runtime::Device;
 use crate::runtime::Runtime;
 use crate::runtime::SessionOptions;
 use crate::support::progress::Progress;
@@ -121,6 +122,9 @@ impl<'a> Training<'a> {
         let evaluator = Evaluator::beside(runtime, classifier, &trainer, &session)?;
         let (device, reason) = trainer.device();
         progress.note(&format!("training on {device}: {reason}"));
+        if recipe.mixed_precision && device == Device::Cpu {
+            progress.note("warning: mixed precision is slower than f32 on a CPU; it is for GPUs");
+        }
         let loader = |augmentation: Augmentation| -> Result<Loader> {
             Ok(Loader {
                 files: material.files.clone(),

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, FixedSizeListArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, FixedSizeListArray, StringArray};
 use arrow::datatypes::Float32Type;
-use parquet::arrow::ArrowWriter;
+
+use crate::tables::write_parquet;
 
 /// A command in an empty cache: exit code, what it prints, what it tells.
 fn defrost(here: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -30,15 +31,12 @@ fn features(path: &Path) {
     let rows = (0..90).map(|row| Some([Some(angle(row).cos()), Some(angle(row).sin()), Some(0.5)]));
     let text =
         |cell: &dyn Fn(usize) -> &'static str| Arc::new(StringArray::from_iter_values((0..90).map(cell))) as ArrayRef;
-    let columns: [(&str, ArrayRef); 3] = [
+    let columns = vec![
         ("split", text(&|row| ["train", "train", "train", "validation", "test"][row / 3 % 5])),
         ("label", text(&|row| ["cat", "dog", "horse"][row % 3])),
-        ("embedding", Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(rows, 3))),
+        ("embedding", Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(rows, 3)) as ArrayRef),
     ];
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let mut writer = ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    write_parquet(path, columns);
 }
 
 #[test]

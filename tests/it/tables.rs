@@ -216,7 +216,7 @@ fn files_that_are_no_text_table() {
     assert_eq!(refused("table.parquet", b"PAR1 and then nothing"), "`/table.parquet` is not valid Parquet");
 }
 
-fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+pub(crate) fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let mut writer = ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();

@@ -92,7 +92,7 @@ pub(super) struct RecipeFlags {
     /// What happens to batch norms.
     #[arg(long, help_heading = RECIPE, value_enum)]
     batch_norm: Option<BatchNorm>,
-    /// Compute activations again in the backward pass instead of keeping them: less memory, about a third more time.
+    /// Compute activations again in the backward pass instead of keeping them: less memory, more time.
     #[arg(long, help_heading = RECIPE)]
     recompute: bool,
     /// Compute products and convolutions in f16, with parameters in f32 and a scaled loss: for GPUs.

@@ -37,7 +37,7 @@ pub fn borders(graph: &Graph, parameters: &BTreeSet<String>) -> Vec<String> {
     first.filter(|name| reached.contains(*name)).cloned().collect()
 }
 
-/// Lets a graph of forward and backward pass compute activations again where that saves memory; gives the number of segments.
+/// Lets a graph of forward and backward pass compute activations again where that saves memory.
 ///
 /// `loss` is what the forward pass ends in; of the graph's inputs, `parameters` stay the same between runs or change at their
 /// end only; `cotangents` names the cotangents of values.
@@ -49,7 +49,7 @@ pub fn recompute(
     loss: &str,
     parameters: &BTreeSet<String>,
     cotangents: &BTreeMap<String, String>,
-) -> Result<usize> {
+) -> Result<()> {
     model.graph.sort()?;
     let facts = infer(model)?.facts;
     let graph = &model.graph;
@@ -77,7 +77,7 @@ pub fn recompute(
     changed.graph.sort()?;
     validate(&changed)?;
     *model = changed;
-    Ok(places.len() + 1)
+    Ok(())
 }
 
 /// Moves the copies of each segment from the end of the nodes to where the backward pass, which begins at `start`, first reads
