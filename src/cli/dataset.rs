@@ -4,8 +4,6 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::cli::Printer;
-use crate::cli::alignment::counted;
-use crate::cli::alignment::thousands;
 use crate::data;
 use crate::data::Columns;
 use crate::data::Dataset;
@@ -16,6 +14,8 @@ use crate::data::Reading;
 use crate::data::SkipReason;
 use crate::data::Task;
 use crate::error::Result;
+use crate::support::numbers::counted;
+use crate::support::numbers::thousands;
 
 /// Heading of the arguments that say how to read.
 const READING: &str = "Reading the dataset";

@@ -8,7 +8,6 @@ use serde::Serialize;
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::cli::alignment::columns;
-use crate::cli::alignment::counted;
 use crate::cli::compare::predictions;
 use crate::data;
 use crate::error::ProbeError;
@@ -19,6 +18,7 @@ use crate::metrics::Metric;
 use crate::records::PredictionTable;
 use crate::records::Subgroup;
 use crate::records::by_subgroup;
+use crate::support::numbers::counted;
 
 /// Evaluate stored predictions, for each value of a column of the dataset's table: by sex, site, device.
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use crate::cli::Outcome;
 use crate::cli::Printer;
-use crate::cli::alignment::counted;
 use crate::cli::finetune;
 use crate::cli::model_flags::ModelFlags;
 use crate::deploy;
@@ -18,6 +17,7 @@ use crate::finetune::CONFIG;
 use crate::records::Chosen;
 use crate::records::deciding_metric;
 use crate::runtime::Runtime;
+use crate::support::numbers::counted;
 
 /// Export a probe or a fine-tuned network as one ONNX file that takes raw pixels, verified against this program.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use crate::cli::Outcome;
 use crate::cli::Printer;
-use crate::cli::alignment::counted;
 use crate::cli::export::deciding;
 use crate::data;
 use crate::data::DecodeLimits;
@@ -23,6 +22,7 @@ use crate::deploy::Prediction;
 use crate::error::Result;
 use crate::runtime::Device;
 use crate::runtime::Runtime;
+use crate::support::numbers::counted;
 use crate::support::progress::Progress as _;
 
 /// Extensions of tables of images.

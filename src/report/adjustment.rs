@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::metrics::{Estimate, Metric, ThresholdRule};
 use crate::records::Adjustment;
 use crate::report::record::ProbeResult;
-use crate::report::view::thousands;
+use crate::support::numbers::thousands;
 
 /// Labels whose temperature or threshold is listed.
 const MOST_LABELS: usize = 40;

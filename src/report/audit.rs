@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::audit::{Audit, Member, Pair, Pairs};
 use crate::error::{ReportError, Result};
 use crate::report::thumbnail::thumbnail;
-use crate::report::view::thousands;
 use crate::support::fs;
+use crate::support::numbers::{counted, thousands};
 
 /// Pairs of each kind that are shown with their images.
 const MOST_SHOWN: usize = 24;
@@ -135,11 +135,6 @@ fn kind(title: &'static str, lead: String, certain: bool, pairs: &Pairs) -> Kind
         rest: (rest > 0).then(|| thousands(rest)),
         pairs: shown,
     }
-}
-
-/// `1 pair`, `2,000 pairs`.
-fn counted(count: usize, what: &str) -> String {
-    format!("{} {what}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 fn pair(pair: &Pair) -> PairView {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::report::record::{LayerCurve, LayerPoint};
 use crate::report::scale::Axis;
 use crate::report::svg::{At, Svg};
-use crate::report::view::thousands;
+use crate::support::numbers::thousands;
 
 /// What the template sees.
 #[derive(Serialize)]

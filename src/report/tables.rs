@@ -6,7 +6,7 @@ use crate::metrics::{ClassScores, Difference, Estimate, Metric};
 use crate::report::charts;
 use crate::report::record::Record;
 use crate::report::scale::Axis;
-use crate::report::view::thousands;
+use crate::support::numbers::thousands;
 
 /// Classes up to which each cell of a confusion matrix states its numbers.
 const MOST_NUMBERED: usize = 12;

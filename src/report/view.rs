@@ -12,6 +12,7 @@ use crate::report::layers::LayersView;
 use crate::report::record::{Fact, Mistake, Picture, ProbeResult, Record};
 use crate::report::tables::{ClassRow, ConfusionTable, MetricGroup, class_rows, metric_groups};
 use crate::report::training::TrainingView;
+use crate::support::numbers::thousands;
 
 /// Classes whose counts and images are shown; the others are only counted.
 const MOST_CLASSES: usize = 40;
@@ -165,19 +166,6 @@ impl<'a> View<'a> {
             provenance: &record.provenance,
         }
     }
-}
-
-/// 12,345.
-pub(super) fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn summary(record: &Record) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! What any layer may use: files with their path in every error, environment variables, seeds, progress, process memory.
+//! What any layer may use: files with their path in every error, environment variables, seeds, progress, process memory, numbers as text.
 
 pub mod env;
 pub mod fs;
@@ -7,6 +7,7 @@ pub mod machine;
 pub mod mapped;
 pub mod memory;
 pub mod names;
+pub mod numbers;
 pub mod progress;
 pub mod seed;
 pub mod wheel;

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use crate::audit::{Audit, Pair, Pairs, of_features, of_images};
 use crate::cli::Outcome;
 use crate::cli::Printer;
-use crate::cli::alignment::counted;
-use crate::cli::alignment::thousands;
 use crate::cli::dataset::DatasetArguments;
 use crate::data;
 use crate::data::DecodeLimits;
@@ -14,6 +12,8 @@ use crate::embed::FeatureColumns;
 use crate::embed::Features;
 use crate::error::Result;
 use crate::report;
+use crate::support::numbers::counted;
+use crate::support::numbers::thousands;
 
 /// Search for leaks: groups in two splits, equal images, near-duplicates by embedding, labels that contradict each other.
 ///

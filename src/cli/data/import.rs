@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::cli::Outcome;
 use crate::cli::Printer;
 use crate::cli::alignment::columns;
-use crate::cli::alignment::thousands;
 use crate::cli::data::census_rows;
 use crate::cli::data::split::command;
 use crate::data::Census;
@@ -18,6 +17,7 @@ use crate::data::split::Policy;
 use crate::data::write_table_with;
 use crate::error::DataError;
 use crate::error::Result;
+use crate::support::numbers::thousands;
 
 /// Import a published dataset as it lies on disk: labels, groups, splits, checked against the published counts.
 #[derive(Debug, clap::Args)]

@@ -2,10 +2,7 @@
 
 use crate::cli::Outcome;
 use crate::cli::Printer;
-use crate::cli::alignment::byte_size;
 use crate::cli::alignment::columns;
-use crate::cli::alignment::counted;
-use crate::cli::alignment::thousands;
 use crate::cli::data::census_rows;
 use crate::cli::dataset::DatasetArguments;
 use crate::data;
@@ -15,6 +12,9 @@ use crate::data::inspect::Frequency;
 use crate::data::inspect::Inspection;
 use crate::data::inspect::Range;
 use crate::error::Result;
+use crate::support::numbers::byte_size;
+use crate::support::numbers::counted;
+use crate::support::numbers::thousands;
 
 /// Show counts per class and split, image sizes and formats, broken files, duplicates, leaks between splits.
 ///

@@ -2,11 +2,11 @@
 
 use crate::cli::Outcome;
 use crate::cli::Printer;
-use crate::cli::alignment::thousands;
 use crate::data::manifest::Manifest;
 use crate::data::manifest::manifest;
 use crate::data::manifest::manifests;
 use crate::error::Result;
+use crate::support::numbers::thousands;
 
 /// List the published datasets that `defrost data import` knows, or show one.
 #[derive(Debug, clap::Args)]

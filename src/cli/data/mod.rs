@@ -9,10 +9,10 @@ mod split;
 
 use crate::cli::Outcome;
 use crate::cli::Printer;
-use crate::cli::alignment::thousands;
 use crate::data::Census;
 use crate::data::Counts;
 use crate::error::Result;
+use crate::support::numbers::thousands;
 
 /// Import a published dataset, look at a dataset or DICOM files, search for leaks, or divide a dataset into splits.
 #[derive(Debug, clap::Args)]

@@ -10,6 +10,7 @@ use crate::preprocess::{Preprocess, Resize};
 use crate::probe;
 use crate::report::charts::shortest;
 use crate::report::record::{DatasetFacts, EmbeddingFacts, Fact, Picture, SplitFacts};
+use crate::support::numbers::thousands;
 
 /// Pictures of one class at most, and of all classes together.
 const MOST_PICTURES: usize = 8;
@@ -113,7 +114,7 @@ fn facts(manifest: &Manifest, features: &Features) -> Vec<Fact> {
         all.join(", ")
     };
     vec![
-        Fact::new("Rows", manifest.rows),
+        Fact::new("Rows", thousands(features.len())),
         Fact::new("Column", &features.column),
         Fact::new("Stored as", manifest.dtype.name()),
         Fact::new("Device", unique(|producer| &producer.device)),
