@@ -53,7 +53,10 @@ pub use stacked::{BuiltHead, StackedHead};
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::error::Result;
 use crate::graph::Model;
+use crate::graph::rewrite::dead;
+use crate::graph::rewrite::select_rows;
 use crate::preprocess::Preprocess;
 
 /// A network that turns images into vectors, ready to run.
@@ -78,6 +81,20 @@ pub struct Backbone {
     pub preprocess: Preprocess,
     /// Where graph and weights come from.
     pub provenance: Provenance,
+}
+
+impl Backbone {
+    /// Leaves out what none of its outputs reads, rows of tokens too: where only the class token is wanted, the last block
+    /// computes that one alone behind its attention, a sixteenth of the work of a ViT-B. Values that remain keep their names,
+    /// not their sizes: taps are to be there before.
+    ///
+    /// # Errors
+    /// `GraphError` where the graph contradicts itself.
+    pub fn select_rows(&mut self) -> Result<()> {
+        dead(&self.graph).apply(&mut self.graph)?;
+        self.graph = select_rows(std::mem::take(&mut self.graph))?;
+        Ok(())
+    }
 }
 
 /// One output of a backbone.

@@ -83,6 +83,7 @@ impl Arguments {
         self.pixels.apply(&mut backbone.preprocess)?;
         // Caches hold vectors: what `--pool` did not pool gives its class token, or its mean.
         backbone.pool_taps(None)?;
+        backbone.select_rows()?;
         let dtype = if self.dtype == "f16" { Precision::F16 } else { Precision::F32 };
         let exact = match self.compute {
             Arithmetic::F32 => None,

@@ -148,6 +148,7 @@ fn body(
     options.taps = if taps.is_empty() { Taps::None } else { Taps::Names(taps) };
     let mut backbone = backbones::open(&name, &options, progress)?;
     backbone.pool_taps(None)?;
+    backbone.select_rows()?;
     // How files become pixels is said for a cache, not for a model.
     backbone.preprocess.window = manifest.preprocess.window;
     backbone.preprocess.border = manifest.preprocess.border;

@@ -321,6 +321,23 @@ fn transformers_equal_timm_transformers_and_open_clip() {
     }
 }
 
+/// Without the rows that an embedding alone does not need.
+#[test]
+fn embeddings_with_selected_rows_equal_the_references() {
+    for fixture in &all() {
+        let (weights, expected, tolerance) = (fixture.weights(), fixture.outputs(), fixture.tolerance());
+        let input = &expected["input"];
+        let size = Size::Fixed { height: input.shape()[2], width: input.shape()[3] };
+        let mut backbone = fixture.build(&weights, size, &Taps::None).unwrap();
+        backbone.select_rows().unwrap();
+        let selected = backbone.graph.graph.nodes.iter().any(|node| node.name.ends_with(".kept"));
+        let reads_class_token = TRANSFORMERS.iter().any(|transformer| transformer.folder == fixture.folder);
+        assert_eq!(selected, reads_class_token, "{}", fixture.folder);
+        let found = run(&backbone.graph, Optimization::Full, input);
+        assert_close(&found["embedding"], &expected["embedding"], tolerance("embedding"), fixture.folder);
+    }
+}
+
 #[test]
 fn every_folder_of_the_fixtures_is_compared() {
     // The real weights have a test in `backbones`, the last two are folders' in `snapshots`.
