@@ -66,7 +66,7 @@ mod tests {
     use crate::finetune::Classifier;
     use crate::finetune::Loss;
     use crate::finetune::StepPlan;
-    use crate::finetune::norms::Form;
+    use crate::finetune::step::Target;
     use crate::graph::Builder;
     use crate::graph::Dim;
     use crate::support::progress::Silent;
@@ -83,7 +83,7 @@ mod tests {
             let plan = StepPlan::full(&classifier, Loss::CrossEntropy, 16);
             let [kept, again] = [false, true].map(|recompute| {
                 let plan = StepPlan { recompute, ..plan.clone() };
-                let model = StepGraphs::build(&classifier, &plan, Form::Operator).unwrap().model;
+                let model = StepGraphs::build(&classifier, &plan, Target::Cpu).unwrap().model;
                 // Gradients wait for their norm; what is left are activations.
                 peak_bytes(&model).unwrap() - 4.0 * classifier_elements(&classifier)
             });

@@ -13,6 +13,7 @@ use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::finetune::step::NEXT;
+use crate::finetune::step::Target;
 use crate::graph::Attribute;
 use crate::graph::AttributeValue;
 use crate::graph::Builder;
@@ -25,15 +26,6 @@ use crate::tensor::DType;
 const MOMENTUM: f32 = 0.1;
 /// The epsilon of a node that has none.
 const EPSILON: f32 = 1e-5;
-
-/// What a batch norm in training is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// The operator.
-    Operator,
-    /// Means, differences, products.
-    Composed,
-}
 
 /// A batch norm that is trained.
 struct Norm {
@@ -49,7 +41,7 @@ struct Norm {
 /// `next/X`; gives the names of these.
 pub(super) fn update_statistics(
     model: Model,
-    form: Form,
+    target: Target,
     is_trained: impl Fn(&str) -> bool,
 ) -> Result<(Model, Vec<String>)> {
     let mut norms = Vec::new();
@@ -70,9 +62,9 @@ pub(super) fn update_statistics(
             });
         }
     }
-    let model = match form {
-        Form::Operator => with_operator(model, &norms)?,
-        Form::Composed => composed(model, &norms)?,
+    let model = match target {
+        Target::Cpu => with_operator(model, &norms)?,
+        Target::Cuda => composed(model, &norms)?,
     };
     let mut b = Builder::extend(model)?;
     let mut statistics = Vec::new();
@@ -212,7 +204,7 @@ mod tests {
     use crate::tensor::compare;
 
     /// Output, running statistics and the gradients of a weighted sum, by name.
-    fn computed(form: Form) -> Vec<(String, HostTensor)> {
+    fn computed(target: Target) -> Vec<(String, HostTensor)> {
         let drawn = |name: &str, shape: &[usize]| {
             let mut random = Seed::new(1).named(name).random();
             HostTensor::from_fn(shape, |_| random.gen_range(0.5f32..2.0))
@@ -224,7 +216,7 @@ mod tests {
         let parameters = BatchNormParameters { scale: &scale, bias: &bias, mean: &mean, variance: &variance };
         let y = b.batch_norm(&x, parameters, 1e-3);
         b.output("y", &y);
-        let (model, statistics) = update_statistics(b.finish().unwrap(), form, |name| name == "scale").unwrap();
+        let (model, statistics) = update_statistics(b.finish().unwrap(), target, |name| name == "scale").unwrap();
         assert_eq!(statistics, ["mean", "variance"]);
         let mut b = Builder::extend(model).unwrap();
         let [y, x, scale, bias] = ["y", "x", "scale", "bias"].map(|name| b.value(name).unwrap());
@@ -245,7 +237,7 @@ mod tests {
 
     #[test]
     fn both_forms_compute_the_same() {
-        let [operator, composed] = [Form::Operator, Form::Composed].map(computed);
+        let [operator, composed] = [Target::Cpu, Target::Cuda].map(computed);
         assert_eq!(operator.len(), 6);
         for ((name, expected), (same, found)) in operator.iter().zip(&composed) {
             let [found, expected] = [found, expected].map(|tensor| tensor.values::<f32>().unwrap().into_owned());

@@ -100,6 +100,15 @@ impl StepPlan {
     }
 }
 
+/// Whose kernels a step is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The CPU's.
+    Cpu,
+    /// CUDA's.
+    Cuda,
+}
+
 /// The graphs of a step.
 #[derive(Debug)]
 pub(super) struct StepGraphs {
@@ -116,11 +125,11 @@ pub(super) struct StepGraphs {
 }
 
 impl StepGraphs {
-    /// Builds the graphs; `form` is that of batch norms in training.
+    /// Builds the graphs.
     ///
     /// # Errors
     /// `GraphError` for an operator without gradient on the way to a trained parameter, naming it and the way.
-    pub(super) fn build(classifier: &Classifier, plan: &StepPlan, form: norms::Form) -> Result<StepGraphs> {
+    pub(super) fn build(classifier: &Classifier, plan: &StepPlan, target: Target) -> Result<StepGraphs> {
         let batch = Dim::from(plan.batch);
         let mut model = classifier.model.clone();
         model.graph.outputs.retain(|output| output.name == LOGITS);
@@ -138,7 +147,7 @@ impl StepGraphs {
         }
         let mut statistics = Vec::new();
         if plan.batch_norm == BatchNorm::Updated {
-            (model, statistics) = norms::update_statistics(model, form, |scale| plan.trained.contains_key(scale))?;
+            (model, statistics) = norms::update_statistics(model, target, |scale| plan.trained.contains_key(scale))?;
         }
         into_inputs(&mut model, &statistics)?;
         let parameters: BTreeSet<String> = shapes.keys().chain(&statistics).cloned().collect();
@@ -169,6 +178,9 @@ impl StepGraphs {
             autodiff::recompute(&mut model, LOSS, &parameters, &cotangents)?;
         }
         rewrite::dead(&model).apply(&mut model)?;
+        if target == Target::Cpu {
+            rewrite::turn_left(&model)?.apply(&mut model)?;
+        }
         // A parameter that does not reach the loss is no input any more.
         let read: HashSet<&String> = model.graph.nodes.iter().flat_map(|node| &node.inputs).collect();
         let inputs = model.graph.inputs.iter().filter(|input| read.contains(&input.name)).cloned().collect();

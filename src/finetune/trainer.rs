@@ -10,7 +10,6 @@ use crate::finetune::drop_path::DROP_PATH;
 use crate::finetune::loss_scale::LOSS_SCALE;
 use crate::finetune::loss_scale::LossScale;
 use crate::finetune::memory;
-use crate::finetune::norms::Form;
 use crate::finetune::objective::Fed;
 use crate::finetune::objective::TARGETS;
 use crate::finetune::objective::WEIGHTS;
@@ -26,6 +25,7 @@ use crate::finetune::step::LOSS;
 use crate::finetune::step::NEXT;
 use crate::finetune::step::StepGraphs;
 use crate::finetune::step::StepPlan;
+use crate::finetune::step::Target;
 use crate::graph::Dim;
 use crate::graph::Model;
 use crate::runtime::Binding;
@@ -106,12 +106,12 @@ impl Trainer {
         plan: &StepPlan,
         options: &SessionOptions,
     ) -> Result<Trainer> {
-        let form = match options.device {
-            Device::Cuda(_) => Form::Composed,
-            Device::Auto if runtime.offers_cuda() => Form::Composed,
-            _ => Form::Operator,
+        let target = match options.device {
+            Device::Cuda(_) => Target::Cuda,
+            Device::Auto if runtime.offers_cuda() => Target::Cuda,
+            _ => Target::Cpu,
         };
-        let graphs = StepGraphs::build(classifier, plan, form)?;
+        let graphs = StepGraphs::build(classifier, plan, target)?;
         memory::check(&graphs, plan.batch, options)?;
         let session = open(runtime, &graphs.model, options)?;
         let options = SessionOptions { device: session.device(), ..options.clone() };

@@ -9,6 +9,7 @@ use defrost::graph::ConvOptions;
 use defrost::graph::Dim;
 use defrost::graph::Interpolation;
 use defrost::graph::Model;
+use defrost::graph::Node;
 use defrost::graph::PoolOptions;
 use defrost::graph::ResizeOptions;
 use defrost::graph::Slice;
@@ -250,4 +251,23 @@ fn files_are_shown_tapped_cut_and_copied() {
     let (code, _, told) = defrost(here, &["show", "missing.onnx"]);
     assert_eq!(code, Some(2));
     assert!(told.contains("missing.onnx"), "{told}");
+}
+
+#[test]
+fn a_left_matrix_that_is_transposed_first_gives_the_same_product() {
+    let mut b = Builder::new("product");
+    let x = b.input("x", DType::F32, &[128i64.into(), 512i64.into()]);
+    let right = b.parameter("right", &noise(&[128, 256]));
+    let product = b.node(Node::new("Gemm", &[x.name(), right.name()], &[]).with("transA", 1).with("alpha", 0.5f32));
+    b.output("product", &product);
+    let mut model = b.finish().unwrap();
+    let x = noise(&[128, 512]);
+    let expected = run(&model, &x);
+    rewrite::turn_left(&model).unwrap().apply(&mut model).unwrap();
+    assert_eq!(model.graph.nodes.len(), 4);
+    let found = run(&model, &x);
+    assert_eq!(found[0].shape(), [512, 256]);
+    let [found, expected] = [&found[0], &expected[0]].map(|tensor| tensor.values::<f32>().unwrap().into_owned());
+    let outcome = compare(&found, &expected, Tolerance::Absolute(1e-5)).unwrap();
+    assert!(outcome.holds() && expected.iter().any(|value| value.abs() > 1e-2), "{outcome}");
 }

@@ -13,6 +13,7 @@ mod quantize;
 mod rows;
 mod sequences;
 mod tap;
+mod turn;
 
 pub use chain::{chain, prefix, rename};
 pub use cut::cut;
@@ -26,6 +27,7 @@ pub use quantize::quantize;
 pub use rows::select_rows;
 pub use sequences::slice_sequences;
 pub use tap::tap;
+pub use turn::turn_left;
 
 use std::collections::HashMap;
 
