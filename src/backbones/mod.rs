@@ -84,6 +84,13 @@ pub struct Backbone {
 }
 
 impl Backbone {
+    /// Height and width of its images, where the graph takes no others.
+    pub fn fixed_size(&self) -> Option<[usize; 2]> {
+        let input = self.graph.graph.inputs.iter().find(|input| input.name == self.input)?;
+        let [_, _, height, width] = input.tensor_type()?.shape.as_deref()? else { return None };
+        Some([usize::try_from(height.fixed()?).ok()?, usize::try_from(width.fixed()?).ok()?])
+    }
+
     /// Leaves out what none of its outputs reads, rows of tokens too: where only the class token is wanted, the last block
     /// computes that one alone behind its attention, a sixteenth of the work of a ViT-B. Values that remain keep their names,
     /// not their sizes: taps are to be there before.

@@ -137,7 +137,11 @@ fn built(blueprint: &Blueprint, weights: Option<Weights>, options: &ModelOptions
     if let (Size::Fixed { height, width }, None) = (size, &options.preprocess) {
         blueprint.preprocess = blueprint.preprocess.at_size(height as u32, width as u32);
     }
-    build_blueprint(&blueprint, origin, size, &options.taps)
+    let backbone = build_blueprint(&blueprint, origin, size, &options.taps)?;
+    match backbone.fixed_size() {
+        Some(size) if options.size == Some(Size::Any) => Err(ModelError::OneSize { model: backbone.name, size }.into()),
+        _ => Ok(backbone),
+    }
 }
 
 /// Where an entry's weights can be found, in words.

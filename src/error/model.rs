@@ -96,6 +96,14 @@ pub enum ModelError {
         /// Its shape.
         shape: String,
     },
+    /// A network whose graph stands for one image size is asked for with any.
+    #[error("the graph of `{model}` stands for one image size, which its positions are resampled for when it is built")]
+    OneSize {
+        /// The model.
+        model: String,
+        /// Height and width that its weights were trained at, in pixels.
+        size: [usize; 2],
+    },
     /// An image size is not made of whole patches.
     #[error("{}x{} pixels are not whole patches of {patch}x{patch} pixels", size[0], size[1])]
     PatchSize {
@@ -323,6 +331,7 @@ impl ModelError {
             | ModelError::NoClassToken { .. }
             | ModelError::Unpooled { .. }
             | ModelError::OpenSize { .. }
+            | ModelError::OneSize { .. }
             | ModelError::Blocks { .. }
             | ModelError::Channels { .. }
             | ModelError::Misplaced { .. }
@@ -358,6 +367,9 @@ impl ModelError {
             ModelError::NoClassToken { .. } => Some("take its mean, `--pool mean`, or all of it, `--pool none`".into()),
             ModelError::Unpooled { .. } => Some("choose `--pool cls`, `mean`, `cls+mean` or `none`".into()),
             ModelError::OpenSize { .. } => Some("build it for one size with `--size HEIGHTxWIDTH`".into()),
+            ModelError::OneSize { size: [height, width], .. } => Some(format!(
+                "leave `--size` out for the size of its preprocessing, or give one; its weights were trained at `--size {height}x{width}`"
+            )),
             ModelError::ImportName { .. } => Some("give another one with `--name NAME`".into()),
             ModelError::UnknownModel { .. } => {
                 Some("`defrost models list` shows the catalog; a path to an `.onnx` file works too".into())
@@ -391,10 +403,10 @@ impl ModelError {
             )),
             ModelError::UnknownTap { known, .. } => Some(format!("it has `{}`", known.join("`, `"))),
             ModelError::WeightsNeeded { model, origin, pullable: true } => Some(format!(
-                "`defrost models pull {model}` fetches {origin}; or name a file with `--weights FILE`"
+                "`defrost models pull {model}` fetches {origin}; or name a file with `--weights FILE`, or try things out with `--random-weights SEED`"
             )),
             ModelError::WeightsNeeded { origin, .. } => {
-                Some(format!("fetch {origin} and name the file with `--weights FILE`"))
+                Some(format!("fetch {origin} and name the file with `--weights FILE`, or try things out with `--random-weights SEED`"))
             }
             ModelError::ForeignWeights { found, .. } => Some(format!(
                 "check that the weights belong to this model; among its tensors are `{}`",

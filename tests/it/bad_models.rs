@@ -97,6 +97,7 @@ fn weights_of_another_family_and_sizes_that_are_no_patches_are_refused() {
     folder.refused(&["--weights", resnet], 2, "does not hold weights of the family of");
     folder.refused(&["--size", "57x56"], 2, "57x56 pixels are not whole patches of 14x14 pixels");
     folder.refused(&["--size", "0x56"], 2, "expected `any` or HEIGHTxWIDTH");
+    folder.refused(&["--size", "any"], 2, "stands for one image size");
     let config = std::fs::read_to_string(folder.path("config.json")).unwrap();
     let changed = |from: &str, to: &str| {
         let text = config.replacen(from, to, 1);
