@@ -38,8 +38,8 @@ pub(crate) struct ModelFlags {
     /// Preprocessing from a TOML file or a `preprocessor_config.json` instead of the model's own.
     #[arg(long, value_name = "FILE")]
     preprocess: Option<PathBuf>,
-    /// Height and width of the input of a model that is built here, as `HEIGHTxWIDTH`, or `any`; those of its preprocessing if
-    /// left out, which otherwise follows (unless given with `--preprocess`).
+    /// Height and width of the input of a model that is built here, as `HEIGHTxWIDTH`, or for a convolutional network `any`;
+    /// those of its preprocessing if left out, which otherwise follows (unless given with `--preprocess`).
     #[arg(long, value_name = "SIZE")]
     size: Option<Size>,
     /// Further outputs: `all`, or names such as `tokens,block_03`; of an ONNX file, any value of its graph.
