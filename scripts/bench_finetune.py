@@ -8,8 +8,8 @@
 IMAGES is a folder of class folders (the 2,000 JPEGs of `conformal-clip-data`). Both train all parameters for some epochs with AdamW
 (weight decay 0.01), one cycle to a learning rate of 1e-3, batches of 32, random crops and flips at 224 pixels, batch norms with
 the statistics of the batch (running ones with PyTorch's momentum of 0.1); both keep the weights of the last epoch that did best on
-validation data. The splits are those of `defrost data split`. Printed are the accuracy on the test split, training images per second, and the wall time from process
-start to exit.
+validation data. The splits are those of `defrost data split`. Printed are the accuracy on the test split, training images per
+second, and the wall time from process start to exit.
 """
 
 import argparse
