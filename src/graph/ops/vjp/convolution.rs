@@ -67,7 +67,7 @@ impl Motion {
     }
 
     /// Positions from the first to the last tap along an axis.
-    fn extent(&self, axis: usize) -> i64 {
+    pub(super) fn extent(&self, axis: usize) -> i64 {
         self.dilations[axis] * (self.kernel[axis] - 1) + 1
     }
 

@@ -1,9 +1,10 @@
 //! Gradients of the kernels of convolutions.
 //!
-//! Three ways, of which the fastest on a CPU is taken:
+//! Four ways, of which the fastest on a CPU is taken:
 //! - products of matrices, one a tap, `[O, N P] x [N P, C]` with the P positions that the tap meets: for kernels of up to
 //!   [`TAPS`] taps that all channels share, of known sizes;
 //! - of a single tap on large images the same, image by image, summed;
+//! - of few outputs to a group, as in depthwise convolutions, products of lines, see `lines.rs`;
 //! - else the convolution of `x` with `dy`, channels and samples swapped, stride and dilation swapped, cut to the size of the
 //!   kernel.
 
@@ -12,6 +13,7 @@ use crate::graph::Node;
 use crate::graph::Slice;
 use crate::graph::Value;
 use crate::graph::ops::vjp::convolution::Motion;
+use crate::graph::ops::vjp::lines::by_lines;
 
 /// The most taps that get a product of matrices each.
 const TAPS: i64 = 9;
@@ -24,10 +26,13 @@ pub(super) fn kernel_gradient(b: &mut Builder, motion: &Motion, (x, dy, w): (&Va
     if pointwise && !is_deep(b, dy, w) {
         return by_image(b, motion, (x, dy, w));
     }
-    by_tap(b, motion, (x, dy, w)).unwrap_or_else(|| match pointwise {
-        true => by_image(b, motion, (x, dy, w)),
-        false => by_convolution(b, motion, (x, dy, w)),
-    })
+    if let Some(gradient) = by_tap(b, motion, (x, dy, w)) {
+        return gradient;
+    }
+    if pointwise {
+        return by_image(b, motion, (x, dy, w));
+    }
+    by_lines(b, motion, (x, dy, w)).unwrap_or_else(|| by_convolution(b, motion, (x, dy, w)))
 }
 
 /// Whether the gradient of one image, `[O, C]`, is larger than what it is computed of, `[O, P]` and `[P, C]`.

@@ -11,6 +11,7 @@ pub(super) mod einsum;
 pub(super) mod index;
 mod kernel;
 pub(super) mod layout;
+mod lines;
 pub(super) mod matmul;
 pub(super) mod normalization;
 pub(super) mod piecewise;

@@ -88,6 +88,18 @@ pub(super) fn cases() -> Vec<Case> {
         })
         .single()
         .fixed_only(),
+        case("depthwise conv over several bands of lines", &[any(&[2, 3, 35, 6]), any(&[3, 1, 3, 3])], |b, x| {
+            vec![node(b, op("Conv").with("group", 3).with("pads", vec![1; 4]), &[&x[0], &x[1]])]
+        })
+        .single()
+        .fixed_only(),
+        case("strided and dilated grouped conv over bands", &[any(&[2, 4, 44, 11]), any(&[6, 2, 2, 3])], |b, x| {
+            let conv = op("Conv").with("group", 2).with("pads", vec![1, 2, 3, 4]);
+            let conv = conv.with("strides", vec![2, 3]).with("dilations", vec![3, 2]);
+            vec![node(b, conv, &[&x[0], &x[1]])]
+        })
+        .single()
+        .fixed_only(),
         case("pointwise conv", &[image, any(&[5, 4, 1, 1])], |b, x| vec![node(b, op("Conv"), &[&x[0], &x[1]])])
             .single()
             .fixed_only(),
