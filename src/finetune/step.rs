@@ -180,6 +180,7 @@ impl StepGraphs {
         rewrite::dead(&model).apply(&mut model)?;
         if target == Target::Cpu {
             rewrite::turn_left(&model)?.apply(&mut model)?;
+            rewrite::sum_rows_by_products(&model)?.apply(&mut model)?;
         }
         // A parameter that does not reach the loss is no input any more.
         let read: HashSet<&String> = model.graph.nodes.iter().flat_map(|node| &node.inputs).collect();

@@ -12,6 +12,7 @@ mod names;
 mod quantize;
 mod rows;
 mod sequences;
+mod sums;
 mod tap;
 mod turn;
 
@@ -26,6 +27,7 @@ pub use names::FreeNames;
 pub use quantize::quantize;
 pub use rows::select_rows;
 pub use sequences::slice_sequences;
+pub use sums::sum_rows_by_products;
 pub use tap::tap;
 pub use turn::turn_left;
 
