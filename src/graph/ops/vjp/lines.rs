@@ -3,8 +3,8 @@
 //! With `G[y, v, j]` the product of line `y` of the cotangent `dy` and line `v` of the padded image `x`, moved by tap `j` and
 //! summed over samples, `dw[i, j]` is the sum over `y` of `G[y, stride y + dilation i, j]`. A convolution of `x` with the lines of
 //! `dy` as its kernels gives `G`. It has as many outputs to a channel as there are lines, where that with `dy` itself has one and
-//! ends up copying the image once a tap to multiply it by a vector. Most of `G` is not needed; so `dy` is cut into bands of lines,
-//! which keeps it small.
+//! ends up copying the image once a tap to multiply it by a vector; this copies it once a column of the kernel. Most of `G` is not
+//! needed; so `dy` is cut into bands of lines, which keeps it small.
 
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ pub(super) fn by_lines(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &V
     };
     // No line of `dy` lies beyond the image alone.
     let meets = [motion.before[0], motion.behind[0]].iter().all(|pad| (0..motion.extent(0)).contains(pad));
-    if outputs > OUTPUTS * motion.groups || !meets {
+    if outputs > OUTPUTS * motion.groups || motion.kernel[0] == 1 || !meets {
         return None;
     }
     let channels = channels / motion.groups;
