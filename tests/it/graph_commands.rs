@@ -271,3 +271,21 @@ fn a_left_matrix_that_is_transposed_first_gives_the_same_product() {
     let outcome = compare(&found, &expected, Tolerance::Absolute(1e-5)).unwrap();
     assert!(outcome.holds() && expected.iter().any(|value| value.abs() > 1e-2), "{outcome}");
 }
+
+#[test]
+fn rows_summed_by_a_product_give_the_same_sum() {
+    let mut b = Builder::new("sum");
+    let x = b.input("x", DType::F32, &[128i64.into(), 512i64.into()]);
+    let sum = b.reduce_sum(&x, &[0], false);
+    b.output("sum", &sum);
+    let mut model = b.finish().unwrap();
+    let x = noise(&[128, 512]);
+    let expected = run(&model, &x);
+    rewrite::sum_rows_by_products(&model).unwrap().apply(&mut model).unwrap();
+    assert!(model.graph.nodes.iter().any(|node| node.operator == "MatMul"));
+    let found = run(&model, &x);
+    assert_eq!(found[0].shape(), [512]);
+    let [found, expected] = [&found[0], &expected[0]].map(|tensor| tensor.values::<f32>().unwrap().into_owned());
+    let outcome = compare(&found, &expected, Tolerance::Absolute(1e-5)).unwrap();
+    assert!(outcome.holds() && expected.iter().any(|value| value.abs() > 1e-2), "{outcome}");
+}

@@ -109,11 +109,12 @@ proptest! {
             let group = group.as_deref().unwrap();
             prop_assert_eq!(*found.entry(group).or_insert(*split), *split);
         }
-        // A class in three groups has to be in every split: the largest group, of nine, may go where two samples belong.
+        // A class in three groups has to be in every split: of few samples the largest group, of nine, may go where two belong.
+        let most = if rows.len() < 100 { 9.0 } else { 5.0 };
         for split in Split::ALL {
             let size = assignment.splits.iter().filter(|found| **found == split).count();
             let off = (size as f64 - share(split) * rows.len() as f64).abs();
-            prop_assert!(off <= 9.0, "{split} is off by {off} of {}", rows.len());
+            prop_assert!(off <= most, "{split} is off by {off} of {}", rows.len());
         }
         // A class in many groups misses its share by no more than one group holds.
         let counts = counts(&rows, &assignment.splits);

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::graph::AttributeValue;
 use crate::graph::ElementType;
 use crate::graph::Fact;
 use crate::graph::Graph;
@@ -57,17 +56,10 @@ pub fn sum_rows_by_products(model: &Model) -> Result<Patch> {
     Ok(patch)
 }
 
-/// Whether a node sums over the first axis alone.
+/// Whether a node sums over the first axis alone, which stands in the file.
 fn sums_rows(graph: &Graph, node: &Node) -> bool {
-    let axes = match (node.inputs.get(1), node.attribute("axes")) {
-        (Some(input), _) => {
-            let axes = graph.initializer(input).and_then(Tensor::to_host);
-            axes.and_then(|axes| axes.values::<i64>().map(|axes| axes.to_vec()))
-        }
-        (None, Some(AttributeValue::Ints(axes))) => Some(axes.clone()),
-        _ => None,
-    };
-    node.operator == "ReduceSum" && node.is_standard() && axes.is_some_and(|axes| axes == [0])
+    let axes = || graph.initializer(node.inputs.get(1)?)?.to_integers();
+    node.operator == "ReduceSum" && node.is_standard() && axes().is_some_and(|axes| axes == [0])
 }
 
 /// The sizes of a tensor in f32, where all are known.

@@ -59,8 +59,7 @@ fn by_tap(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)
     for axis in 0..axes {
         pads[2 + axis] = motion.before[axis];
         // What no tap reaches is cut off.
-        let reached =
-            (steps[axis + 2] - 1) * motion.strides[axis] + motion.dilations[axis] * (motion.kernel[axis] - 1) + 1;
+        let reached = (steps[axis + 2] - 1) * motion.strides[axis] + motion.extent(axis);
         pads[axes + 4 + axis] = reached - image[axis + 2] - motion.before[axis];
     }
     let padded = if pads.iter().all(|pad| *pad == 0) { turned } else { b.pad(&turned, &pads, 0.0) };
