@@ -1,7 +1,8 @@
-//! Writes the values of DICOM files for `scripts/dicom_parity.py`: stored, after the modality transform, after the VOI transform.
+//! Writes the values of DICOM files for `scripts/dicom_parity.py`: stored, after the modality
+//! transform, after the VOI transform.
 //!
-//! `dicom_values FOLDER FILE...` writes `FOLDER/N.stored`, `N.modality` and `N.voi` (f64, little-endian, all frames) for file
-//! number N and prints a line of JSON per file.
+//! `dicom_values FOLDER FILE...` writes `FOLDER/N.stored`, `N.modality` and `N.voi` (f64,
+//! little-endian, all frames) for file number N and prints a line of JSON per file.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,16 +1,18 @@
-//! *Freeze, probe, thaw*: find the vision foundation model that suits your images and ship the classifier.
+//! *Freeze, probe, thaw*: find the vision foundation model that suits your images and ship the
+//! classifier.
 //!
 //! ```text
 //! images ──decode──▶ preprocess ──▶ backbone (ONNX) ──▶ embedding cache (Parquet) ──▶ probe ──▶ report
 //!                                                                                       └─────▶ classifier (ONNX)
 //! ```
 //!
-//! Every heavy computation is an ONNX graph that ONNX Runtime executes; Rust builds the graphs and moves the data.
+//! Every heavy computation is an ONNX graph that ONNX Runtime executes; Rust builds the graphs and
+//! moves the data.
 //!
 //! # Layers
 //!
-//! A module uses only modules of the groups above its own; modules of one group never use each other.
-//! `tests/it/layering.rs` reads the groups from this file and enforces the rule.
+//! A module uses only modules of the groups above its own; modules of one group never use each
+//! other. `tests/it/layering.rs` reads the groups from this file and enforces the rule.
 
 pub mod error;
 

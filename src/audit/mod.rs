@@ -1,8 +1,9 @@
-//! Leaks: what would make a figure on test data too good. Groups in two splits, equal images, near-duplicates by their
-//! embeddings, and labels that contradict each other on equal images.
+//! Leaks: what would make a figure on test data too good. Groups in two splits, equal images,
+//! near-duplicates by their embeddings, and labels that contradict each other on equal images.
 //!
-//! Certain findings (groups, equal images across splits, contradictions) make an audit unsound. Near-duplicates are suspects:
-//! the cosine of two embeddings says how alike they look to the network, not that they show the same thing.
+//! Certain findings (groups, equal images across splits, contradictions) make an audit unsound.
+//! Near-duplicates are suspects: the cosine of two embeddings says how alike they look to the
+//! network, not that they show the same thing.
 
 mod images;
 mod near;
@@ -32,12 +33,13 @@ pub struct Audit {
     pub splits: BTreeMap<Split, usize>,
     /// Groups in more than one split, sorted.
     pub divided_groups: Vec<String>,
-    /// Pairs of equal images (byte for byte in a cache, pixel for pixel in a dataset) in two splits; without splits any equal
-    /// pair.
+    /// Pairs of equal images (byte for byte in a cache, pixel for pixel in a dataset) in two
+    /// splits; without splits any equal pair.
     pub equal: Pairs,
     /// Pairs of equal images whose labels contradict each other.
     pub contradictions: Pairs,
-    /// Pairs of different images whose embeddings are alike, in two splits; without splits any such pair.
+    /// Pairs of different images whose embeddings are alike, in two splits; without splits any such
+    /// pair.
     pub near: Option<Near>,
     /// Files that could not be decoded.
     pub broken: usize,
@@ -51,7 +53,8 @@ pub struct Near {
     /// The most alike first.
     #[serde(flatten)]
     pub pairs: Pairs,
-    /// Images whose last neighbour looked at was still alike: there may be more pairs than were counted.
+    /// Images whose last neighbour looked at was still alike: there may be more pairs than were
+    /// counted.
     pub crowded: usize,
     /// The column of embeddings.
     pub column: String,
@@ -101,8 +104,8 @@ impl Audit {
 }
 
 impl Audit {
-    /// Counts the pairs of a set of equal images: those in two splits (all, where no split is stated), and those whose labels
-    /// contradict each other.
+    /// Counts the pairs of a set of equal images: those in two splits (all, where no split is
+    /// stated), and those whose labels contradict each other.
     fn count_equal(
         &mut self,
         set: &[usize],
@@ -132,8 +135,8 @@ impl Pairs {
     }
 }
 
-/// Audits the rows of a cache or a table of features; pairs of embeddings from `threshold` (cosine, -1 to 1) on are
-/// near-duplicates.
+/// Audits the rows of a cache or a table of features; pairs of embeddings from `threshold` (cosine,
+/// -1 to 1) on are near-duplicates.
 ///
 /// # Errors
 /// `ProbeError::Parameter` for a threshold that is no cosine.

@@ -9,7 +9,8 @@ use crate::data::Split;
 use crate::error::{ProbeError, Result};
 use crate::probe::nearest;
 
-/// The pairs from `threshold` on, the most alike first: across splits, or all where there are no splits.
+/// The pairs from `threshold` on, the most alike first: across splits, or all where there are no
+/// splits.
 pub(super) fn near(rows: &Rows<'_>, threshold: f64) -> Result<Near> {
     if !(-1.0..=1.0).contains(&threshold) {
         let (found, expected) = (threshold.to_string(), "a cosine, -1 to 1");

@@ -2,16 +2,12 @@
 
 use std::str::FromStr;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::backbones::Backbone;
-use crate::backbones::build::CHANGES_PROPERTY;
-use crate::backbones::build::CHANGES_SEPARATOR;
+use crate::backbones::build::{CHANGES_PROPERTY, CHANGES_SEPARATOR};
 use crate::error::Result;
-use crate::graph::rewrite::fold_norms;
-use crate::graph::rewrite::half;
-use crate::graph::rewrite::quantize;
+use crate::graph::rewrite::{fold_norms, half, quantize};
 
 /// The numbers a network computes with; its input and outputs are f32 in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,11 +59,12 @@ impl FromStr for Arithmetic {
 }
 
 impl Backbone {
-    /// Rewrites the network to compute in other numbers. Taps that are to be pooled must have been: the shapes of what an
-    /// integer product gives are not inferred.
+    /// Rewrites the network to compute in other numbers. Taps that are to be pooled must have been:
+    /// the shapes of what an integer product gives are not inferred.
     ///
     /// # Errors
-    /// [`GraphError::NoProducts`](crate::error::GraphError::NoProducts) where 8-bit integers have nothing to compute.
+    /// [`GraphError::NoProducts`](crate::error::GraphError::NoProducts) where 8-bit integers have
+    /// nothing to compute.
     pub fn compute_in(&mut self, arithmetic: Arithmetic) -> Result<()> {
         let Some(change) = arithmetic.change() else { return Ok(()) };
         match arithmetic {

@@ -1,7 +1,9 @@
-//! Layers of transformers: linear maps, layer norms, attention, MLPs over tokens as one matrix `[N * T, D]`.
+//! Layers of transformers: linear maps, layer norms, attention, MLPs over tokens as one matrix
+//! `[N * T, D]`.
 //!
-//! Linear weights stay as PyTorch stores them, `[outputs, inputs]`. Attention scales the queries before the product, as the
-//! references do it; its logits may get a bias, which is how SAM's relative positions come in.
+//! Linear weights stay as PyTorch stores them, `[outputs, inputs]`. Attention scales the queries
+//! before the product, as the references do it; its logits may get a bias, which is how SAM's
+//! relative positions come in.
 
 use serde::Deserialize;
 
@@ -31,11 +33,13 @@ pub(super) struct Attention {
     pub(super) width: usize,
     /// Heads; divides the width.
     pub(super) heads: usize,
-    /// Whether query, key and value have a weight each (`q`, `k`, `v`) instead of one for all (`qkv`).
+    /// Whether query, key and value have a weight each (`q`, `k`, `v`) instead of one for all
+    /// (`qkv`).
     pub(super) separate: bool,
 }
 
-/// Queries, keys and values of all heads, `[N, heads, T, D / heads]`; the queries are not scaled yet.
+/// Queries, keys and values of all heads, `[N, heads, T, D / heads]`; the queries are not scaled
+/// yet.
 pub(super) struct Heads {
     pub(super) query: Value,
     pub(super) key: Value,
@@ -43,14 +47,16 @@ pub(super) struct Heads {
 }
 
 impl Network<'_> {
-    /// `x [M, inputs]` to `[M, outputs]` with `NAME.weight` [outputs, inputs] and `NAME.bias` [outputs].
+    /// `x [M, inputs]` to `[M, outputs]` with `NAME.weight` [outputs, inputs] and `NAME.bias`
+    /// [outputs].
     pub(super) fn linear(&mut self, name: &str, x: &Value, [inputs, outputs]: [usize; 2]) -> Result<Value> {
         let weight = self.parameter(&format!("{name}.weight"), &[outputs, inputs])?;
         let bias = self.parameter(&format!("{name}.bias"), &[outputs])?;
         Ok(self.builder.scope(name, |b| b.linear(x, &weight, Some(&bias))))
     }
 
-    /// Layer norm over the last axis of `x [.., width]` with `NAME.weight` and `NAME.bias`, each [width].
+    /// Layer norm over the last axis of `x [.., width]` with `NAME.weight` and `NAME.bias`, each
+    /// [width].
     pub(super) fn layer_norm(&mut self, name: &str, x: &Value, width: usize, epsilon: f32) -> Result<Value> {
         let weight = self.parameter(&format!("{name}.weight"), &[width])?;
         let bias = self.parameter(&format!("{name}.bias"), &[width])?;
@@ -79,12 +85,14 @@ impl Network<'_> {
         self.linear(&format!("{name}.fc2"), &active, [hidden, width])
     }
 
-    /// Self-attention: `NAME.qkv` (or `NAME.q`, `NAME.k`, `NAME.v`) and `NAME.proj`; `x [N * T, D]` to the same shape.
+    /// Self-attention: `NAME.qkv` (or `NAME.q`, `NAME.k`, `NAME.v`) and `NAME.proj`; `x [N * T, D]`
+    /// to the same shape.
     pub(super) fn attention(&mut self, name: &str, x: &Value, layer: Attention) -> Result<Value> {
         self.biased_attention(name, x, layer, |_, _| Ok(None))
     }
 
-    /// As [`Network::attention`], with a bias on the logits `[N, heads, T, T]` that may depend on the unscaled queries.
+    /// As [`Network::attention`], with a bias on the logits `[N, heads, T, T]` that may depend on
+    /// the unscaled queries.
     pub(super) fn biased_attention(
         &mut self,
         name: &str,

@@ -1,23 +1,12 @@
 //! Builds a model of a known family into an ONNX graph.
 
-use crate::backbones::Backbone;
-use crate::backbones::Changes;
-use crate::backbones::Entry;
-use crate::backbones::Output;
-use crate::backbones::Provenance;
-use crate::backbones::Taps;
-use crate::backbones::changes::Adaptation;
-use crate::backbones::changes::COLOURS;
-use crate::backbones::family::FAMILIES;
-use crate::backbones::family::Family;
-use crate::backbones::layers::Network;
-use crate::backbones::layers::Tap;
+use crate::backbones::changes::{Adaptation, COLOURS};
+use crate::backbones::family::{FAMILIES, Family};
+use crate::backbones::layers::{Network, Tap};
 use crate::backbones::parameters::Parameters;
-use crate::backbones::pool::note_taps;
-use crate::backbones::pool::vector_info;
-use crate::error::FileError;
-use crate::error::ModelError;
-use crate::error::Result;
+use crate::backbones::pool::{note_taps, vector_info};
+use crate::backbones::{Backbone, Changes, Entry, Output, Provenance, Taps};
+use crate::error::{FileError, ModelError, Result};
 use crate::graph::Model;
 use crate::preprocess::Preprocess;
 use crate::support::names;
@@ -144,8 +133,9 @@ pub enum Origin<'a> {
 /// Builds a model of the catalog.
 ///
 /// # Errors
-/// [`ModelError::ForeignWeights`], [`ModelError::SeveralNetworks`] and [`ModelError::Misfit`] when the weights are not those
-/// of the model, [`ModelError::UnknownTap`]; for changed models [`ModelError::Channels`] and [`ModelError::Blocks`].
+/// [`ModelError::ForeignWeights`], [`ModelError::SeveralNetworks`] and [`ModelError::Misfit`] when
+/// the weights are not those of the model, [`ModelError::UnknownTap`]; for changed models
+/// [`ModelError::Channels`] and [`ModelError::Blocks`].
 pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Result<Backbone> {
     build_blueprint(&entry.blueprint(), origin, size, taps)
 }
@@ -153,7 +143,8 @@ pub fn build(entry: &Entry, origin: Origin<'_>, size: Size, taps: &Taps) -> Resu
 /// Builds a model of a known family.
 ///
 /// # Errors
-/// As [`build`], and [`ModelError::UnknownFamily`] and [`FileError::Parse`] for a blueprint of no family.
+/// As [`build`], and [`ModelError::UnknownFamily`] and [`FileError::Parse`] for a blueprint of no
+/// family.
 pub fn build_blueprint(blueprint: &Blueprint, origin: Origin<'_>, size: Size, taps: &Taps) -> Result<Backbone> {
     let name = &blueprint.name;
     let family = blueprint.family()?;

@@ -1,17 +1,15 @@
-//! The catalog: every model known by name, with its architecture, weights, licence and preprocessing.
+//! The catalog: every model known by name, with its architecture, weights, licence and
+//! preprocessing.
 //!
-//! The entries are data: `models/*.toml`, part of the binary. A family has one file; a further variant is a further
-//! `[[variant]]` in it. Unknown keys, names given twice and impossible values are refused.
+//! The entries are data: `models/*.toml`, part of the binary. A family has one file; a further
+//! variant is a further `[[variant]]` in it. Unknown keys, names given twice and impossible values
+//! are refused.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::backbones::Blueprint;
-use crate::backbones::Changes;
 use crate::backbones::fingerprint::Fingerprint;
-use crate::error::FileError;
-use crate::error::ModelError;
-use crate::error::Result;
+use crate::backbones::{Blueprint, Changes};
+use crate::error::{FileError, ModelError, Result};
 use crate::preprocess::Preprocess;
 use crate::support::names;
 

@@ -1,32 +1,36 @@
-//! What a user changes about a published network: its input channels, and how many of its blocks are kept.
+//! What a user changes about a published network: its input channels, and how many of its blocks
+//! are kept.
 //!
-//! **Channels.** The first convolution's weights W_c (c: red, green, blue) become W'_k for the channels k of the new input, by
-//! one of three rules:
+//! **Channels.** The first convolution's weights W_c (c: red, green, blue) become W'_k for the
+//! channels k of the new input, by one of three rules:
 //!
-//! - `sum` (one channel): the network gives for a grey image what it gives for that image in all three channels. Means and
-//!   deviations of the preprocessing may differ per channel, `x_c = (g - m_c) / s_c`; the new input is `(g - m) / s` with the means of
-//!   the three, and `x_c = (s / s_c) x + (m - m_c) / s_c`. So `W' = sum_c (s / s_c) W_c`, and what the offsets contribute
-//!   is added behind the convolution: a bias, or where the convolution pads with zeros, the response to a map of ones,
-//!   which is smaller at the border. With a preprocessing of one channel, all three receive that channel: `W' = sum_c W_c`.
-//! - `red` (any number): channel k gets the weights of channel k modulo 3, as they are. For one channel those are the red
-//!   filters; this reproduces the code of the study (see arXiv 2310.19522) and is no equivalent of anything.
-//! - `repeat` (two or more): as `red`, times 3 / N, so that N equal channels give what three equal ones give; timm does the
-//!   same.
+//! - `sum` (one channel): the network gives for a grey image what it gives for that image in all
+//!   three channels. Means and deviations of the preprocessing may differ per channel, `x_c = (g -
+//!   m_c) / s_c`; the new input is `(g - m) / s` with the means of the three, and `x_c = (s / s_c)
+//!   x + (m - m_c) / s_c`. So `W' = sum_c (s / s_c) W_c`, and what the offsets contribute is added
+//!   behind the convolution: a bias, or where the convolution pads with zeros, the response to a
+//!   map of ones, which is smaller at the border. With a preprocessing of one channel, all three
+//!   receive that channel: `W' = sum_c W_c`.
+//! - `red` (any number): channel k gets the weights of channel k modulo 3, as they are. For one
+//!   channel those are the red filters; this reproduces the code of the study (see arXiv
+//!   2310.19522) and is no equivalent of anything.
+//! - `repeat` (two or more): as `red`, times 3 / N, so that N equal channels give what three equal
+//!   ones give; timm does the same.
 //!
-//! **Blocks.** The first K blocks (transformers) or stages (convolutional networks) are kept, what lies behind them is left
-//! out of the graph and of the file. The embedding stays what the family defines it to be, taken behind the last kept block:
-//! vision transformers apply their last norm to the class token, as the evaluation of DINOv2's inner blocks and the study
-//! do, and have no projection; SAM takes the mean of the patch map; SEEM's FocalNet has a norm for each stage and takes the
-//! mean behind that of the last kept one; the other convolutional networks take the mean of the stage's output, for their
-//! last norm or convolution fits the last stage only. The output of the last kept block itself, which the study hands to an
-//! appended classifier, is the tap `block_NN`.
+//! **Blocks.** The first K blocks (transformers) or stages (convolutional networks) are kept, what
+//! lies behind them is left out of the graph and of the file. The embedding stays what the family
+//! defines it to be, taken behind the last kept block: vision transformers apply their last norm to
+//! the class token, as the evaluation of DINOv2's inner blocks and the study do, and have no
+//! projection; SAM takes the mean of the patch map; SEEM's FocalNet has a norm for each stage and
+//! takes the mean behind that of the last kept one; the other convolutional networks take the mean
+//! of the stage's output, for their last norm or convolution fits the last stage only. The output
+//! of the last kept block itself, which the study hands to an appended classifier, is the tap
+//! `block_NN`.
 
 use std::str::FromStr;
 
-use crate::error::ModelError;
-use crate::error::Result;
-use crate::preprocess::Channels;
-use crate::preprocess::Preprocess;
+use crate::error::{ModelError, Result};
+use crate::preprocess::{Channels, Preprocess};
 use crate::tensor::HostTensor;
 
 /// Channels that published networks take.
@@ -79,7 +83,8 @@ impl FromStr for ChannelRule {
 }
 
 impl InputChannels {
-    /// `count` channels by `rule`; if none is given, by the sum for one channel, else by repetition.
+    /// `count` channels by `rule`; if none is given, by the sum for one channel, else by
+    /// repetition.
     ///
     /// # Errors
     /// [`ModelError::Misplaced`] for a rule that makes no such number of channels.
@@ -98,7 +103,8 @@ impl InputChannels {
         }
     }
 
-    /// How a network is adapted whose images would go through `preprocess`; `None` where it stays as it is.
+    /// How a network is adapted whose images would go through `preprocess`; `None` where it stays
+    /// as it is.
     pub(super) fn adaptation(self, preprocess: &Preprocess) -> Option<Adaptation> {
         let InputChannels { count, rule } = self;
         if count == COLOURS {
@@ -142,8 +148,8 @@ fn mean(values: &[f32]) -> f32 {
     (values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len().max(1) as f64) as f32
 }
 
-/// How the colours that a network was trained on come from the channels it gets: `colour c = sum_k mixing[k][c] channel k +
-/// offsets[c]`.
+/// How the colours that a network was trained on come from the channels it gets: `colour c = sum_k
+/// mixing[k][c] channel k + offsets[c]`.
 #[derive(Clone, Debug)]
 pub(super) struct Adaptation {
     mixing: Vec<[f64; COLOURS]>,
@@ -165,7 +171,8 @@ impl Adaptation {
         mixed(weights, &self.mixing)
     }
 
-    /// What a channel of ones contributes through the offsets, as weights `[O, 1, h, w]`; `None` where nothing.
+    /// What a channel of ones contributes through the offsets, as weights `[O, 1, h, w]`; `None`
+    /// where nothing.
     pub(super) fn offset_weights(&self, weights: &HostTensor) -> Option<HostTensor> {
         (self.offsets != [0.0; COLOURS]).then(|| mixed(weights, &[self.offsets]))
     }

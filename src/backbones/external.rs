@@ -1,52 +1,25 @@
-//! A user's ONNX file as a backbone: its input and output found by inspection, its preprocessing read from beside it.
+//! A user's ONNX file as a backbone: its input and output found by inspection, its preprocessing
+//! read from beside it.
 //!
-//! Nothing is guessed: where the file leaves a choice, the error lists the candidates and names the option that decides.
-//! Images go in as f32, [N, C, H, W] or [N, H, W, C] (then a transpose is put in front); one vector per image comes out,
-//! [N, D], from an output of that shape or by pooling tokens [N, T, D] or a feature map [N, C, H, W]. Taps are further outputs,
-//! or inner values, of the same kinds.
+//! Nothing is guessed: where the file leaves a choice, the error lists the candidates and names the
+//! option that decides. Images go in as f32, [N, C, H, W] or [N, H, W, C] (then a transpose is put
+//! in front); one vector per image comes out, [N, D], from an output of that shape or by pooling
+//! tokens [N, T, D] or a feature map [N, C, H, W]. Taps are further outputs, or inner values, of
+//! the same kinds.
 
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::backbones::Axes;
-use crate::backbones::Backbone;
-use crate::backbones::ModelOptions;
-use crate::backbones::Output;
-use crate::backbones::Pool;
-use crate::backbones::Provenance;
-use crate::backbones::Taps;
-use crate::backbones::build::CHANGES_PROPERTY;
-use crate::backbones::build::CHANGES_SEPARATOR;
-use crate::backbones::build::EMBEDDING;
-use crate::backbones::build::PREPROCESS_PROPERTY;
-use crate::backbones::pool::Pooling;
-use crate::backbones::pool::Source;
-use crate::backbones::pool::TAPS_PROPERTY;
-use crate::backbones::pool::note_taps;
-use crate::backbones::pool::vector_info;
-use crate::backbones::processor;
-use crate::backbones::sidecar;
-use crate::backbones::sidecar::Layout;
-use crate::backbones::sidecar::Sidecar;
-use crate::error::FileError;
-use crate::error::ModelError;
-use crate::error::Result;
-use crate::graph::Dim;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::TensorData;
-use crate::graph::Type;
-use crate::graph::TypeKind;
-use crate::graph::ValueInfo;
-use crate::graph::infer;
+use crate::backbones::build::{CHANGES_PROPERTY, CHANGES_SEPARATOR, EMBEDDING, PREPROCESS_PROPERTY};
+use crate::backbones::pool::{Pooling, Source, TAPS_PROPERTY, note_taps, vector_info};
+use crate::backbones::sidecar::{Layout, Sidecar};
+use crate::backbones::{Axes, Backbone, ModelOptions, Output, Pool, Provenance, Taps, processor, sidecar};
+use crate::error::{FileError, ModelError, Result};
 use crate::graph::rewrite::FreeNames;
-use crate::graph::shape_text;
-use crate::graph::validate;
+use crate::graph::{Dim, Model, Node, TensorData, Type, TypeKind, ValueInfo, infer, shape_text, validate};
 use crate::preprocess::Preprocess;
-use crate::support::fs;
-use crate::support::mapped;
-use crate::support::names;
+use crate::support::{fs, mapped, names};
 use crate::tensor::DType;
 
 /// Opens a user's file.
@@ -88,8 +61,8 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
     Ok(backbone)
 }
 
-/// The initializers that are weights: those of floating-point numbers with more than one element. Files written here call
-/// the constants of an architecture `constant`.
+/// The initializers that are weights: those of floating-point numbers with more than one element.
+/// Files written here call the constants of an architecture `constant`.
 fn parameters(model: &Model) -> Vec<String> {
     let own = model.property("defrost.model").is_some();
     let is_constant = |name: &str| {
@@ -143,7 +116,8 @@ impl External<'_> {
         Ok(fs::hexadecimal(&hasher.finalize()))
     }
 
-    /// The name of the input for images, brought to [N, C, H, W], and its batch where that is fixed.
+    /// The name of the input for images, brought to [N, C, H, W], and its batch where that is
+    /// fixed.
     fn image_input(
         &self,
         model: &mut Model,
@@ -223,7 +197,8 @@ impl External<'_> {
         Ok((embedding, taps))
     }
 
-    /// The output with one vector per image, pooled where it has several; with it, the output of the file and the new one.
+    /// The output with one vector per image, pooled where it has several; with it, the output of
+    /// the file and the new one.
     fn embedding_output(
         &self,
         model: &Model,
@@ -310,7 +285,8 @@ impl External<'_> {
         serde_json::from_str(text).map_err(|source| self.unreadable("defrost.taps", source))
     }
 
-    /// How the features of a value lie: as the file or its description says, else as the number of axes tells.
+    /// How the features of a value lie: as the file or its description says, else as the number of
+    /// axes tells.
     fn axes(&self, model: &Model, sidecar: &Sidecar, (value, shape): (&ValueInfo, &[Dim])) -> Result<Axes> {
         if let Some(noted) = self.noted_taps(model)?.into_iter().find(|tap| tap.name == value.name) {
             return Ok(noted.axes);

@@ -1,15 +1,11 @@
 //! Families: a configuration, the names its weights go by, and how its graph is built.
 //!
-//! A family reads its configuration from the catalog and builds its graph over the layers of [`Network`]. It asks for its
-//! parameters by one set of names (those of timm); a [`Naming`] translates them for weights that are named otherwise.
+//! A family reads its configuration from the catalog and builds its graph over the layers of
+//! [`Network`]. It asks for its parameters by one set of names (those of timm); a [`Naming`]
+//! translates them for weights that are named otherwise.
 
-use crate::backbones::efficientnet_lite;
-use crate::backbones::focalnet;
-use crate::backbones::layers::Network;
-use crate::backbones::layers::Outline;
-use crate::backbones::resnet;
-use crate::backbones::sam;
-use crate::backbones::vit;
+use crate::backbones::layers::{Network, Outline};
+use crate::backbones::{efficientnet_lite, focalnet, resnet, sam, vit};
 use crate::error::Result;
 
 /// One architecture with its sizes.
@@ -20,7 +16,8 @@ pub(super) trait Family {
     /// How many blocks, or stages of blocks, it has: the outputs `block_NN`.
     fn blocks(&self) -> usize;
 
-    /// Adds the network, from its input to its embedding: all of it, or as many blocks as the network says.
+    /// Adds the network, from its input to its embedding: all of it, or as many blocks as the
+    /// network says.
     fn build(&self, network: &mut Network<'_>) -> Result<Outline>;
 }
 
@@ -28,9 +25,11 @@ pub(super) trait Family {
 pub(super) struct Naming {
     /// Whose names these are: `timm`.
     pub(super) label: &'static str,
-    /// A name that these weights have and those of other namings do not; also tells a common prefix.
+    /// A name that these weights have and those of other namings do not; also tells a common
+    /// prefix.
     pub(super) anchor: &'static str,
-    /// The stored name of a parameter of the family; `../NAME` lies beside the prefix instead of below it.
+    /// The stored name of a parameter of the family; `../NAME` lies beside the prefix instead of
+    /// below it.
     pub(super) stored: Box<dyn Fn(&str) -> String>,
     /// Whether a stored name is that of something the backbone leaves out, such as its classifier.
     pub(super) left_out: Box<dyn Fn(&str) -> bool>,

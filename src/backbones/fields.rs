@@ -1,15 +1,14 @@
-//! A JSON configuration read key by key: every error names the file and the key, nested keys with dots.
+//! A JSON configuration read key by key: every error names the file and the key, nested keys with
+//! dots.
 //!
-//! A key that is missing or `null` gives `None`; a value of another type, or out of range, is refused.
+//! A key that is missing or `null` gives `None`; a value of another type, or out of range, is
+//! refused.
 
 use std::path::Path;
 
-use serde_json::Map;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::error::FileError;
-use crate::error::ModelError;
-use crate::error::Result;
+use crate::error::{FileError, ModelError, Result};
 
 /// The largest size that a configuration may ask for: no layer is wider, no network deeper.
 const LARGEST: u64 = 1 << 16;
@@ -135,7 +134,8 @@ impl<'a> Fields<'a> {
         Ok(Some(sizes.ok_or_else(|| self.refuse(key, format!("`{value}` is not a list of whole numbers")))?))
     }
 
-    /// Refuses every value of an option but the one that is supported, which is also meant where none is given.
+    /// Refuses every value of an option but the one that is supported, which is also meant where
+    /// none is given.
     pub(super) fn only(&self, key: &str, supported: &Value) -> Result<()> {
         match self.value(key).filter(|value| *value != supported) {
             Some(other) => Err(self.refuse(key, format!("`{other}` is not supported, only `{supported}` is"))),

@@ -1,27 +1,21 @@
-//! What a model gives for a known input: stored when it is built, compared on another device or runtime.
+//! What a model gives for a known input: stored when it is built, compared on another device or
+//! runtime.
 //!
-//! The input is the same everywhere, computed from its shape alone: value `i` of image `n` is
-//! `4 frac((i + 1 + 7919 n) / golden ratio) - 2`. Of every output a fingerprint keeps the norm of each image's values and a few of
-//! them, evenly spaced; a graph that computes something else changes all of them. Differences are allowed up to a part of the
-//! output's largest value that fits the arithmetic: f32, f16 or 8-bit integers.
+//! The input is the same everywhere, computed from its shape alone: value `i` of image `n` is `4
+//! frac((i + 1 + 7919 n) / golden ratio) - 2`. Of every output a fingerprint keeps the norm of each
+//! image's values and a few of them, evenly spaced; a graph that computes something else changes
+//! all of them. Differences are allowed up to a part of the output's largest value that fits the
+//! arithmetic: f32, f16 or 8-bit integers.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::backbones::Backbone;
-use crate::error::FileError;
-use crate::error::Result;
-use crate::graph::Dim;
-use crate::graph::Model;
-use crate::graph::TypeKind;
-use crate::runtime::ModelSource;
-use crate::runtime::Runtime;
-use crate::runtime::Session;
-use crate::runtime::SessionOptions;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::error::{FileError, Result};
+use crate::graph::{Dim, Model, TypeKind};
+use crate::runtime::{ModelSource, Runtime, Session, SessionOptions};
+use crate::tensor::{DType, HostTensor};
 
 /// Key of the model property that holds a fingerprint, as JSON.
 const PROPERTY: &str = "defrost.fingerprint";
@@ -74,7 +68,8 @@ pub struct Print {
 pub struct Comparison {
     /// Its name.
     pub output: String,
-    /// Largest absolute difference of the compared values; `None` where the output is missing or of another size.
+    /// Largest absolute difference of the compared values; `None` where the output is missing or of
+    /// another size.
     pub max_abs: Option<f64>,
     /// What is allowed.
     pub allowed: f64,
@@ -254,7 +249,8 @@ fn shape_of(model: &Model, input: &str) -> [usize; 4] {
     })
 }
 
-/// What the arithmetic of a model allows: other devices and fusions round otherwise, 8-bit products saturate on some.
+/// What the arithmetic of a model allows: other devices and fusions round otherwise, 8-bit products
+/// saturate on some.
 fn tolerance(model: &Model) -> f64 {
     const INTEGER: [&str; 4] = ["Integer", "NBits", "QLinear", "Quantize"];
     let functions = model.functions.iter().flat_map(|function| &function.nodes);

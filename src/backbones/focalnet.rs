@@ -1,6 +1,8 @@
-//! FocalNet: stages of focal modulation, a convolutional stand-in for self-attention; also the variant that SEEM uses.
+//! FocalNet: stages of focal modulation, a convolutional stand-in for self-attention; also the
+//! variant that SEEM uses.
 //!
-//! Yang et al., Focal Modulation Networks, NeurIPS 2022 (arXiv 2203.11926); SEEM: Zou et al., NeurIPS 2023 (arXiv 2304.06718).
+//! Yang et al., Focal Modulation Networks, NeurIPS 2022 (arXiv 2203.11926); SEEM: Zou et al.,
+//! NeurIPS 2023 (arXiv 2304.06718).
 //!
 //! | value | shape | what it is |
 //! |---|---|---|
@@ -24,9 +26,10 @@
 //!                            └─ gates           └──────────── + ────────────── + ── linear ────────────┘
 //! ```
 //!
-//! At every place, contexts of growing windows (3x3, then 5x5 over that, ...) and at last of the whole map are weighed by gates of
-//! that place and summed; the mixed sum multiplies the query. All linear layers are 1x1 convolutions, norms are layer norms over the
-//! channels of each place (epsilon 1e-5).
+//! At every place, contexts of growing windows (3x3, then 5x5 over that, ...) and at last of the
+//! whole map are weighed by gates of that place and summed; the mixed sum multiplies the query. All
+//! linear layers are 1x1 convolutions, norms are layer norms over the channels of each place
+//! (epsilon 1e-5).
 //!
 //! # What differs between siblings
 //!
@@ -38,24 +41,20 @@
 //! | huge | 3, 4 | overlapping | also within the modulation (`norm_in_modulation`) |
 //! | SEEM (`depthwise`) | 3 | overlapping, the stem padded by one more | of the *sum* of input and branch |
 //!
-//! SEEM's form also adds a depthwise 3x3 convolution before each branch and divides the summed contexts by their number
-//! (`scaled_modulator`). A map of odd size loses its last row and column between plain stages; with overlap none is lost. SEEM's code
-//! pads such maps to even sizes first; with its kernels those zeros are the padding's own, so nothing has to be added here.
+//! SEEM's form also adds a depthwise 3x3 convolution before each branch and divides the summed
+//! contexts by their number (`scaled_modulator`). A map of odd size loses its last row and column
+//! between plain stages; with overlap none is lost. SEEM's code pads such maps to even sizes first;
+//! with its kernels those zeros are the padding's own, so nothing has to be added here.
 //!
-//! Weights of timm, of the original release (below `model`) and of SEEM (below `backbone.`) are understood; timm stores linear
-//! layers as 1x1 convolutions, the others as matrices, and puts the step between two stages at the start of the later one.
+//! Weights of timm, of the original release (below `model`) and of SEEM (below `backbone.`) are
+//! understood; timm stores linear layers as 1x1 convolutions, the others as matrices, and puts the
+//! step between two stages at the start of the later one.
 
 use serde::Deserialize;
 
 use crate::backbones::Axes;
-use crate::backbones::family::Family;
-use crate::backbones::family::Naming;
-use crate::backbones::family::replaced;
-use crate::backbones::layers::Convolution;
-use crate::backbones::layers::Map;
-use crate::backbones::layers::Network;
-use crate::backbones::layers::Outline;
-use crate::backbones::layers::Padding;
+use crate::backbones::family::{Family, Naming, replaced};
+use crate::backbones::layers::{Convolution, Map, Network, Outline, Padding};
 use crate::error::Result;
 
 /// Epsilon of every norm.
@@ -210,7 +209,8 @@ impl Configuration {
         })
     }
 
-    /// `x` plus a branch of it, with norm, scale and depthwise convolution where the options put them.
+    /// `x` plus a branch of it, with norm, scale and depthwise convolution where the options put
+    /// them.
     fn branch(
         &self,
         network: &mut Network<'_>,
@@ -295,8 +295,8 @@ fn depthwise(channels: usize, kernel: usize) -> Convolution {
     Convolution { channels, kernel, stride: 1, groups: channels, padding: Padding::Zeros(kernel / 2) }
 }
 
-/// The name in the original releases and in SEEM: the step to the next stage belongs to the stage before it, a norm has one
-/// name wherever it stands.
+/// The name in the original releases and in SEEM: the step to the next stage belongs to the stage
+/// before it, a norm has one name wherever it stands.
 fn release_name(name: &str, last_norm: &'static str) -> String {
     if let Some((stage, rest)) = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
         let before = stage.parse::<usize>().ok().and_then(|stage| stage.checked_sub(1));

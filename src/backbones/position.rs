@@ -1,32 +1,36 @@
-//! Position embeddings for another image size: each reference library resamples the learned grid in its own way.
+//! Position embeddings for another image size: each reference library resamples the learned grid in
+//! its own way.
 //!
-//! Every way is linear and separable, so it is a matrix per axis: a grid `[height, width, D]` becomes
-//! `rows @ grid @ columns^T`, a table of relative positions `[L, D]` becomes `matrix @ table`. As matrix products in the graph they cost nothing (a runtime folds them once) and gradients flow through them to the stored parameter.
+//! Every way is linear and separable, so it is a matrix per axis: a grid `[height, width, D]`
+//! becomes `rows @ grid @ columns^T`, a table of relative positions `[L, D]` becomes `matrix @
+//! table`. As matrix products in the graph they cost nothing (a runtime folds them once) and
+//! gradients flow through them to the stored parameter.
 
 use serde::Deserialize;
 
-use crate::graph::Builder;
-use crate::graph::Value;
+use crate::graph::{Builder, Value};
 use crate::tensor::HostTensor;
 
 /// How a library resamples the grid of learned position embeddings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum GridResampling {
-    /// timm and open_clip, also DINOv2's own code for models with registers: bicubic (a = -0.5) with antialias. The kernel
-    /// widens when the grid shrinks, taps outside the grid are dropped and the weights renormalised.
+    /// timm and open_clip, also DINOv2's own code for models with registers: bicubic (a = -0.5)
+    /// with antialias. The kernel widens when the grid shrinks, taps outside the grid are dropped
+    /// and the weights renormalised.
     Antialiased,
     /// transformers: bicubic (a = -0.75) over 4 taps, indices clamped to the border, no low-pass.
     Clamped,
-    /// DINOv2's own code for models without registers: as [`GridResampling::Clamped`], but the step is
-    /// `old / (new + 0.1)` instead of `old / new`.
+    /// DINOv2's own code for models without registers: as [`GridResampling::Clamped`], but the step
+    /// is `old / (new + 0.1)` instead of `old / new`.
     ClampedWithOffset,
 }
 
 impl GridResampling {
     /// The matrix `[to, from] f32` that resamples one axis of a grid.
     ///
-    /// It is for an axis of a grid that changes: a grid that keeps its size is not resampled by any reference.
+    /// It is for an axis of a grid that changes: a grid that keeps its size is not resampled by any
+    /// reference.
     pub(super) fn matrix(self, from: usize, to: usize) -> HostTensor {
         let step = from as f64 / to as f64;
         dense(from, to, |index| match self {
@@ -36,7 +40,8 @@ impl GridResampling {
         })
     }
 
-    /// A grid of positions `[h * w, width]` at another size, as two matrix products; unchanged where the size is the same.
+    /// A grid of positions `[h * w, width]` at another size, as two matrix products; unchanged
+    /// where the size is the same.
     pub(super) fn resample(self, b: &mut Builder, grid: &Value, [from, to]: [[usize; 2]; 2], width: usize) -> Value {
         if from == to {
             return grid.clone();
@@ -51,8 +56,8 @@ impl GridResampling {
     }
 }
 
-/// The matrix `[to, from] f32` that interpolates a relative-position table linearly, with half-pixel centres and clamped at
-/// the border, as SAM does for image sizes it was not trained on.
+/// The matrix `[to, from] f32` that interpolates a relative-position table linearly, with
+/// half-pixel centres and clamped at the border, as SAM does for image sizes it was not trained on.
 pub(super) fn linear_matrix(from: usize, to: usize) -> HostTensor {
     let step = from as f64 / to as f64;
     dense(from, to, |index| {
@@ -115,9 +120,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::tensor::Tolerance;
-    use crate::tensor::compare;
-    use crate::tensor::safetensors;
+    use crate::tensor::{Tolerance, compare, safetensors};
 
     /// `grid [5, 5, 6]` at another size, as the graph computes it.
     fn resampled(grid: &[f32], to: [usize; 2], how: GridResampling) -> Vec<f32> {

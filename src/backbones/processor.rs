@@ -1,21 +1,16 @@
 //! Hugging Face's `preprocessor_config.json` as a [`Preprocess`].
 //!
-//! Understood are the image processors of CLIP, SigLIP, ViT, DeiT, BiT (DINOv2) and ConvNeXT in their slow and fast
-//! forms. A step that [`Preprocess`] cannot express is refused by its field's name, and so is a value that is not given and
-//! that the processors do not agree on.
+//! Understood are the image processors of CLIP, SigLIP, ViT, DeiT, BiT (DINOv2) and ConvNeXT in
+//! their slow and fast forms. A step that [`Preprocess`] cannot express is refused by its field's
+//! name, and so is a value that is not given and that the processors do not agree on.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::backbones::fields::Fields;
-use crate::backbones::fields::Subject;
+use crate::backbones::fields::{Fields, Subject};
 use crate::error::Result;
-use crate::preprocess::Channels;
-use crate::preprocess::Crop;
-use crate::preprocess::Filter;
-use crate::preprocess::Preprocess;
-use crate::preprocess::Resize;
+use crate::preprocess::{Channels, Crop, Filter, Preprocess, Resize};
 
 /// Name of the file in a model's folder.
 pub(super) const FILE: &str = "preprocessor_config.json";
@@ -30,14 +25,16 @@ const KNOWN: [(&str, bool); 7] = [
     ("ConvNext", false),
     ("Blip", false),
 ];
-/// Below this size ConvNeXT resizes to `size / crop_pct` and crops; from it on it resizes to a square.
+/// Below this size ConvNeXT resizes to `size / crop_pct` and crops; from it on it resizes to a
+/// square.
 const CONVNEXT_SQUARE_FROM: u32 = 384;
 
 /// Reads the text of a `preprocessor_config.json`.
 ///
 /// # Errors
 /// [`FileError::Parse`](crate::error::FileError::Parse) where it is no JSON object,
-/// [`ModelError::Processor`](crate::error::ModelError::Processor) with the field that cannot be followed.
+/// [`ModelError::Processor`](crate::error::ModelError::Processor) with the field that cannot be
+/// followed.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Preprocess> {
     let fields = Fields::parse(path, text, "preprocessor configuration (JSON)")?;
     specification(fields)
@@ -101,7 +98,8 @@ impl Processor<'_> {
 
     fn resize(&self, kind: &str) -> Result<Resize> {
         let size = self.fields.value("size").ok_or_else(|| self.fields.missing("size"))?;
-        // Old files give one number: the shorter side for those that crop to a square, a square otherwise.
+        // Old files give one number: the shorter side for those that crop to a square, a square
+        // otherwise.
         if let Some(length) = pixels(size) {
             let exact = matches!(kind, "ViT" | "DeiT" | "Siglip" | "Blip");
             return Ok(if exact {
@@ -141,7 +139,8 @@ impl Processor<'_> {
         }
     }
 
-    /// Mean and standard deviation of samples in 0..=1: `(255 r x - m) / s` is `(x - m / (255 r)) / (s / (255 r))`.
+    /// Mean and standard deviation of samples in 0..=1: `(255 r x - m) / s` is `(x - m / (255 r)) /
+    /// (s / (255 r))`.
     fn normalisation(&self) -> Result<(Vec<f32>, Vec<f32>)> {
         let rescale = if self.fields.flag("do_rescale", true)? {
             self.fields.number("rescale_factor")?.unwrap_or(1.0 / 255.0)

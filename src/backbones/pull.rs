@@ -1,35 +1,19 @@
-//! Fetches a model's files into the cache directory: from the hub, from a folder, or from the wheel that has them.
+//! Fetches a model's files into the cache directory: from the hub, from a folder, or from the wheel
+//! that has them.
 //!
-//! The first fetch records commit, sizes and sha256 digests in `models.lock`; every later one must equal it. What is there
-//! already is checked and not fetched again, so that a second pull needs no network.
+//! The first fetch records commit, sizes and sha256 digests in `models.lock`; every later one must
+//! equal it. What is there already is checked and not fetched again, so that a second pull needs no
+//! network.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::backbones::Entry;
-use crate::backbones::WheelFile;
-use crate::backbones::find;
-use crate::backbones::lock;
-use crate::backbones::lock::LockedFile;
-use crate::backbones::lock::Record;
-use crate::backbones::lock::Source;
-use crate::backbones::packaged;
-use crate::error::Error;
-use crate::error::FileError;
-use crate::error::HubError;
-use crate::error::ModelError;
-use crate::error::Result;
-use crate::support::env;
-use crate::support::fs;
-use crate::support::hub;
-use crate::support::hub::Fetched;
-use crate::support::hub::Hub;
-use crate::support::hub::Place;
-use crate::support::hub::Remote;
-use crate::support::hub::Snapshot;
+use crate::backbones::lock::{LockedFile, Record, Source};
+use crate::backbones::{Entry, WheelFile, find, lock, packaged};
+use crate::error::{Error, FileError, HubError, ModelError, Result};
+use crate::support::hub::{Fetched, Hub, Place, Remote, Snapshot};
 use crate::support::progress::Progress;
-use crate::tensor::Weights;
-use crate::tensor::safetensors;
+use crate::support::{env, fs, hub};
+use crate::tensor::{Weights, safetensors};
 
 /// The branch that is meant where no revision is named.
 const MAIN: &str = "main";
@@ -81,8 +65,8 @@ pub struct Pulled {
 /// Makes sure that a model's files are in the cache directory, and are those of the first time.
 ///
 /// # Errors
-/// [`ModelError::UnknownModel`]; [`HubError`] where a file cannot be fetched or is another one than recorded;
-/// [`FileError::Digest`] where a file in the cache directory was changed.
+/// [`ModelError::UnknownModel`]; [`HubError`] where a file cannot be fetched or is another one than
+/// recorded; [`FileError::Digest`] where a file in the cache directory was changed.
 pub fn pull(name: &str, options: &PullOptions, progress: &dyn Progress) -> Result<Pulled> {
     let cache = env::required_cache_directory()?;
     let recorded = lock::record(&cache, name)?;
@@ -107,7 +91,8 @@ pub fn pull(name: &str, options: &PullOptions, progress: &dyn Progress) -> Resul
     }
 }
 
-/// The weights of a model of the catalog that was pulled, if it was; checked against what was recorded.
+/// The weights of a model of the catalog that was pulled, if it was; checked against what was
+/// recorded.
 ///
 /// # Errors
 /// [`FileError::Digest`] where they are not those of the first time.
@@ -122,7 +107,8 @@ pub(super) fn weights(name: &str) -> Result<Option<Weights>> {
     Ok(Some(weights))
 }
 
-/// The folder of a repository that was pulled, if it was; its files checked against what was recorded.
+/// The folder of a repository that was pulled, if it was; its files checked against what was
+/// recorded.
 ///
 /// # Errors
 /// [`FileError::Digest`] where a file is not that of the first time.
@@ -142,7 +128,8 @@ fn here(name: &str) -> Result<Option<(PathBuf, Record)>> {
     Ok(record.map(|record| (cache, record)))
 }
 
-/// Whether the weights of a model of the catalog are on this machine; their content is not looked at.
+/// Whether the weights of a model of the catalog are on this machine; their content is not looked
+/// at.
 ///
 /// # Errors
 /// [`FileError::Parse`] where the lock file is damaged.
@@ -190,7 +177,8 @@ impl Pull<'_> {
         self.finish(record, usize::from(fetched), bytes)
     }
 
-    /// Fetches a repository's files: one weights file, or whatever describes a model and its weights.
+    /// Fetches a repository's files: one weights file, or whatever describes a model and its
+    /// weights.
     fn repository(&self, repository: &str, file: Option<&str>) -> Result<Pulled> {
         let revision = self.options.revision.as_deref();
         if let Some(record) = &self.recorded

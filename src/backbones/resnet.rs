@@ -1,4 +1,5 @@
-//! ResNet 18, 34, 50, 101, 152, as in torchvision and timm (v1.5: a bottleneck's stride is in its 3x3 convolution).
+//! ResNet 18, 34, 50, 101, 152, as in torchvision and timm (v1.5: a bottleneck's stride is in its
+//! 3x3 convolution).
 //!
 //! He et al., Deep Residual Learning for Image Recognition, CVPR 2016 (arXiv 1512.03385).
 //!
@@ -19,26 +20,21 @@
 //!                  └─ (1x1 ── norm, where the shape changes) ─────────────────────▶┘
 //! ```
 //!
-//! Norms are batch normalisations with stored statistics, epsilon 1e-5. Each stage but the first halves the map in its first block
-//! and doubles the channels. A bottleneck is four times wider outside than in its 3x3 convolution.
+//! Norms are batch normalisations with stored statistics, epsilon 1e-5. Each stage but the first
+//! halves the map in its first block and doubles the channels. A bottleneck is four times wider
+//! outside than in its 3x3 convolution.
 //!
 //! # What differs between siblings
 //!
-//! Depth and kind of block only. Compared with transformers, nothing is resampled and no image size is special: one graph
-//! serves all. Weights of timm and torchvision (the same names) and of transformers (`ResNetModel`) are understood.
+//! Depth and kind of block only. Compared with transformers, nothing is resampled and no image size
+//! is special: one graph serves all. Weights of timm and torchvision (the same names) and of
+//! transformers (`ResNetModel`) are understood.
 
 use serde::Deserialize;
 
 use crate::backbones::Axes;
-use crate::backbones::family::Family;
-use crate::backbones::family::Naming;
-use crate::backbones::layers::Activation;
-use crate::backbones::layers::Convolution;
-use crate::backbones::layers::Map;
-use crate::backbones::layers::Network;
-use crate::backbones::layers::Outline;
-use crate::backbones::layers::Padding;
-use crate::backbones::layers::Unit;
+use crate::backbones::family::{Family, Naming};
+use crate::backbones::layers::{Activation, Convolution, Map, Network, Outline, Padding, Unit};
 use crate::error::Result;
 
 const EPSILON: f32 = 1e-5;
@@ -91,7 +87,8 @@ pub(super) fn read(table: toml::Table) -> Result<Box<dyn Family>, toml::de::Erro
     Ok(Box::new(configuration))
 }
 
-/// transformers' name of a parameter: `layer1.0.bn2.bias` is `encoder.stages.0.layers.0.layer.1.normalization.bias`.
+/// transformers' name of a parameter: `layer1.0.bn2.bias` is
+/// `encoder.stages.0.layers.0.layer.1.normalization.bias`.
 fn transformers_name(name: &str) -> String {
     let kind = |layer: &str| if layer.starts_with("bn") { "normalization" } else { "convolution" };
     let parts: Vec<&str> = name.split('.').collect();

@@ -1,6 +1,8 @@
-//! SAM's image encoder: a vision transformer over a map of patches, with windowed attention and relative positions.
+//! SAM's image encoder: a vision transformer over a map of patches, with windowed attention and
+//! relative positions.
 //!
-//! Kirillov et al., Segment Anything, ICCV 2023 (arXiv 2304.02643), after ViTDet (Li et al. 2022, arXiv 2203.16527).
+//! Kirillov et al., Segment Anything, ICCV 2023 (arXiv 2304.02643), after ViTDet (Li et al. 2022,
+//! arXiv 2203.16527).
 //!
 //! | value | shape | what it is |
 //! |---|---|---|
@@ -20,39 +22,29 @@
 //!             └───────────────────────────────────────────────────▶┘  └───────────────────────────────────▶┘
 //! ```
 //!
-//! Most blocks attend within windows of 14 x 14 patches, four of them (`global_blocks`) over the whole map. Both add to the
-//! logits what the queries make of learned relative positions: for a query in row y and a key in row v the product with the entry
-//! `y - v` of a table, and the same for columns.
+//! Most blocks attend within windows of 14 x 14 patches, four of them (`global_blocks`) over the
+//! whole map. Both add to the logits what the queries make of learned relative positions: for a
+//! query in row y and a key in row v the product with the entry `y - v` of a table, and the same
+//! for columns.
 //!
 //! # What differs from a plain transformer
 //!
-//! There is no class token and no last norm. The map is padded with zeros to whole windows *behind* the norm, and padded places
-//! take part in the attention, as in the references. The tables of relative positions are interpolated linearly for maps of another
-//! size than the one trained on (1,024 pixels), the grid of positions bicubically with antialias: the graph stands for one image
-//! size. Weights of timm, of transformers (`SamVisionModel`) and of the original release (below `image_encoder.`) are understood.
+//! There is no class token and no last norm. The map is padded with zeros to whole windows *behind*
+//! the norm, and padded places take part in the attention, as in the references. The tables of
+//! relative positions are interpolated linearly for maps of another size than the one trained on
+//! (1,024 pixels), the grid of positions bicubically with antialias: the graph stands for one image
+//! size. Weights of timm, of transformers (`SamVisionModel`) and of the original release (below
+//! `image_encoder.`) are understood.
 
 use serde::Deserialize;
 
 use crate::backbones::Axes;
-use crate::backbones::attention::Attention;
-use crate::backbones::attention::Heads;
-use crate::backbones::attention::MlpKind;
-use crate::backbones::family::Family;
-use crate::backbones::family::Naming;
-use crate::backbones::family::Pairs;
-use crate::backbones::family::replaced;
-use crate::backbones::family::within_block;
-use crate::backbones::layers::Convolution;
-use crate::backbones::layers::Map;
-use crate::backbones::layers::Network;
-use crate::backbones::layers::Outline;
-use crate::backbones::layers::Padding;
-use crate::backbones::position::GridResampling;
-use crate::backbones::position::linear_matrix;
-use crate::error::ModelError;
-use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Value;
+use crate::backbones::attention::{Attention, Heads, MlpKind};
+use crate::backbones::family::{Family, Naming, Pairs, replaced, within_block};
+use crate::backbones::layers::{Convolution, Map, Network, Outline, Padding};
+use crate::backbones::position::{GridResampling, linear_matrix};
+use crate::error::{ModelError, Result};
+use crate::graph::{Builder, Value};
 use crate::tensor::HostTensor;
 
 /// Epsilon of the neck's norms, the same in every library.
@@ -235,7 +227,8 @@ impl Configuration {
         b.reshape(&map, &[-1, width])
     }
 
-    /// Attention over maps of `size`; the tables of relative positions were learned for maps of `side` by `side`.
+    /// Attention over maps of `size`; the tables of relative positions were learned for maps of
+    /// `side` by `side`.
     fn attend(
         &self,
         network: &mut Network<'_>,
@@ -250,7 +243,8 @@ impl Configuration {
         })
     }
 
-    /// The bias of relative positions `[N, heads, T, T]`: for query (y, x) and key (v, u), `q . Rh[y - v] + q . Rw[x - u]`.
+    /// The bias of relative positions `[N, heads, T, T]`: for query (y, x) and key (v, u), `q .
+    /// Rh[y - v] + q . Rw[x - u]`.
     fn relative_positions(
         &self,
         network: &mut Network<'_>,
@@ -299,7 +293,8 @@ impl Configuration {
     }
 }
 
-/// A table `[2 side - 1, D]` as `[length, D, length]`: the entry of query i and key j is the row i - j.
+/// A table `[2 side - 1, D]` as `[length, D, length]`: the entry of query i and key j is the row
+/// i - j.
 fn relative_table(b: &mut Builder, table: &Value, (side, length): (usize, usize)) -> Value {
     let rows = match length == side {
         true => table.clone(),

@@ -1,4 +1,5 @@
-//! What a user says about an ONNX file in a small TOML file beside it: `model.toml` for `model.onnx`.
+//! What a user says about an ONNX file in a small TOML file beside it: `model.toml` for
+//! `model.onnx`.
 //!
 //! ```toml
 //! input = "pixel_values"             # where the model has several
@@ -18,14 +19,11 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::backbones::Pool;
-use crate::backbones::processor;
-use crate::error::FileError;
-use crate::error::Result;
+use crate::backbones::{Pool, processor};
+use crate::error::{FileError, Result};
 use crate::preprocess::Preprocess;
 use crate::support::fs;
 
@@ -74,8 +72,8 @@ pub(super) fn beside(model: &Path) -> Result<Sidecar> {
     if path.is_file() { parse(&path, &fs::read_text(&path)?) } else { Ok(Sidecar::default()) }
 }
 
-/// The preprocessing that a file of its own describes: TOML, with or without a `[preprocess]` heading, or a Hugging Face
-/// `preprocessor_config.json`.
+/// The preprocessing that a file of its own describes: TOML, with or without a `[preprocess]`
+/// heading, or a Hugging Face `preprocessor_config.json`.
 pub(super) fn preprocess(path: &Path) -> Result<Preprocess> {
     let text = fs::read_text(path)?;
     if path.extension().is_some_and(|extension| extension == "json") {

@@ -1,37 +1,25 @@
-//! Finds a model by what a user calls it: a name of the catalog, of an import or of a pulled repository, a folder, or an ONNX
-//! file.
+//! Finds a model by what a user calls it: a name of the catalog, of an import or of a pulled
+//! repository, a folder, or an ONNX file.
 
 use std::path::Path;
 
-use crate::backbones::Backbone;
-use crate::backbones::Blueprint;
-use crate::backbones::Entry;
-use crate::backbones::ModelOptions;
-use crate::backbones::Origin;
-use crate::backbones::Size;
-use crate::backbones::Taps;
-use crate::backbones::build_blueprint;
-use crate::backbones::external;
-use crate::backbones::find;
 use crate::backbones::fingerprint::Fingerprint;
-use crate::backbones::import;
-use crate::backbones::packaged;
-use crate::backbones::pull;
-use crate::backbones::sidecar;
-use crate::backbones::snapshot;
 use crate::backbones::snapshot::Snapshot;
-use crate::error::ModelError;
-use crate::error::Result;
+use crate::backbones::{
+    Backbone, Blueprint, Entry, ModelOptions, Origin, Size, Taps, build_blueprint, external, find, import, packaged,
+    pull, sidecar, snapshot,
+};
+use crate::error::{ModelError, Result};
 use crate::support::progress::Progress;
 use crate::tensor::Weights;
 
-/// Opens the model `name`: an entry of the catalog, whose weights are those of `options` or are fetched on first need; a folder
-/// with a configuration and weights; or an ONNX file.
+/// Opens the model `name`: an entry of the catalog, whose weights are those of `options` or are
+/// fetched on first need; a folder with a configuration and weights; or an ONNX file.
 ///
 /// # Errors
-/// [`ModelError::UnknownModel`]; [`ModelError::WeightsNeeded`] when the catalog knows nothing to fetch; those of
-/// [`build`](crate::backbones::build), of fetching, of reading a folder, and of opening a user's file;
-/// [`ModelError::Misplaced`] for options that do not apply.
+/// [`ModelError::UnknownModel`]; [`ModelError::WeightsNeeded`] when the catalog knows nothing to
+/// fetch; those of [`build`](crate::backbones::build), of fetching, of reading a folder, and of
+/// opening a user's file; [`ModelError::Misplaced`] for options that do not apply.
 pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Backbone> {
     let path = Path::new(name);
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) || path.is_file() {
@@ -82,8 +70,8 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
     Ok(backbone)
 }
 
-/// What a model should give for its known input: of a catalog model with its published weights what the reference library gives,
-/// of an imported one what it gave when it was imported.
+/// What a model should give for its known input: of a catalog model with its published weights what
+/// the reference library gives, of an imported one what it gave when it was imported.
 ///
 /// # Errors
 /// [`FileError::Parse`](crate::error::FileError::Parse) where what is stored cannot be read.
@@ -118,8 +106,9 @@ fn from_catalog(entry: &Entry, options: &ModelOptions, progress: &dyn Progress) 
     built(&blueprint, weights, options)
 }
 
-/// Builds a model from its weights, or from random ones where there are none. Where the user asks for another size than the
-/// model's own preprocessing gives, images are brought to that; what the user says about preprocessing stays as it is.
+/// Builds a model from its weights, or from random ones where there are none. Where the user asks
+/// for another size than the model's own preprocessing gives, images are brought to that; what the
+/// user says about preprocessing stays as it is.
 fn built(blueprint: &Blueprint, weights: Option<Weights>, options: &ModelOptions) -> Result<Backbone> {
     let size = match options.size {
         Some(size) => size,

@@ -1,28 +1,20 @@
-//! A transformer as a head: on the patch tokens of a backbone, with a class token and positions of its own.
+//! A transformer as a head: on the patch tokens of a backbone, with a class token and positions of
+//! its own.
 //!
-//! The study's appended classifier: the tokens of the backbone are mapped to the transformer's width by a linear map and a layer
-//! norm, then a DeiT without its patch embedding follows, its positions resampled bicubically from 14 x 14 to the backbone's
-//! grid, and a linear map of its class token. In: `features`, the tokens or the map of the backbone. Out: `logits` `[N, K]`.
+//! The study's appended classifier: the tokens of the backbone are mapped to the transformer's
+//! width by a linear map and a layer norm, then a DeiT without its patch embedding follows, its
+//! positions resampled bicubically from 14 x 14 to the backbone's grid, and a linear map of its
+//! class token. In: `features`, the tokens or the map of the backbone. Out: `logits` `[N, K]`.
 //!
 //! Refused: a backbone whose patch tokens, or whose grid, are not known.
 
-use crate::backbones::Axes;
-use crate::backbones::Backbone;
-use crate::backbones::Output;
 use crate::backbones::layers::Network;
 use crate::backbones::parameters::Parameters;
-use crate::backbones::vit;
-use crate::error::ModelError;
-use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Model;
-use crate::graph::Value;
-use crate::graph::infer;
-use crate::graph::rewrite;
+use crate::backbones::{Axes, Backbone, Output, vit};
+use crate::error::{ModelError, Result};
+use crate::graph::{Builder, Dim, Model, Value, infer, rewrite};
 use crate::support::seed::Seed;
-use crate::tensor::DType;
-use crate::tensor::Weights;
+use crate::tensor::{DType, Weights};
 
 /// Sizes of the transformer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +44,12 @@ pub struct BuiltHead {
 const DRAWN: &[&str] = &["proj.", "proj_norm.", "fc."];
 
 impl StackedHead {
-    /// Builds the head for the tap `tokens` of a backbone; all names get `name` and a dot before them. The weights of a DeiT
-    /// give its blocks, tokens and positions, the rest is drawn.
+    /// Builds the head for the tap `tokens` of a backbone; all names get `name` and a dot before
+    /// them. The weights of a DeiT give its blocks, tokens and positions, the rest is drawn.
     ///
     /// # Errors
-    /// [`ModelError::NoPatches`] where the backbone has no patch tokens or no known grid; as for building a model where the
-    /// weights do not fit.
+    /// [`ModelError::NoPatches`] where the backbone has no patch tokens or no known grid; as for
+    /// building a model where the weights do not fit.
     pub fn build(
         self,
         backbone: &Backbone,
@@ -92,7 +84,8 @@ impl StackedHead {
     }
 }
 
-/// The input `features` and the patch tokens in it as `[N, patches, channels]`; with them, channels and grid.
+/// The input `features` and the patch tokens in it as `[N, patches, channels]`; with them, channels
+/// and grid.
 fn rows(backbone: &Backbone, tokens: &Output, b: &mut Builder) -> Result<(Value, usize, [usize; 2])> {
     let facts = infer(&backbone.graph)?.facts;
     let shape = facts.get(&tokens.name).and_then(|fact| fact.shape.clone()).unwrap_or_default();

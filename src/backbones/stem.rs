@@ -1,21 +1,15 @@
-//! The input of a network and its first convolution, the only layer that knows about colours; see [`changes`](super::changes)
-//! for how its weights are adapted to other channels.
+//! The input of a network and its first convolution, the only layer that knows about colours; see
+//! [`changes`](super::changes) for how its weights are adapted to other channels.
 
 use crate::backbones::changes::COLOURS;
-use crate::backbones::layers::Convolution;
-use crate::backbones::layers::Map;
-use crate::backbones::layers::Network;
-use crate::backbones::layers::Padding;
+use crate::backbones::layers::{Convolution, Map, Network, Padding};
 use crate::error::Result;
-use crate::graph::Dim;
-use crate::graph::Node;
-use crate::graph::Tensor;
-use crate::graph::Value;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::graph::{Dim, Node, Tensor, Value};
+use crate::tensor::{DType, HostTensor};
 
 impl Network<'_> {
-    /// The input: `[batch, channels, H, W] f32`, normalised; three channels, or as many as the network is adapted to.
+    /// The input: `[batch, channels, H, W] f32`, normalised; three channels, or as many as the
+    /// network is adapted to.
     pub(super) fn image(&mut self, name: &str) -> Map {
         let channels = self.adaptation.as_ref().map_or(COLOURS, |adaptation| adaptation.channels());
         let [height, width] = match self.size {
@@ -28,8 +22,8 @@ impl Network<'_> {
         Map { value, channels, size: self.size }
     }
 
-    /// The convolution of that name over the input, its weights adapted; `None` where `x` is not the input of an adapted
-    /// network.
+    /// The convolution of that name over the input, its weights adapted; `None` where `x` is not
+    /// the input of an adapted network.
     pub(super) fn adapted_convolution(
         &mut self,
         name: &str,
@@ -49,7 +43,8 @@ impl Network<'_> {
         };
         let offsets = adaptation.offset_weights(&stored.tensor);
         if let Some(offsets) = offsets.as_ref().filter(|_| layer.padding == Padding::Zeros(0)) {
-            // Every window lies within the image: what the offsets contribute is the same everywhere.
+            // Every window lies within the image: what the offsets contribute is the same
+            // everywhere.
             let shift = sums(offsets);
             let bias = match bias {
                 Some(bias) => self.builder.parameter(&bias.name, &added(&bias.tensor, &shift)),
@@ -65,7 +60,8 @@ impl Network<'_> {
         }))
     }
 
-    /// `map`, the convolution of `x`, plus what a map of ones of the size of `x` gives with the weights of the offsets.
+    /// `map`, the convolution of `x`, plus what a map of ones of the size of `x` gives with the
+    /// weights of the offsets.
     fn with_offsets(&mut self, name: &str, (x, map): (&Map, Map), layer: Convolution, offsets: &HostTensor) -> Map {
         let scope = format!("{name}.offsets");
         let (ones, weight) = self.builder.scope(&scope, |b| {
@@ -88,7 +84,8 @@ impl Network<'_> {
         Map { value, ..map }
     }
 
-    /// Convolution of non-overlapping patches, `NAME.weight` [width, C, patch, patch] and, if wanted, `NAME.bias` [width].
+    /// Convolution of non-overlapping patches, `NAME.weight` [width, C, patch, patch] and, if
+    /// wanted, `NAME.bias` [width].
     pub(super) fn patches(&mut self, name: &str, x: &Map, [width, patch]: [usize; 2], bias: bool) -> Result<Value> {
         let padding = Padding::Zeros(0);
         let layer = Convolution { channels: width, kernel: patch, stride: patch, groups: 1, padding };

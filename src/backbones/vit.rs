@@ -1,4 +1,5 @@
-//! Vision transformers: DINOv2, DINO, DeiT, OpenCLIP, CLIP and BLIP are configurations of one network and names for its weights.
+//! Vision transformers: DINOv2, DINO, DeiT, OpenCLIP, CLIP and BLIP are configurations of one
+//! network and names for its weights.
 //!
 //! Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021 (arXiv 2010.11929).
 //!
@@ -22,13 +23,16 @@
 //!                                         last norm ── class token ──▶ embedding ── (projection) ──▶ projected
 //! ```
 //!
-//! Attention: every token makes a query, a key and a value per head; softmax of query times key over the root of the head's
-//! width weighs the values, a linear layer mixes the heads. What stands in brackets depends on the sibling.
+//! Attention: every token makes a query, a key and a value per head; softmax of query times key
+//! over the root of the head's width weighs the values, a linear layer mixes the heads. What stands
+//! in brackets depends on the sibling.
 //!
-//! Tokens flow through the blocks as one matrix `[N * T, D]`, so that every linear layer is a `Gemm` over the weight as it is
-//! stored. The tokens before the patches are written by padding the patches with zeros and adding one table that holds class
-//! token, registers and positions: no shape depends on the batch. Positions were learned for one grid and are resampled for
-//! another one while the graph is built, as each library does it (see `position.rs`): the graph stands for one image size.
+//! Tokens flow through the blocks as one matrix `[N * T, D]`, so that every linear layer is a
+//! `Gemm` over the weight as it is stored. The tokens before the patches are written by padding the
+//! patches with zeros and adding one table that holds class token, registers and positions: no
+//! shape depends on the batch. Positions were learned for one grid and are resampled for another
+//! one while the graph is built, as each library does it (see `position.rs`): the graph stands for
+//! one image size.
 //!
 //! # Siblings
 //!
@@ -43,29 +47,25 @@
 //! | CLIP | Radford et al. 2021 (arXiv 2103.00020) | as OpenCLIP, with the activation `x * sigmoid(1.702 x)`; transformers norms the class token only |
 //! | BLIP | Li et al. 2022 (arXiv 2201.12086) | nothing; positions for 224 pixels in the release, for 384 and epsilon 1e-5 in transformers' weights |
 //!
-//! Epsilon of the norms is 1e-6 in most, 1e-5 in CLIP and OpenCLIP and in transformers' BLIP, 1e-12 in transformers' ViT.
+//! Epsilon of the norms is 1e-6 in most, 1e-5 in CLIP and OpenCLIP and in transformers' BLIP, 1e-12
+//! in transformers' ViT.
 //!
 //! # Names
 //!
-//! Weights of timm, of transformers (`ViTModel`, `Dinov2Model`, `CLIPVisionModel`, `BlipVisionModel`), of open_clip (below
-//! `visual.`) and of the original releases (DINO, DeiT, DINOv2; BLIP below `visual_encoder.`) are told apart by their names, see
-//! `vit_names.rs`. Libraries keep query, key and value in one matrix or in three; either is used as it is.
+//! Weights of timm, of transformers (`ViTModel`, `Dinov2Model`, `CLIPVisionModel`,
+//! `BlipVisionModel`), of open_clip (below `visual.`) and of the original releases (DINO, DeiT,
+//! DINOv2; BLIP below `visual_encoder.`) are told apart by their names, see `vit_names.rs`.
+//! Libraries keep query, key and value in one matrix or in three; either is used as it is.
 
 use serde::Deserialize;
 
 use crate::backbones::Axes;
-use crate::backbones::attention::Attention;
-use crate::backbones::attention::MlpKind;
-use crate::backbones::family::Family;
-use crate::backbones::family::Naming;
-use crate::backbones::layers::Network;
-use crate::backbones::layers::Outline;
+use crate::backbones::attention::{Attention, MlpKind};
+use crate::backbones::family::{Family, Naming};
+use crate::backbones::layers::{Network, Outline};
 use crate::backbones::position::GridResampling;
-use crate::backbones::vit_names::NAMES;
-use crate::backbones::vit_names::Projection;
-use crate::backbones::vit_names::VitNames;
-use crate::error::ModelError;
-use crate::error::Result;
+use crate::backbones::vit_names::{NAMES, Projection, VitNames};
+use crate::error::{ModelError, Result};
 use crate::graph::Value;
 
 /// Sizes and options of a variant.
@@ -180,7 +180,8 @@ impl Configuration {
         }
     }
 
-    /// The network behind the patch embedding: `rows` `[N, patches, width]`, row by row of the grid.
+    /// The network behind the patch embedding: `rows` `[N, patches, width]`, row by row of the
+    /// grid.
     pub(super) fn over_patches(&self, network: &mut Network<'_>, layout: Layout, rows: &Value) -> Result<Outline> {
         let names = VitNames::of(network.parameters.naming());
         let mut x = self.place(network, names, layout, rows)?;

@@ -1,12 +1,11 @@
-//! The names transformers' weights go by: a table per library, from timm's names, which the graph is built with.
+//! The names transformers' weights go by: a table per library, from timm's names, which the graph
+//! is built with.
 //!
-//! A table has two parts: names outside of the blocks, and names within a block (behind `blocks.I.`). A pair replaces the
-//! beginning of a name; a name that no pair matches is the same in both.
+//! A table has two parts: names outside of the blocks, and names within a block (behind
+//! `blocks.I.`). A pair replaces the beginning of a name; a name that no pair matches is the same
+//! in both.
 
-use crate::backbones::family::Naming;
-use crate::backbones::family::Pairs;
-use crate::backbones::family::replaced;
-use crate::backbones::family::within_block;
+use crate::backbones::family::{Naming, Pairs, replaced, within_block};
 use crate::backbones::position::GridResampling;
 use crate::backbones::position::GridResampling::{Antialiased, Clamped, ClampedWithOffset};
 

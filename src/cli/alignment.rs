@@ -1,6 +1,7 @@
 //! Text in columns.
 
-/// Rows as lines: the first column to the left, the others to the right, two spaces between; a missing cell is blank.
+/// Rows as lines: the first column to the left, the others to the right, two spaces between; a
+/// missing cell is blank.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();

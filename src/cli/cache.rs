@@ -4,12 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
-use crate::embed::Manifest;
-use crate::embed::verify;
-use crate::error::CacheError;
-use crate::error::Result;
+use crate::cli::{Outcome, Printer};
+use crate::embed::{Manifest, verify};
+use crate::error::{CacheError, Result};
 
 /// Show or check an embedding cache.
 #[derive(Debug, clap::Args)]

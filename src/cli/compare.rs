@@ -1,20 +1,15 @@
 //! `defrost compare`: two classifiers on the same test samples.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::alignment::columns;
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 use crate::metrics::Bootstrap;
-use crate::records::Comparison;
-use crate::records::PredictionTable;
-use crate::records::Record;
-use crate::records::compare;
+use crate::records::{Comparison, PredictionTable, Record, compare};
 
-/// Compare two classifiers on the test samples that both predict: paired bootstrap of every metric, DeLong's test of the areas
-/// under the ROC curves.
+/// Compare two classifiers on the test samples that both predict: paired bootstrap of every metric,
+/// DeLong's test of the areas under the ROC curves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  defrost compare cache/probes/linear.json cache/probes/knn.json\n  \
     defrost compare dinov2/probes/linear.json deit/probes/linear.json --json\n  \

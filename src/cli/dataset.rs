@@ -1,21 +1,12 @@
 //! The arguments of every verb that reads a dataset: where it is and how to read it.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::Printer;
 use crate::data;
-use crate::data::Columns;
-use crate::data::Dataset;
-use crate::data::Frames;
-use crate::data::Layout;
-use crate::data::OpenOptions;
-use crate::data::Reading;
-use crate::data::SkipReason;
-use crate::data::Task;
+use crate::data::{Columns, Dataset, Frames, Layout, OpenOptions, Reading, SkipReason, Task};
 use crate::error::Result;
-use crate::support::numbers::counted;
-use crate::support::numbers::thousands;
+use crate::support::numbers::{counted, thousands};
 
 /// Heading of the arguments that say how to read.
 const READING: &str = "Reading the dataset";
@@ -23,7 +14,8 @@ const READING: &str = "Reading the dataset";
 /// A dataset and how to read it; flattened into the arguments of a verb.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DatasetArguments {
-    /// Folder of class folders, folder of images, or table (.csv, .tsv, .parquet) with a column `path`.
+    /// Folder of class folders, folder of images, or table (.csv, .tsv, .parquet) with a column
+    /// `path`.
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
     #[command(flatten)]
@@ -36,7 +28,8 @@ pub(crate) struct ReadingArguments {
     /// Folder that the paths of a table are relative to [default: the folder of the table].
     #[arg(long, help_heading = READING, value_name = "FOLDER")]
     root: Option<PathBuf>,
-    /// What first-level folders are [default: splits if all are called train, validation or test; else classes].
+    /// What first-level folders are [default: splits if all are called train, validation or test;
+    /// else classes].
     #[arg(long, help_heading = READING, value_name = "WHAT", value_parser = ["classes", "splits"])]
     folders: Option<String>,
     /// Class names in their order [default: the names found, sorted].
@@ -69,14 +62,15 @@ pub(crate) struct ReadingArguments {
     /// Column of the split [default: split].
     #[arg(long, help_heading = READING, value_name = "COLUMN")]
     split_column: Option<String>,
-    /// Column of the patient, lesion or other unit that must not be divided between splits [default: group].
+    /// Column of the patient, lesion or other unit that must not be divided between splits
+    /// [default: group].
     #[arg(long, help_heading = READING, visible_alias = "group", value_name = "COLUMN")]
     group_column: Option<String>,
     /// Column of the sample's weight [default: weight].
     #[arg(long, help_heading = READING, value_name = "COLUMN")]
     weight_column: Option<String>,
-    /// Which frames of DICOM files with several are the images: `first`, `middle`, a number from 1, or `all`, each an image
-    /// called FILE#N [default: such files fail].
+    /// Which frames of DICOM files with several are the images: `first`, `middle`, a number from 1,
+    /// or `all`, each an image called FILE#N [default: such files fail].
     #[arg(long, help_heading = READING, value_name = "WHICH")]
     frames: Option<Frames>,
     /// Keep rows of a table whose image does not exist; they fail one by one.
@@ -85,7 +79,8 @@ pub(crate) struct ReadingArguments {
 }
 
 impl DatasetArguments {
-    /// Reads the dataset and tells on stderr what it is, what was left out and how it was interpreted.
+    /// Reads the dataset and tells on stderr what it is, what was left out and how it was
+    /// interpreted.
     pub(crate) fn open(&self, printer: &Printer) -> Result<Dataset> {
         open(&self.data, &self.reading.options(), printer)
     }

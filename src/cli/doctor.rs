@@ -2,15 +2,10 @@
 
 use serde::Serialize;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
+use crate::cli::{Outcome, Printer};
 use crate::error::{Error, Result, RuntimeError};
-use crate::runtime::Device;
-use crate::runtime::Runtime;
-use crate::runtime::self_test;
-use crate::support::env;
-use crate::support::machine;
-use crate::support::wheel;
+use crate::runtime::{Device, Runtime, self_test};
+use crate::support::{env, machine, wheel};
 
 /// Less free space than this, in MiB, is told as a problem.
 const LEAST_SPACE_MIB: f64 = 1024.0;
@@ -70,7 +65,8 @@ impl Arguments {
     /// Looks around, tries the library, prints the findings.
     ///
     /// # Errors
-    /// The library's own error where it cannot be used, or where there is none and none can be fetched.
+    /// The library's own error where it cannot be used, or where there is none and none can be
+    /// fetched.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let mut problems = Vec::new();
         let mut fatal = None;

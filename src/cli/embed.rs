@@ -4,20 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backbones::Arithmetic;
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::dataset::DatasetArguments;
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::pixel_flags::PixelFlags;
-use crate::embed::EmbedOptions;
-use crate::embed::Job;
-use crate::embed::Network;
-use crate::embed::Precision;
-use crate::embed::Summary;
-use crate::embed::embed;
+use crate::cli::{Outcome, Printer};
+use crate::embed::{EmbedOptions, Job, Network, Precision, Summary, embed};
 use crate::error::Result;
-use crate::runtime::Device;
-use crate::runtime::Runtime;
+use crate::runtime::{Device, Runtime};
 
 /// Embed images into a cache that can be interrupted, continued and extended at any time.
 #[derive(Debug, clap::Args)]
@@ -35,7 +28,8 @@ use crate::runtime::Runtime;
 pub(crate) struct Arguments {
     #[command(flatten)]
     dataset: DatasetArguments,
-    /// Model of the catalog (`defrost models list`), folder with a model's `config.json` and weights, or ONNX file.
+    /// Model of the catalog (`defrost models list`), folder with a model's `config.json` and
+    /// weights, or ONNX file.
     #[arg(long, short, value_name = "MODEL")]
     model: String,
     /// Directory of the cache.
@@ -44,14 +38,15 @@ pub(crate) struct Arguments {
     /// Element type of the stored embeddings.
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = ["f32", "f16"])]
     dtype: String,
-    /// What the network computes with: `f32`, `f16` (for GPUs), or `int8` (matrix products of transformers on CPUs). How close
-    /// it comes to f32 is measured on the first images.
+    /// What the network computes with: `f32`, `f16` (for GPUs), or `int8` (matrix products of
+    /// transformers on CPUs). How close it comes to f32 is measured on the first images.
     #[arg(long, value_name = "NUMBERS", default_value = "f32")]
     compute: Arithmetic,
     /// Go on although `--compute` does not come close to f32.
     #[arg(long)]
     allow_low_fidelity: bool,
-    /// Images that the network embeds at once [default: chosen for the device]. It does not change the embeddings.
+    /// Images that the network embeds at once [default: chosen for the device]. It does not change
+    /// the embeddings.
     #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: Option<u16>,
     /// Threads that compute, and as many that decode [default: one per core].

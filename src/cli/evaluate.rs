@@ -1,26 +1,22 @@
-//! `defrost evaluate`: the figures of stored predictions, in all or for each part of the test samples.
+//! `defrost evaluate`: the figures of stored predictions, in all or for each part of the test
+//! samples.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::alignment::columns;
 use crate::cli::compare::predictions;
+use crate::cli::{Outcome, Printer};
 use crate::data;
-use crate::error::ProbeError;
-use crate::error::Result;
-use crate::metrics::Bootstrap;
-use crate::metrics::Decision;
-use crate::metrics::Metric;
-use crate::records::PredictionTable;
-use crate::records::Subgroup;
-use crate::records::by_subgroup;
+use crate::error::{ProbeError, Result};
+use crate::metrics::{Bootstrap, Decision, Metric};
+use crate::records::{PredictionTable, Subgroup, by_subgroup};
 use crate::support::numbers::counted;
 
-/// Evaluate stored predictions, for each value of a column of the dataset's table: by sex, site, device.
+/// Evaluate stored predictions, for each value of a column of the dataset's table: by sex, site,
+/// device.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  defrost evaluate cache/probes/linear.json\n  \
     defrost evaluate cache/probes/linear.json --table chexpert.parquet --by Sex\n  \

@@ -3,23 +3,18 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
-use crate::cli::finetune;
 use crate::cli::model_flags::ModelFlags;
+use crate::cli::{Outcome, Printer, finetune};
 use crate::deploy;
-use crate::deploy::Asked;
-use crate::deploy::Card;
-use crate::deploy::Exported;
-use crate::deploy::Plan;
+use crate::deploy::{Asked, Card, Exported, Plan};
 use crate::error::Result;
 use crate::finetune::CONFIG;
-use crate::records::Chosen;
-use crate::records::deciding_metric;
+use crate::records::{Chosen, deciding_metric};
 use crate::runtime::Runtime;
 use crate::support::numbers::counted;
 
-/// Export a probe or a fine-tuned network as one ONNX file that takes raw pixels, verified against this program.
+/// Export a probe or a fine-tuned network as one ONNX file that takes raw pixels, verified against
+/// this program.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     defrost export embeddings/probes/linear.json --out classifier.onnx\n  \
@@ -31,26 +26,30 @@ use crate::support::numbers::counted;
     cut-points that the probe or run fitted on validation data are part of it. Classes, preprocessing, test metrics and digests of what it was made from are in its metadata. Where it differs from this program on a real image \
     by more than 1e-4, nothing is written and the exit code is 1.")]
 pub(crate) struct Arguments {
-    /// Record of a probe (`CACHE/probes/linear.json`, `CACHE/probes/knn.json`), or directory of a fine-tuning run.
+    /// Record of a probe (`CACHE/probes/linear.json`, `CACHE/probes/knn.json`), or directory of a
+    /// fine-tuning run.
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
     /// The ONNX file to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Model that made the embeddings [default: as the cache names it]. It is compared with the cache's digests.
+    /// Model that made the embeddings [default: as the cache names it]. It is compared with the
+    /// cache's digests.
     #[arg(long, short, value_name = "MODEL")]
     model: Option<String>,
     /// The embedding cache [default: the one that the record lies in].
     #[arg(long, value_name = "CACHE")]
     cache: Option<PathBuf>,
-    /// Images to verify the file on: a folder, a table or one file [default: test images of the probe].
+    /// Images to verify the file on: a folder, a table or one file [default: test images of the
+    /// probe].
     #[arg(long, value_name = "DATA")]
     verify: Option<PathBuf>,
     /// How many images to verify the file on, evenly spread.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     verify_images: u32,
-    /// Above which probability a label counts as present, one number or one per label; or from which probability on the second of
-    /// two classes is the answer [default: as the record says, or 0.5].
+    /// Above which probability a label counts as present, one number or one per label; or from
+    /// which probability on the second of two classes is the answer [default: as the record says,
+    /// or 0.5].
     #[arg(long, value_name = "P,..", value_delimiter = ',')]
     thresholds: Vec<f32>,
     #[command(flatten)]
@@ -108,7 +107,8 @@ fn describe(exported: &Exported) -> String {
     lines.iter().map(|(name, text)| format!("{name:10}  {text}")).collect::<Vec<_>>().join("\n")
 }
 
-/// What makes probabilities of scores and a decision of those, where it is not the most probable class.
+/// What makes probabilities of scores and a decision of those, where it is not the most probable
+/// class.
 pub(super) fn deciding(card: &Card) -> Vec<(&'static str, String)> {
     let numbers = |values: &Vec<f32>| {
         let texts: Vec<String> = values.iter().map(|value| format!("{value:.4}")).collect();

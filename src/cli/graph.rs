@@ -1,25 +1,15 @@
-//! `defrost graph`: look into ONNX files, tap and cut them, copy them through this program's own reader and writer.
+//! `defrost graph`: look into ONNX files, tap and cut them, copy them through this program's own
+//! reader and writer.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
-use crate::graph::Fact;
-use crate::graph::Graph;
-use crate::graph::Inference;
-use crate::graph::Model;
-use crate::graph::ValueInfo;
-use crate::graph::autodiff::Differentiation;
-use crate::graph::autodiff::LossKind;
-use crate::graph::autodiff::differentiate;
-use crate::graph::infer;
-use crate::graph::rewrite;
-use crate::graph::text;
-use crate::graph::validate;
+use crate::graph::autodiff::{Differentiation, LossKind, differentiate};
+use crate::graph::{Fact, Graph, Inference, Model, ValueInfo, infer, rewrite, text, validate};
 use crate::support::fs;
 
 const EXAMPLES: &str = "Examples:
@@ -85,10 +75,11 @@ enum Verb {
         /// The file to write.
         out: PathBuf,
     },
-    /// Add a loss and the gradients of all weights: inputs are the model's and `labels`, outputs `loss` and `grad/WEIGHT`.
+    /// Add a loss and the gradients of all weights: inputs are the model's and `labels`, outputs
+    /// `loss` and `grad/WEIGHT`.
     ///
-    /// The result consists of standard operators. Weights are the floating-point initializers with axes that reach the loss;
-    /// single numbers stay constants.
+    /// The result consists of standard operators. Weights are the floating-point initializers with
+    /// axes that reach the loss; single numbers stay constants.
     #[command(after_help = EXAMPLES)]
     Differentiate {
         /// The ONNX file.
@@ -96,7 +87,8 @@ enum Verb {
         /// The output that the loss stands on.
         #[arg(long, value_name = "NAME")]
         output: String,
-        /// The loss: of logits [N, C] and labels i64 [N]; of logits and labels [N, C], NaN unknown; mean squared error.
+        /// The loss: of logits [N, C] and labels i64 [N]; of logits and labels [N, C], NaN unknown;
+        /// mean squared error.
         #[arg(long, value_name = "LOSS", value_parser = ["cross-entropy", "bce", "mse"])]
         loss: String,
         /// Put a linear head of so many classes on the output first.

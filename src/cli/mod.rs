@@ -1,7 +1,8 @@
 //! The command line: one file per verb; the only place that prints.
 //!
-//! Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 finished, but some items failed or a check did
-//! not hold; 2 bad flags or input; 3 environment (ONNX Runtime, device, disk).
+//! Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 finished, but some items
+//! failed or a check did not hold; 2 bad flags or input; 3 environment (ONNX Runtime, device,
+//! disk).
 
 mod adjust_flags;
 mod alignment;
@@ -46,7 +47,8 @@ pub(crate) enum Outcome {
     Incomplete,
 }
 
-/// Freeze, probe, thaw: embeddings, probes and fine-tuning of vision foundation models on ONNX Runtime.
+/// Freeze, probe, thaw: embeddings, probes and fine-tuning of vision foundation models on ONNX
+/// Runtime.
 #[derive(Debug, Parser)]
 #[command(name = "defrost", version, about, after_help = EXIT_CODES)]
 struct Cli {
@@ -66,7 +68,8 @@ struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 finished, but some items failed or a check did not hold; \
                           2 bad flags or input; 3 environment (ONNX Runtime, device, disk).";
 
-/// One verb per variant; each lives in its own file as `Arguments` with `fn run(&self, printer: &Printer) -> Result<Outcome>`.
+/// One verb per variant; each lives in its own file as `Arguments` with `fn run(&self, printer:
+/// &Printer) -> Result<Outcome>`.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Bench(Box<bench::Arguments>),

@@ -3,12 +3,7 @@
 use std::path::PathBuf;
 
 use crate::backbones;
-use crate::backbones::Backbone;
-use crate::backbones::ChannelRule;
-use crate::backbones::ModelOptions;
-use crate::backbones::Pool;
-use crate::backbones::Size;
-use crate::backbones::Taps;
+use crate::backbones::{Backbone, ChannelRule, ModelOptions, Pool, Size, Taps};
 use crate::cli::Printer;
 use crate::error::Result;
 
@@ -16,7 +11,8 @@ use crate::error::Result;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Model options")]
 pub(crate) struct ModelFlags {
-    /// Weights of a model that is built here: a file (safetensors, .pth, .pt), an index of shards, or a folder with one of them.
+    /// Weights of a model that is built here: a file (safetensors, .pth, .pt), an index of shards,
+    /// or a folder with one of them.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Which network, in weights that hold several: what its names start with.
@@ -31,27 +27,33 @@ pub(crate) struct ModelFlags {
     /// Output of an ONNX file that is the embedding.
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
-    /// How taps (and the embedding of an ONNX file) with several vectors per image become one: `cls`, `mean` (of the image's
-    /// own positions: class token and registers are left out), `cls+mean`, or `none`: all values, flattened.
+    /// How taps (and the embedding of an ONNX file) with several vectors per image become one:
+    /// `cls`, `mean` (of the image's own positions: class token and registers are left out),
+    /// `cls+mean`, or `none`: all values, flattened.
     #[arg(long, value_name = "HOW")]
     pool: Option<Pool>,
     /// Preprocessing from a TOML file or a `preprocessor_config.json` instead of the model's own.
     #[arg(long, value_name = "FILE")]
     preprocess: Option<PathBuf>,
-    /// Height and width of the input of a model that is built here, as `HEIGHTxWIDTH`, or for a convolutional network `any`;
-    /// those of its preprocessing if left out, which otherwise follows (unless given with `--preprocess`).
+    /// Height and width of the input of a model that is built here, as `HEIGHTxWIDTH`, or for a
+    /// convolutional network `any`; those of its preprocessing if left out, which otherwise follows
+    /// (unless given with `--preprocess`).
     #[arg(long, value_name = "SIZE")]
     size: Option<Size>,
-    /// Further outputs: `all`, or names such as `tokens,block_03`; of an ONNX file, any value of its graph.
+    /// Further outputs: `all`, or names such as `tokens,block_03`; of an ONNX file, any value of
+    /// its graph.
     #[arg(long, value_name = "LIST", default_value = "none")]
     taps: Taps,
-    /// Input channels of a model that is built, 3 if left out: its first convolution is adapted, its images are grey for 1.
+    /// Input channels of a model that is built, 3 if left out: its first convolution is adapted,
+    /// its images are grey for 1.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     channels: Option<u16>,
-    /// How the first convolution is adapted: `sum` (1 channel: as grey in all three), `red` (as the study), `repeat` (2 or more).
+    /// How the first convolution is adapted: `sum` (1 channel: as grey in all three), `red` (as the
+    /// study), `repeat` (2 or more).
     #[arg(long, value_name = "RULE")]
     channel_rule: Option<ChannelRule>,
-    /// Keep the first COUNT blocks (stages of a convolutional network) of a model that is built; the embedding is taken there.
+    /// Keep the first COUNT blocks (stages of a convolutional network) of a model that is built;
+    /// the embedding is taken there.
     #[arg(long, value_name = "COUNT")]
     keep_blocks: Option<usize>,
 }

@@ -1,29 +1,20 @@
 //! `defrost predict`: an exported classifier on image files.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
-use serde_json::Map;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::export::deciding;
-use crate::data;
-use crate::data::DecodeLimits;
-use crate::data::OpenOptions;
-use crate::deploy;
-use crate::deploy::Card;
-use crate::deploy::Classifier;
-use crate::deploy::PredictOptions;
-use crate::deploy::Prediction;
+use crate::cli::{Outcome, Printer};
+use crate::data::{DecodeLimits, OpenOptions};
+use crate::deploy::{Card, Classifier, PredictOptions, Prediction};
 use crate::error::Result;
-use crate::runtime::Device;
-use crate::runtime::Runtime;
+use crate::runtime::{Device, Runtime};
 use crate::support::numbers::counted;
 use crate::support::progress::Progress as _;
+use crate::{data, deploy};
 
 /// Extensions of tables of images.
 const TABLES: [&str; 3] = ["csv", "tsv", "parquet"];

@@ -1,4 +1,5 @@
-//! The only writer to stdout and stderr: results, notes, errors with their causes and next step, progress bars.
+//! The only writer to stdout and stderr: results, notes, errors with their causes and next step,
+//! progress bars.
 #![expect(clippy::print_stderr, reason = "the one place that prints")]
 
 use std::error::Error as _;
@@ -16,7 +17,8 @@ use crate::support::progress::Progress;
 pub struct Printer {
     json: bool,
     quiet: bool,
-    /// Whether results are kept back: those of a step, where the whole prints one JSON object at its end.
+    /// Whether results are kept back: those of a step, where the whole prints one JSON object at
+    /// its end.
     mute: bool,
     bar: Mutex<Option<ProgressBar>>,
 }
@@ -27,7 +29,8 @@ impl Printer {
         Printer { json, quiet, mute: false, bar: Mutex::new(None) }
     }
 
-    /// The printer of one step of a larger piece of work: with `--json` only the whole prints its result.
+    /// The printer of one step of a larger piece of work: with `--json` only the whole prints its
+    /// result.
     pub(crate) fn of_a_step(&self) -> Self {
         Printer { mute: self.json, ..Printer::new(self.json, self.quiet) }
     }
@@ -37,7 +40,8 @@ impl Printer {
         self.json
     }
 
-    /// Prints a result: `record` as one JSON object with `--json`, otherwise the text that `text` makes.
+    /// Prints a result: `record` as one JSON object with `--json`, otherwise the text that `text`
+    /// makes.
     pub fn result<T: Serialize>(&self, record: &T, text: impl FnOnce(&T) -> String) {
         if self.mute {
             return;

@@ -1,30 +1,21 @@
 //! `defrost quickstart`: the main job on real images, as the commands a user would type.
 //!
-//! Every step is a verb of this program, shown before it runs, so that the same commands can be used on other images.
+//! Every step is a verb of this program, shown before it runs, so that the same commands can be
+//! used on other images.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde::Serialize;
 
-use crate::cli::Cli;
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::compare::predictions;
+use crate::cli::{Cli, Outcome, Printer};
 use crate::data;
-use crate::data::Dataset;
-use crate::data::Label;
-use crate::data::OpenOptions;
-use crate::error::FileError;
-use crate::error::Result;
+use crate::data::{Dataset, Label, OpenOptions};
+use crate::error::{FileError, Result};
 use crate::finetune::RECORD;
-use crate::metrics::Bootstrap;
-use crate::metrics::Difference;
-use crate::metrics::Estimate;
-use crate::metrics::Metric;
-use crate::records::Record;
-use crate::records::compare;
+use crate::metrics::{Bootstrap, Difference, Estimate, Metric};
+use crate::records::{Record, compare};
 use crate::support::fs;
 
 /// The model of the quickstart: real weights that need no account and no hub.
@@ -32,7 +23,8 @@ const MODEL: &str = "efficientnet-lite0";
 /// Repeats of each probe, with splits of their own.
 const REPEATS: &str = "5";
 
-/// How the quickstart trains: four epochs of one cycle, every parameter, the statistics of batch norms too.
+/// How the quickstart trains: four epochs of one cycle, every parameter, the statistics of batch
+/// norms too.
 const RECIPE: [&str; 12] = [
     "--epochs",
     "4",
@@ -48,7 +40,8 @@ const RECIPE: [&str; 12] = [
     "updated",
 ];
 
-/// Run the main job on 2,000 real photographs: inspect, embed, probe, report; fine-tune too if asked.
+/// Run the main job on 2,000 real photographs: inspect, embed, probe, report; fine-tune too if
+/// asked.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  defrost quickstart\n  defrost quickstart --images 300 --out try\n  defrost quickstart --finetune\n\n\
@@ -62,7 +55,8 @@ pub(crate) struct Arguments {
     /// Number of images, the same share of every class; all 2,000 unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     images: Option<u32>,
-    /// Also thaw the network: train all of it on the photographs, and compare it with the linear probe on the same test images.
+    /// Also thaw the network: train all of it on the photographs, and compare it with the linear
+    /// probe on the same test images.
     #[arg(long)]
     finetune: bool,
 }
@@ -144,7 +138,8 @@ impl Arguments {
         Ok(outcome)
     }
 
-    /// The arguments that name the dataset, and how many images it has: the folder itself, or a table of a part of it.
+    /// The arguments that name the dataset, and how many images it has: the folder itself, or a
+    /// table of a part of it.
     fn source(&self, folder: &Path, dataset: &Dataset) -> Result<(Vec<String>, usize)> {
         let root = folder.display().to_string();
         let total = dataset.samples.len();

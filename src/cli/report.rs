@@ -1,20 +1,18 @@
 //! `defrost report`: an embedding cache with its probes, or a fine-tuning run, to one HTML file.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
+use crate::cli::{Outcome, Printer};
 use crate::embed::Summary;
-use crate::error::FileError;
-use crate::error::Result;
+use crate::error::{FileError, Result};
 use crate::report;
 use crate::report::Gathering;
 use crate::support::fs;
 
-/// Write a report about an embedding cache and its probes, or about a fine-tuning run: one HTML file that needs nothing else.
+/// Write a report about an embedding cache and its probes, or about a fine-tuning run: one HTML
+/// file that needs nothing else.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  defrost report embeddings\n  defrost report embeddings --out textile.html --title 'Textile faults'\n  defrost report runs/lite0\n\n\

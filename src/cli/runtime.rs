@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 use crate::runtime::Runtime;
 use crate::runtime::install::Flavour;
@@ -37,7 +36,8 @@ impl Arguments {
     Nothing of Python is used but `python3 -m pip download`; DEFROST_PYTHON names another interpreter. Files are checked \
     against known sha256 digests. The library with CUDA also runs on the CPU and is preferred once it is installed.")]
 struct Install {
-    /// Fetch the library that also runs on NVIDIA devices, with the parts of CUDA 13 and cuDNN 9 it needs (1.3 GB).
+    /// Fetch the library that also runs on NVIDIA devices, with the parts of CUDA 13 and cuDNN 9 it
+    /// needs (1.3 GB).
     #[arg(long)]
     cuda: bool,
 }

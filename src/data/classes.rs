@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::error::DataError;
-use crate::error::Result;
+use crate::error::{DataError, Result};
 use crate::support::names;
 
-/// The class names of a dataset in their order: `stated` where given (all of `found` must be among them), otherwise `found`
-/// sorted as text, or by value where all of them are whole numbers.
+/// The class names of a dataset in their order: `stated` where given (all of `found` must be among
+/// them), otherwise `found` sorted as text, or by value where all of them are whole numbers.
 ///
 /// # Errors
 /// [`DataError::UnknownClass`] with the nearest stated names.

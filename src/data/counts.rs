@@ -2,9 +2,7 @@
 
 use serde::Serialize;
 
-use crate::data::Dataset;
-use crate::data::Label;
-use crate::data::Split;
+use crate::data::{Dataset, Label, Split};
 
 /// Numbers of samples in all and by split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -41,7 +39,8 @@ pub struct ClassCounts {
     /// Samples that have it.
     #[serde(flatten)]
     pub present: Counts,
-    /// Samples of which it is not known whether they have it; only where a sample can have several classes.
+    /// Samples of which it is not known whether they have it; only where a sample can have several
+    /// classes.
     pub unknown: usize,
 }
 

@@ -1,8 +1,10 @@
-//! An image file's bytes to pixels: JPEG, PNG, TIFF, BMP, WebP and DICOM, recognised by content, turned upright by EXIF.
+//! An image file's bytes to pixels: JPEG, PNG, TIFF, BMP, WebP and DICOM, recognised by content,
+//! turned upright by EXIF.
 //!
-//! What comes out is what PIL's `convert("RGB")` gives, except that grey stays one channel, 16-bit samples keep their depth
-//! and the EXIF orientation is applied: palettes are looked up, alpha is dropped, CMYK becomes RGB. Truncated files are
-//! errors, and a file whose header announces too many pixels is refused before anything is allocated.
+//! What comes out is what PIL's `convert("RGB")` gives, except that grey stays one channel, 16-bit
+//! samples keep their depth and the EXIF orientation is applied: palettes are looked up, alpha is
+//! dropped, CMYK becomes RGB. Truncated files are errors, and a file whose header announces too
+//! many pixels is refused before anything is allocated.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -55,7 +57,8 @@ impl Decoding {
     /// Decodes an image from the content of its file.
     ///
     /// # Errors
-    /// [`PixelError`] with the reason: empty, not an image, a format or variant that is not read, truncated, damaged, too large.
+    /// [`PixelError`] with the reason: empty, not an image, a format or variant that is not read,
+    /// truncated, damaged, too large.
     pub fn decode(&self, bytes: &[u8]) -> Result<Image> {
         let limits = &self.limits;
         check_size(bytes.len() as u64, limits)?;
@@ -73,8 +76,8 @@ impl Decoding {
     /// Decodes an image file, or a frame where the path is `FILE#N`, see [`Decoding::decode`].
     ///
     /// # Errors
-    /// [`FileError::Io`](crate::error::FileError::Io) when the file cannot be read, [`PixelError::File`] with the path and the
-    /// reason when its content cannot be decoded.
+    /// [`FileError::Io`](crate::error::FileError::Io) when the file cannot be read,
+    /// [`PixelError::File`] with the path and the reason when its content cannot be decoded.
     pub fn decode_file(&self, path: &Path) -> Result<Image> {
         let in_file = |error| match error {
             Error::Pixels(source) => PixelError::File { path: path.to_path_buf(), source: Box::new(source) }.into(),
@@ -133,8 +136,8 @@ impl Decoding {
 /// Decodes an image file, see [`decode`].
 ///
 /// # Errors
-/// [`FileError::Io`](crate::error::FileError::Io) when the file cannot be read, [`PixelError::File`] with the path and the
-/// reason when its content cannot be decoded.
+/// [`FileError::Io`](crate::error::FileError::Io) when the file cannot be read,
+/// [`PixelError::File`] with the path and the reason when its content cannot be decoded.
 pub fn decode_file(path: &Path, limits: &DecodeLimits) -> Result<Image> {
     Decoding { limits: *limits, ..Decoding::default() }.decode_file(path)
 }
@@ -142,7 +145,8 @@ pub fn decode_file(path: &Path, limits: &DecodeLimits) -> Result<Image> {
 /// Decodes an image from the content of its file.
 ///
 /// # Errors
-/// [`PixelError`] with the reason: empty, not an image, a format or variant that is not read, truncated, damaged, too large.
+/// [`PixelError`] with the reason: empty, not an image, a format or variant that is not read,
+/// truncated, damaged, too large.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image> {
     Decoding { limits: *limits, ..Decoding::default() }.decode(bytes)
 }

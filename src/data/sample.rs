@@ -71,8 +71,8 @@ impl Split {
         }
     }
 
-    /// The split a user means by a name, without regard to case: `val`, `valid` and `dev` are `validation`, `training` is
-    /// `train`, `testing` is `test`.
+    /// The split a user means by a name, without regard to case: `val`, `valid` and `dev` are
+    /// `validation`, `training` is `train`, `testing` is `test`.
     pub fn parse(name: &str) -> Option<Split> {
         match name.to_ascii_lowercase().as_str() {
             "train" | "training" => Some(Split::Train),
@@ -92,7 +92,8 @@ impl fmt::Display for Split {
 /// One image file and what is known of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Unique in the dataset: the path relative to the root, with `/`, unless the table has an `id` column.
+    /// Unique in the dataset: the path relative to the root, with `/`, unless the table has an `id`
+    /// column.
     pub id: String,
     /// The image file; `FILE#N` is frame N, from 1.
     pub path: PathBuf,
@@ -110,10 +111,11 @@ pub struct Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
-    /// Its name, or that of a folder above it, starts with a dot, or is one that operating systems leave behind
-    /// (`Thumbs.db`, `desktop.ini`, `__MACOSX`).
+    /// Its name, or that of a folder above it, starts with a dot, or is one that operating systems
+    /// leave behind (`Thumbs.db`, `desktop.ini`, `__MACOSX`).
     Hidden,
-    /// Its extension is not one of [`crate::data::IMAGE_EXTENSIONS`], and its content not DICOM without an extension.
+    /// Its extension is not one of [`crate::data::IMAGE_EXTENSIONS`], and its content not DICOM
+    /// without an extension.
     NotAnImage,
     /// An image outside the class folders, so that it has no class.
     OutsideClasses,
@@ -143,7 +145,8 @@ pub struct Dataset {
     pub samples: Vec<Sample>,
     /// Files that were found and left out, sorted by path.
     pub skipped: Vec<Skipped>,
-    /// What a reader of the dataset should know: interpretations that were made, classes too small to use.
+    /// What a reader of the dataset should know: interpretations that were made, classes too small
+    /// to use.
     pub notes: Vec<String>,
 }
 
@@ -165,8 +168,9 @@ impl Dataset {
         counts
     }
 
-    /// A digest of what the dataset says: task, classes, and per sample id, label, split, group and weight; lower-case
-    /// hexadecimal sha256. Where the files lie and what they contain is not part of it.
+    /// A digest of what the dataset says: task, classes, and per sample id, label, split, group and
+    /// weight; lower-case hexadecimal sha256. Where the files lie and what they contain is not part
+    /// of it.
     pub fn fingerprint(&self) -> String {
         let mut digest = Fingerprint(Sha256::new());
         digest.text("defrost dataset 1");
@@ -194,7 +198,8 @@ impl Dataset {
         fs::hexadecimal(&digest.0.finalize())
     }
 
-    /// Takes groups whose names differ only in case or blanks for one: under the first spelling in the order of the samples.
+    /// Takes groups whose names differ only in case or blanks for one: under the first spelling in
+    /// the order of the samples.
     pub(super) fn unite_spellings_of_groups(&mut self) {
         let mut spellings: HashMap<String, String> = HashMap::new();
         let mut united: Option<(String, String)> = None;

@@ -1,9 +1,10 @@
-//! Percentiles of values, and windows on deep grey images of formats that state none: PNG and TIFF of 16 bits.
+//! Percentiles of values, and windows on deep grey images of formats that state none: PNG and TIFF
+//! of 16 bits.
 
 use crate::preprocess::{Image, Samples, Window};
 
-/// The image with the shades that `window` gives its values, 0 to 65,535; colours, images of 8 bits, and windows that are the
-/// file's own or all of its range leave it as it is.
+/// The image with the shades that `window` gives its values, 0 to 65,535; colours, images of 8
+/// bits, and windows that are the file's own or all of its range leave it as it is.
 pub(super) fn through(window: Window, mut image: Image) -> Image {
     let Samples::U16(samples) = &mut image.samples else { return image };
     if image.channels != 1 {

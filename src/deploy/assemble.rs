@@ -1,20 +1,10 @@
-//! The graph of a classifier: preprocessing, network and head one behind the other, and what the file says about itself.
+//! The graph of a classifier: preprocessing, network and head one behind the other, and what the
+//! file says about itself.
 
 use crate::deploy::Source;
-use crate::deploy::head::FEATURES;
-use crate::deploy::head::LABEL;
-use crate::deploy::head::PROBABILITIES;
-use crate::error::DeployError;
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::KNOWN_OPSETS;
-use crate::graph::Model;
-use crate::graph::Type;
-use crate::graph::ValueInfo;
-use crate::graph::rewrite;
+use crate::deploy::head::{FEATURES, LABEL, PROBABILITIES};
+use crate::error::{DeployError, GraphError, Result};
+use crate::graph::{Builder, Dim, ElementType, KNOWN_OPSETS, Model, Type, ValueInfo, rewrite};
 use crate::tensor::DType;
 
 /// Name of a classifier's input, u8 [N, H, W, 3].
@@ -23,15 +13,17 @@ pub const IMAGES: &str = "images";
 const PIXELS: &str = "pixels";
 /// The oldest operator set in which the nodes added here mean what they should.
 const OLDEST_OPSET: i64 = 13;
-/// The oldest operator set that a builder writes; what it writes here means the same down to [`OLDEST_OPSET`].
+/// The oldest operator set that a builder writes; what it writes here means the same down to
+/// [`OLDEST_OPSET`].
 const WRITTEN_OPSET: i64 = 17;
 
 impl Source {
     /// The classifier as a model, its card among its metadata.
     ///
     /// # Errors
-    /// [`GraphError::Opset`] where the network's operator set is too old, [`DeployError::Inexpressible`] where the network takes
-    /// several images at once and no other number, `PixelError::NotInGraph` for preprocessing that is no part of graphs.
+    /// [`GraphError::Opset`] where the network's operator set is too old,
+    /// [`DeployError::Inexpressible`] where the network takes several images at once and no other
+    /// number, `PixelError::NotInGraph` for preprocessing that is no part of graphs.
     pub fn assemble(&self) -> Result<Model> {
         let body = &self.body;
         let opset = body.model.opset("").unwrap_or(0);
@@ -56,7 +48,8 @@ impl Source {
         let head = with_opset(self.head.model(opset.max(WRITTEN_OPSET), body.width, &self.card)?, opset);
 
         let network = rewrite::chain(&front, PIXELS, &body.model, &body.input)?;
-        // The network's value may have another name now, but is still in its place behind the output of the front.
+        // The network's value may have another name now, but is still in its place behind the
+        // output of the front.
         let place = body.model.graph.outputs.iter().position(|output| output.name == body.output);
         let features = place.and_then(|place| network.graph.outputs.get(front.graph.outputs.len() + place));
         let features = features.map_or(body.output.clone(), |output| output.name.clone());

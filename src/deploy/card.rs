@@ -1,27 +1,25 @@
-//! What a classifier's file says about itself: one JSON value per key of the ONNX metadata, all keys start with `defrost.`.
+//! What a classifier's file says about itself: one JSON value per key of the ONNX metadata, all
+//! keys start with `defrost.`.
 //!
-//! `defrost.task` (text), `defrost.classes` (list of names, in the order of the probabilities), `defrost.temperature` (list of one
-//! number, or one per label: what scores are divided by; only where probabilities were calibrated), `defrost.thresholds` (list: one
-//! per label where labels are decided one by one; one number of the second of two classes where it is not answered from one half
-//! on), `defrost.cut_points` (list; only where the expected grade of ordered classes is cut), `defrost.fitted_on` (what these were
-//! fitted on, where they were), `defrost.preprocess`, `defrost.method`, `defrost.metrics` (on the test split),
-//! `defrost.origin`, `defrost.verification`.
+//! `defrost.task` (text), `defrost.classes` (list of names, in the order of the probabilities),
+//! `defrost.temperature` (list of one number, or one per label: what scores are divided by; only
+//! where probabilities were calibrated), `defrost.thresholds` (list: one per label where labels are
+//! decided one by one; one number of the second of two classes where it is not answered from one
+//! half on), `defrost.cut_points` (list; only where the expected grade of ordered classes is cut),
+//! `defrost.fitted_on` (what these were fitted on, where they were), `defrost.preprocess`,
+//! `defrost.method`, `defrost.metrics` (on the test split), `defrost.origin`,
+//! `defrost.verification`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::data::Task;
-use crate::error::DeployError;
-use crate::error::Result;
+use crate::error::{DeployError, Result};
 use crate::graph::Property;
-use crate::metrics::Decision;
-use crate::metrics::Estimate;
-use crate::metrics::Metric;
-use crate::metrics::ThresholdRule;
+use crate::metrics::{Decision, Estimate, Metric, ThresholdRule};
 use crate::preprocess::Preprocess;
 use crate::records::Chosen;
 
@@ -35,12 +33,13 @@ pub struct Card {
     /// What scores are divided by before they become probabilities: one number, or one per label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<Vec<f32>>,
-    /// Several labels per image: above which probability each of them counts as present. Two classes: one number, the
-    /// probability of the second from which on it is the answer; none for the more probable one.
+    /// Several labels per image: above which probability each of them counts as present. Two
+    /// classes: one number, the probability of the second from which on it is the answer; none for
+    /// the more probable one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Vec<f32>>,
-    /// Ordered classes: the answer is the number of these, ascending, that the expected grade reaches; none for the most
-    /// probable class.
+    /// Ordered classes: the answer is the number of these, ascending, that the expected grade
+    /// reaches; none for the most probable class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut_points: Option<Vec<f32>>,
     /// What temperature, thresholds and cut-points were fitted on, where they were.
@@ -64,7 +63,8 @@ pub struct Card {
 pub struct FittedOn {
     /// Validation samples.
     pub validation_samples: usize,
-    /// What thresholds were chosen for; none where there are none, or where they were given at export.
+    /// What thresholds were chosen for; none where there are none, or where they were given at
+    /// export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold_rule: Option<ThresholdRule>,
 }
@@ -106,14 +106,16 @@ pub struct Verification {
     pub images: usize,
     /// Largest difference of a probability from the library's.
     pub largest_difference: f64,
-    /// Largest difference from the predictions that the metrics were computed from, on those of the images that are among them.
+    /// Largest difference from the predictions that the metrics were computed from, on those of the
+    /// images that are among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub largest_difference_from_record: Option<f64>,
     /// Name of the tolerance.
     pub tolerance: String,
     /// Largest difference that it allows.
     pub allowed: f64,
-    /// Images left out of the comparison because two neighbours are equally near and either may vote.
+    /// Images left out of the comparison because two neighbours are equally near and either may
+    /// vote.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tied: usize,
     /// Version of ONNX Runtime.

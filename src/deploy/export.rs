@@ -1,18 +1,15 @@
-//! From the parts of a classifier to a verified file. Nothing is left behind where it differs from the library.
+//! From the parts of a classifier to a verified file. Nothing is left behind where it differs from
+//! the library.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::data;
 use crate::data::OpenOptions;
-use crate::deploy::Card;
-use crate::deploy::Source;
-use crate::deploy::verify;
 use crate::deploy::verify::Example;
-use crate::error::DeployError;
-use crate::error::Result;
+use crate::deploy::{Card, Source, verify};
+use crate::error::{DeployError, Result};
 use crate::runtime::Runtime;
 use crate::support::fs;
 use crate::support::progress::Progress;
@@ -45,8 +42,8 @@ pub struct Exported {
 /// Joins the parts, compares the result with the library on real images, and saves it.
 ///
 /// # Errors
-/// [`DeployError::Differs`] and [`DeployError::NoImages`], those of [`Source::assemble`], of reading images and of ONNX Runtime;
-/// `FileError` where the file cannot be written.
+/// [`DeployError::Differs`] and [`DeployError::NoImages`], those of [`Source::assemble`], of
+/// reading images and of ONNX Runtime; `FileError` where the file cannot be written.
 pub fn export(
     source: &Source,
     plan: &Plan<'_>,

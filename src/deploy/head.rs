@@ -1,37 +1,27 @@
-//! The head of a classifier, features to probabilities and a decision: computed here, as the library does, and as nodes of a graph.
+//! The head of a classifier, features to probabilities and a decision: computed here, as the
+//! library does, and as nodes of a graph.
 //!
-//! Where probabilities are calibrated, scores are divided by the card's temperature before softmax or sigmoid; the scores of votes
-//! are those of [`vote_scores`]. The decision is the most probable class, or that of the card's thresholds or cut-points.
+//! Where probabilities are calibrated, scores are divided by the card's temperature before softmax
+//! or sigmoid; the scores of votes are those of [`vote_scores`]. The decision is the most probable
+//! class, or that of the card's thresholds or cut-points.
 
-use ndarray::Array2;
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 
 use crate::deploy::Card;
-use crate::error::ProbeError;
-use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Value;
-use crate::probe::Activation;
-use crate::probe::Ballots;
-use crate::probe::KnnModel;
-use crate::probe::LinearModel;
-use crate::probe::Scale;
-use crate::probe::half_a_vote;
-use crate::probe::nearest;
-use crate::probe::vote_scores;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::error::{ProbeError, Result};
+use crate::graph::{Builder, Dim, Model, Node, Value};
+use crate::probe::{Activation, Ballots, KnnModel, LinearModel, Scale, half_a_vote, nearest, vote_scores};
+use crate::tensor::{DType, HostTensor};
 
 /// Name of the head's input.
 pub(super) const FEATURES: &str = "features";
 /// Name of the output with a probability per class: f32 [N, K].
 pub const PROBABILITIES: &str = "probabilities";
-/// Name of the output with the decision: i64, `[N]` class numbers, or `[N, K]` of 0 and 1 where labels are decided one by one.
+/// Name of the output with the decision: i64, `[N]` class numbers, or `[N, K]` of 0 and 1 where
+/// labels are decided one by one.
 pub const LABEL: &str = "label";
-/// Similarities that differ by less are equal: the rounding of one sum of products or another decides which is larger.
+/// Similarities that differ by less are equal: the rounding of one sum of products or another
+/// decides which is larger.
 const SAME_SIMILARITY: f32 = 2e-6;
 
 /// What makes probabilities of what the network gives.
@@ -65,7 +55,8 @@ impl Head {
         Ok(activation.tempered(scores.view(), divisors.as_deref().unwrap_or(&[1.0])))
     }
 
-    /// Whether the last of the nearest samples is, but for rounding, as near as the first that does not vote.
+    /// Whether the last of the nearest samples is, but for rounding, as near as the first that does
+    /// not vote.
     pub(super) fn is_tied(&self, features: ArrayView2<'_, f32>) -> bool {
         let Head::Knn(model) = self else { return false };
         let k = model.params().k();
@@ -149,7 +140,8 @@ fn activated(b: &mut Builder, scores: &Value, (activation, temperature): (Activa
     }
 }
 
-/// The decision for probabilities [N, K], i64: a class each, [N], or 0 and 1 for every label, [N, K].
+/// The decision for probabilities [N, K], i64: a class each, [N], or 0 and 1 for every label, [N,
+/// K].
 fn decide(b: &mut Builder, probabilities: &Value, card: &Card) -> Value {
     let numbers = |values: &[f32]| HostTensor::vector(values.to_vec());
     match (&card.cut_points, &card.thresholds) {
@@ -211,7 +203,8 @@ fn linear(b: &mut Builder, model: &LinearModel, features: &Value) -> Value {
     b.linear(&scaled, &weight, Some(&bias))
 }
 
-/// Cosine similarities with the bank, the largest of them, and the shares of the classes in their votes.
+/// Cosine similarities with the bank, the largest of them, and the shares of the classes in their
+/// votes.
 fn knn(b: &mut Builder, model: &KnnModel, features: &Value) -> Value {
     let queries = unit(b, features);
     let bank = model.bank();

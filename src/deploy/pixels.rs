@@ -1,16 +1,14 @@
 //! Decoded images as a classifier takes them: u8 [N, H, W, 3].
 
-use crate::error::DeployError;
-use crate::error::PixelError;
-use crate::error::Result;
-use crate::preprocess::Image;
-use crate::preprocess::Samples;
+use crate::error::{DeployError, PixelError, Result};
+use crate::preprocess::{Image, Samples};
 use crate::tensor::HostTensor;
 
 /// The samples of an image as RGB; grey is repeated.
 ///
 /// # Errors
-/// [`DeployError::Depth`] for 16-bit images: the graph computes with bytes, the library does not cut the others down to them.
+/// [`DeployError::Depth`] for 16-bit images: the graph computes with bytes, the library does not
+/// cut the others down to them.
 pub(super) fn rgb(image: Image) -> Result<Vec<u8>> {
     let bits = image.bits();
     match image.samples {

@@ -1,34 +1,19 @@
-//! Runs a classifier's file on image files: threads decode, sessions run; a file that cannot be used is told and the others go on.
+//! Runs a classifier's file on image files: threads decode, sessions run; a file that cannot be
+//! used is told and the others go on.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::path::Path;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::SyncSender;
-use std::sync::mpsc::sync_channel;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::data::DecodeLimits;
-use crate::data::Decoding;
-use crate::deploy::Card;
+use crate::data::{DecodeLimits, Decoding};
 use crate::deploy::assemble::IMAGES;
-use crate::deploy::head::LABEL;
-use crate::deploy::head::PROBABILITIES;
-use crate::deploy::pixels;
-use crate::error::DeployError;
-use crate::error::Error;
-use crate::error::Result;
-use crate::runtime::Device;
-use crate::runtime::ModelSource;
-use crate::runtime::Runtime;
-use crate::runtime::Session;
-use crate::runtime::SessionOptions;
+use crate::deploy::head::{LABEL, PROBABILITIES};
+use crate::deploy::{Card, pixels};
+use crate::error::{DeployError, Error, Result};
+use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
 use crate::support::progress::Progress;
 use crate::tensor::DType;
 
@@ -44,7 +29,8 @@ pub struct PredictOptions {
     pub batch: usize,
     /// Threads that compute, and as many that decode; 0 is one per core.
     pub threads: usize,
-    /// How many images will come; where they are fewer than threads, several threads compute one. 0 is many.
+    /// How many images will come; where they are fewer than threads, several threads compute one. 0
+    /// is many.
     pub images: usize,
     /// What a decoder may spend on a file.
     pub limits: DecodeLimits,
@@ -96,7 +82,8 @@ impl Classifier {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`DeployError::NotAClassifier`] for other models; `RuntimeError` where ONNX Runtime or the device cannot run it.
+    /// [`DeployError::NotAClassifier`] for other models; `RuntimeError` where ONNX Runtime or the
+    /// device cannot run it.
     pub fn open(runtime: &Runtime, path: &Path, options: &PredictOptions) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if options.threads > 0 { options.threads } else { cores };
@@ -178,7 +165,8 @@ impl Classifier {
     }
 }
 
-/// Whether input and outputs are a classifier's; gives the number of images that it takes at once, where it takes no other.
+/// Whether input and outputs are a classifier's; gives the number of images that it takes at once,
+/// where it takes no other.
 fn check(path: &Path, session: &Session) -> Result<Option<usize>> {
     let refused = |problem: &str| DeployError::NotAClassifier { path: path.to_path_buf(), problem: problem.to_owned() };
     let [input] = session.inputs() else { return Err(refused("it has not one input").into()) };

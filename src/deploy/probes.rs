@@ -1,43 +1,22 @@
-//! The parts of a classifier from the record of a probe, its embedding cache, and the model that made the embeddings.
+//! The parts of a classifier from the record of a probe, its embedding cache, and the model that
+//! made the embeddings.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::backbones;
-use crate::backbones::Arithmetic;
-use crate::backbones::Taps;
-use crate::deploy::Card;
-use crate::deploy::Head;
-use crate::deploy::Origin;
-use crate::deploy::source;
-use crate::deploy::source::Asked;
-use crate::deploy::source::Body;
-use crate::deploy::source::Deciding;
-use crate::deploy::source::Source;
-use crate::deploy::source::Tested;
-use crate::embed::FeatureColumns;
-use crate::embed::Features;
-use crate::embed::Manifest;
-use crate::embed::Network;
-use crate::embed::Precision;
-use crate::embed::Recipe;
-use crate::embed::schema;
-use crate::error::CacheError;
-use crate::error::DeployError;
-use crate::error::Error;
-use crate::error::ProbeError;
-use crate::error::Result;
-use crate::probe::KnnParams;
-use crate::probe::LinearModel;
-use crate::probe::Samples;
-use crate::records::Chosen;
-use crate::records::PredictionTable;
-use crate::records::Record;
+use crate::backbones::{Arithmetic, Taps};
+use crate::deploy::source::{Asked, Body, Deciding, Source, Tested};
+use crate::deploy::{Card, Head, Origin, source};
+use crate::embed::{FeatureColumns, Features, Manifest, Network, Precision, Recipe, schema};
+use crate::error::{CacheError, DeployError, Error, ProbeError, Result};
+use crate::probe::{KnnParams, LinearModel, Samples};
+use crate::records::{Chosen, PredictionTable, Record};
 use crate::support::fs;
 use crate::support::progress::Progress;
 
-/// How much a probability may differ from the recorded one where embeddings are stored as f32: other devices sum otherwise.
+/// How much a probability may differ from the recorded one where embeddings are stored as f32:
+/// other devices sum otherwise.
 const RECORDED: f64 = 1e-3;
 /// The same where embeddings were rounded to f16.
 const RECORDED_ROUNDED: f64 = 5e-2;

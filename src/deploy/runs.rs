@@ -1,32 +1,21 @@
-//! The parts of a classifier from the directory of a fine-tuning run: its network, its record, the predictions it was judged by.
+//! The parts of a classifier from the directory of a fine-tuning run: its network, its record, the
+//! predictions it was judged by.
 
 use std::path::Path;
 
 use crate::data::Task;
-use crate::deploy::Card;
-use crate::deploy::Head;
-use crate::deploy::Origin;
-use crate::deploy::source;
-use crate::deploy::source::Asked;
-use crate::deploy::source::Body;
-use crate::deploy::source::Deciding;
-use crate::deploy::source::Source;
-use crate::deploy::source::Tested;
-use crate::error::DeployError;
-use crate::error::FileError;
-use crate::error::ModelError;
-use crate::error::ProbeError;
-use crate::error::Result;
+use crate::deploy::source::{Asked, Body, Deciding, Source, Tested};
+use crate::deploy::{Card, Head, Origin, source};
+use crate::error::{DeployError, FileError, ModelError, ProbeError, Result};
 use crate::finetune;
-use crate::graph::Dim;
-use crate::graph::Model;
+use crate::graph::{Dim, Model};
 use crate::preprocess::Preprocess;
 use crate::probe::Activation;
-use crate::records::PredictionTable;
-use crate::records::Record;
+use crate::records::{PredictionTable, Record};
 use crate::support::fs;
 
-/// How much a probability may differ from the recorded one: it may have been computed on another device, in other batches.
+/// How much a probability may differ from the recorded one: it may have been computed on another
+/// device, in other batches.
 const RECORDED: f64 = 1e-3;
 /// Name of the scores that a trained network gives.
 const SCORES: &str = "logits";

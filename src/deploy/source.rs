@@ -1,33 +1,17 @@
-//! What a classifier is made of, found out from the record of a probe or from the directory of a fine-tuning run.
+//! What a classifier is made of, found out from the record of a probe or from the directory of a
+//! fine-tuning run.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
-use std::path::Path;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
 use crate::backbones::ModelOptions;
 use crate::data::Task;
-use crate::deploy::Card;
-use crate::deploy::FittedOn;
-use crate::deploy::Head;
-use crate::deploy::probes;
-use crate::deploy::runs;
-use crate::error::DeployError;
-use crate::error::Result;
+use crate::deploy::{Card, FittedOn, Head, probes, runs};
+use crate::error::{DeployError, Result};
 use crate::graph::Model;
-use crate::metrics::Bootstrap;
-use crate::metrics::Decision;
-use crate::metrics::Estimate;
-use crate::metrics::Metric;
-use crate::metrics::evaluate;
-use crate::preprocess::Preprocess;
-use crate::preprocess::ValidPreprocess;
-use crate::preprocess::Window;
-use crate::records::Adjustment;
-use crate::records::Chosen;
-use crate::records::PredictionTable;
-use crate::records::Record;
-use crate::records::Settings;
+use crate::metrics::{Bootstrap, Decision, Estimate, Metric, evaluate};
+use crate::preprocess::{Preprocess, ValidPreprocess, Window};
+use crate::records::{Adjustment, Chosen, PredictionTable, Record, Settings};
 use crate::support::progress::Progress;
 
 /// What a user says beyond the probe or run.
@@ -39,10 +23,11 @@ pub struct Asked {
     pub options: ModelOptions,
     /// The embedding cache; by default the one that the record lies in or names.
     pub cache: Option<PathBuf>,
-    /// Files of the images that a run was tested on, by id, as far as they are known; those of probes are known by their cache.
+    /// Files of the images that a run was tested on, by id, as far as they are known; those of
+    /// probes are known by their cache.
     pub images: HashMap<String, PathBuf>,
-    /// Above which probabilities labels count as present: one for all, or one per label; from which probability on the second of
-    /// two classes is the answer. As the record says unless given.
+    /// Above which probabilities labels count as present: one for all, or one per label; from which
+    /// probability on the second of two classes is the answer. As the record says unless given.
     pub thresholds: Vec<f32>,
 }
 
@@ -72,7 +57,8 @@ pub struct Source {
     pub head: Head,
     /// What the file will say about itself.
     pub card: Card,
-    /// Images of the test split that it was evaluated on, in order, with the probabilities found then.
+    /// Images of the test split that it was evaluated on, in order, with the probabilities found
+    /// then.
     pub tested: Vec<Tested>,
     /// How much the probabilities found then may differ from those found now.
     pub recorded_tolerance: f64,
@@ -90,8 +76,8 @@ pub struct Tested {
 /// Finds out what the classifier of a probe's record or of a run's directory is made of.
 ///
 /// # Errors
-/// [`DeployError`]: it is neither; the model is not the one that made the embeddings. Those of reading caches, records and
-/// models.
+/// [`DeployError`]: it is neither; the model is not the one that made the embeddings. Those of
+/// reading caches, records and models.
 pub fn open(path: &Path, asked: &Asked, progress: &dyn Progress) -> Result<Source> {
     if path.is_dir() {
         return runs::open(path, asked);
@@ -118,7 +104,8 @@ pub(super) fn warnings(record: &Record, preprocess: &Preprocess) -> Vec<String> 
     warnings
 }
 
-/// How a classifier's scores become probabilities and those a decision, with its metrics on test data when it decides so.
+/// How a classifier's scores become probabilities and those a decision, with its metrics on test
+/// data when it decides so.
 pub(super) struct Deciding {
     pub(super) temperature: Option<Vec<f32>>,
     pub(super) thresholds: Option<Vec<f32>>,
@@ -128,12 +115,12 @@ pub(super) struct Deciding {
 }
 
 impl Deciding {
-    /// As the record says; thresholds that are asked for take the place of the record's, and the test predictions are evaluated
-    /// with them.
+    /// As the record says; thresholds that are asked for take the place of the record's, and the
+    /// test predictions are evaluated with them.
     ///
     /// # Errors
-    /// [`DeployError::Thresholds`] for thresholds where there is nothing to threshold, for another number of them than there are
-    /// labels, and for values outside of 0 to 1.
+    /// [`DeployError::Thresholds`] for thresholds where there is nothing to threshold, for another
+    /// number of them than there are labels, and for values outside of 0 to 1.
     pub(super) fn of(record: &Record, asked: &[f32], predictions: Option<&PredictionTable>) -> Result<Deciding> {
         let adjustment = record.adjustment.as_ref();
         let rounded = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<f32>>();

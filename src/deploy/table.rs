@@ -1,31 +1,24 @@
 //! Predictions as CSV and as a Parquet table of one row per file.
 //!
-//! CSV: `path`, `label` (several joined by `;`), `error`, then a column `probability_CLASS` per class; cells without a value are
-//! empty. Parquet: `path`, `label` (string) or `labels` (list of strings), `probabilities` (fixed-size list of f32, null where
-//! there is an error), `error`; the class names are in the key-value metadata under `classes`, as a JSON list.
+//! CSV: `path`, `label` (several joined by `;`), `error`, then a column `probability_CLASS` per
+//! class; cells without a value are empty. Parquet: `path`, `label` (string) or `labels` (list of
+//! strings), `probabilities` (fixed-size list of f32, null where there is an error), `error`; the
+//! class names are in the key-value metadata under `classes`, as a JSON list.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::array::FixedSizeListBuilder;
-use arrow::array::Float32Builder;
-use arrow::array::ListBuilder;
-use arrow::array::RecordBatch;
-use arrow::array::StringArray;
-use arrow::array::StringBuilder;
-use arrow::datatypes::Field;
-use arrow::datatypes::Schema;
+use arrow::array::{
+    ArrayRef, FixedSizeListBuilder, Float32Builder, ListBuilder, RecordBatch, StringArray, StringBuilder,
+};
+use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 
 use crate::data::Task;
-use crate::deploy::Answer;
-use crate::deploy::Card;
-use crate::deploy::Prediction;
-use crate::error::FileError;
-use crate::error::Result;
+use crate::deploy::{Answer, Card, Prediction};
+use crate::error::{FileError, Result};
 use crate::support::fs;
 
 /// Metadata key of the class names.

@@ -1,32 +1,20 @@
-//! A classifier against the library, image by image: same file, decoded once; preprocessing, network and probe here, one graph
-//! there.
+//! A classifier against the library, image by image: same file, decoded once; preprocessing,
+//! network and probe here, one graph there.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ndarray::ArrayView2;
 
-use crate::data::DecodeLimits;
-use crate::data::Decoding;
-use crate::deploy::Card;
-use crate::deploy::Source;
+use crate::data::{DecodeLimits, Decoding};
 use crate::deploy::assemble::IMAGES;
 use crate::deploy::card::Verification;
-use crate::deploy::head::LABEL;
-use crate::deploy::head::PROBABILITIES;
-use crate::deploy::pixels;
-use crate::error::DeployError;
-use crate::error::Error;
-use crate::error::Result;
+use crate::deploy::head::{LABEL, PROBABILITIES};
+use crate::deploy::{Card, Source, pixels};
+use crate::error::{DeployError, Error, Result};
 use crate::graph::Model;
-use crate::runtime::Device;
-use crate::runtime::ModelSource;
-use crate::runtime::Runtime;
-use crate::runtime::Session;
-use crate::runtime::SessionOptions;
+use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
 use crate::support::progress::Progress;
-use crate::tensor::HostTensor;
-use crate::tensor::Tolerance;
+use crate::tensor::{HostTensor, Tolerance};
 
 /// How much a probability of a classifier may differ from the library's.
 pub(super) const TOLERANCE: Tolerance = Tolerance::Network;
@@ -58,8 +46,8 @@ struct Differences {
 /// Compares the classifier `model` with the library on images.
 ///
 /// # Errors
-/// [`DeployError::Differs`] at the first image beyond the tolerance; [`DeployError::Depth`] for 16-bit images; those of decoding
-/// and of ONNX Runtime.
+/// [`DeployError::Differs`] at the first image beyond the tolerance; [`DeployError::Depth`] for
+/// 16-bit images; those of decoding and of ONNX Runtime.
 pub(super) fn verify(
     source: &Source,
     model: &Model,
@@ -181,7 +169,8 @@ impl Ways<'_> {
     }
 }
 
-/// Whether `answer` is what a card's thresholds or cut-points make of probabilities, without them the largest.
+/// Whether `answer` is what a card's thresholds or cut-points make of probabilities, without them
+/// the largest.
 fn decides(card: &Card, probabilities: &[f32], answer: &[i64]) -> bool {
     let place = |answer: &[i64]| match answer {
         [class] => usize::try_from(*class).ok().filter(|&class| class < probabilities.len()),

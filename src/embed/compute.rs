@@ -1,4 +1,5 @@
-//! The part of a run that computes: sessions are opened, the pipeline runs, what it finds goes to the journal.
+//! The part of a run that computes: sessions are opened, the pipeline runs, what it finds goes to
+//! the journal.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -82,7 +83,8 @@ impl<'a> Run<'a> {
         Ok(Computing { images: ledger.rows.len(), seconds, device: device.to_string(), fidelity })
     }
 
-    /// Measures how close a network in faster arithmetic comes to the exact one, before the first row of a cache.
+    /// Measures how close a network in faster arithmetic comes to the exact one, before the first
+    /// row of a cache.
     ///
     /// # Errors
     /// [`CacheError::LowFidelity`] where it does not come close, unless that is allowed.
@@ -103,8 +105,8 @@ impl<'a> Run<'a> {
         if self.options.threads > 0 { self.options.threads } else { cores }
     }
 
-    /// Opens the session; on the CPU every thread computes an image by itself, which wastes nothing on threads that wait for
-    /// each other.
+    /// Opens the session; on the CPU every thread computes an image by itself, which wastes nothing
+    /// on threads that wait for each other.
     fn open_lanes<'b>(&self, runtime: &Runtime, findings: &'b Findings) -> Result<Vec<Lane<'b>>>
     where
         'a: 'b,

@@ -1,6 +1,8 @@
-//! What image files contain, told by their sha256, and a memory of files that need not be read again to know it.
+//! What image files contain, told by their sha256, and a memory of files that need not be read
+//! again to know it.
 //!
-//! A file with the size, modification time and inode it had when it was hashed is taken to be unchanged.
+//! A file with the size, modification time and inode it had when it was hashed is taken to be
+//! unchanged.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -117,7 +119,8 @@ pub(crate) struct KnownFile {
 pub(crate) struct KnownFiles(HashMap<String, (Stamp, ContentHash)>);
 
 impl KnownFiles {
-    /// Reads the memory of an earlier run; empty where there is none, lines that make no sense are left out.
+    /// Reads the memory of an earlier run; empty where there is none, lines that make no sense are
+    /// left out.
     pub(crate) fn read(path: &Path) -> Self {
         let mut known = KnownFiles::default();
         let text = fs::read_text(path).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Features in memory: read from a cache directory, a Parquet file, or a directory of Parquet files made elsewhere.
+//! Features in memory: read from a cache directory, a Parquet file, or a directory of Parquet files
+//! made elsewhere.
 
 use std::path::{Path, PathBuf};
 
@@ -56,9 +57,9 @@ impl Features {
     /// Reads features.
     ///
     /// # Errors
-    /// [`CacheError`]: no or several candidates for a column, a file that is missing, truncated or has another number of
-    /// rows than the cache states, a row whose embedding is null, of another length or not finite, a label that does not
-    /// fit.
+    /// [`CacheError`]: no or several candidates for a column, a file that is missing, truncated or
+    /// has another number of rows than the cache states, a row whose embedding is null, of another
+    /// length or not finite, a label that does not fit.
     pub fn open(path: &Path, columns: &FeatureColumns) -> Result<Features> {
         let mut manifest = manifest_of(path)?;
         loop {
@@ -102,8 +103,8 @@ impl Features {
         self.len() == 0
     }
 
-    /// The image file of a row, where the table tells it: relative paths start at the dataset's root, or at the table's
-    /// folder where there is no cache manifest.
+    /// The image file of a row, where the table tells it: relative paths start at the dataset's
+    /// root, or at the table's folder where there is no cache manifest.
     pub fn image(&self, row: usize) -> Option<PathBuf> {
         let path = Path::new(self.paths.get(row)?.as_deref()?);
         let folder = match &self.manifest {
@@ -115,8 +116,8 @@ impl Features {
     }
 }
 
-/// The columns of embeddings of a cache or of Parquet files: those of a cache from the first layer to the last, its
-/// embedding at the end; those of a table in its order.
+/// The columns of embeddings of a cache or of Parquet files: those of a cache from the first layer
+/// to the last, its embedding at the end; those of a table in its order.
 ///
 /// # Errors
 /// [`CacheError`] and `FileError` where there is nothing to read.

@@ -1,12 +1,13 @@
-//! How close a network in faster arithmetic comes to the one it stands for, on the user's own images.
+//! How close a network in faster arithmetic comes to the one it stands for, on the user's own
+//! images.
 //!
-//! Two things are measured on the first images of a dataset: the cosine of each embedding to the exact one, and how many of
-//! an image's nearest neighbours among them stay the same, which is what a probe on the embeddings feels.
+//! Two things are measured on the first images of a dataset: the cosine of each embedding to the
+//! exact one, and how many of an image's nearest neighbours among them stay the same, which is what
+//! a probe on the embeddings feels.
 
 use std::path::Path;
 
-use ndarray::Array2;
-use ndarray::ArrayView1;
+use ndarray::{Array2, ArrayView1};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -94,8 +95,9 @@ impl std::fmt::Display for Fidelity {
     }
 }
 
-/// Measures how close a network comes to the exact one on the first of `images` that can be read, on the CPU or wherever
-/// `device` says; `recipe` is that of either, since they differ in the network only.
+/// Measures how close a network comes to the exact one on the first of `images` that can be read,
+/// on the CPU or wherever `device` says; `recipe` is that of either, since they differ in the
+/// network only.
 ///
 /// # Errors
 /// [`CacheError::NoFixedSize`]; `RuntimeError` where a network does not run.
@@ -191,7 +193,8 @@ fn cosine(one: ArrayView1<'_, f32>, other: ArrayView1<'_, f32>) -> f64 {
     if products == [0.0; 3] { 1.0 } else { products[0] / (products[1] * products[2]).sqrt().max(f64::MIN_POSITIVE) }
 }
 
-/// The nearest neighbours of each row among the others, by cosine; equal ones in the order of the rows.
+/// The nearest neighbours of each row among the others, by cosine; equal ones in the order of the
+/// rows.
 fn neighbours(x: &Array2<f32>) -> Vec<Vec<usize>> {
     let of_row = |row: usize| {
         let mut others: Vec<(f64, usize)> = (0..x.nrows())

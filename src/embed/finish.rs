@@ -93,8 +93,8 @@ impl Run<'_> {
     }
 }
 
-/// Digest over everything that a dataset gives to a cache: task, classes, and of each sample id, path, content, label,
-/// split, group and weight.
+/// Digest over everything that a dataset gives to a cache: task, classes, and of each sample id,
+/// path, content, label, split, group and weight.
 fn fingerprint<'a>(dataset: &Dataset, files: impl Iterator<Item = (&'a str, Option<ContentHash>)>) -> String {
     #[derive(Serialize)]
     struct Entry<'a> {

@@ -1,8 +1,10 @@
-//! The journal of a run: finished rows, appended as they come, so that a killed run loses almost nothing.
+//! The journal of a run: finished rows, appended as they come, so that a killed run loses almost
+//! nothing.
 //!
-//! One file of records, each `[length: u32][kind: u8][payload][checksum: 8 bytes]`, little-endian; the checksum is the start
-//! of the sha256 over kind and payload. The first record holds the recipe. What follows the first record that is cut or
-//! damaged is ignored and overwritten. Rows stay on disk: only where they lie is kept in memory.
+//! One file of records, each `[length: u32][kind: u8][payload][checksum: 8 bytes]`, little-endian;
+//! the checksum is the start of the sha256 over kind and payload. The first record holds the
+//! recipe. What follows the first record that is cut or damaged is ignored and overwritten. Rows
+//! stay on disk: only where they lie is kept in memory.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -70,7 +72,8 @@ impl Journal {
         Ok(contents)
     }
 
-    /// Opens the journal behind the valid records of `contents`, and starts it with `recipe` where it is new.
+    /// Opens the journal behind the valid records of `contents`, and starts it with `recipe` where
+    /// it is new.
     pub(crate) fn open(path: &Path, contents: &Contents, recipe: &Recipe) -> Result<Journal> {
         let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
         let mut file = opened.map_err(fs::io_error("open", path))?;
@@ -106,7 +109,8 @@ impl Journal {
         self.json(FILE, file);
     }
 
-    /// Hands what was added to the operating system: from here on it survives the death of this process.
+    /// Hands what was added to the operating system: from here on it survives the death of this
+    /// process.
     pub(crate) fn commit(&mut self) -> Result<()> {
         self.file.write_all(&self.pending).map_err(fs::io_error("write", &self.path))?;
         self.end += self.pending.len() as u64;

@@ -1,4 +1,5 @@
-//! Labels of feature tables: what the values of a column say about task, classes and each row's label.
+//! Labels of feature tables: what the values of a column say about task, classes and each row's
+//! label.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,7 +55,8 @@ pub(crate) fn known(task: Task, classes: &[String], raw: Vec<RawLabel>) -> Resul
     Ok(Labels { task, classes: classes.to_vec(), labels })
 }
 
-/// Finds classes in labels: names sorted, numbers in their order, flags as `class_0`, `class_1`, ...
+/// Finds classes in labels: names sorted, numbers in their order, flags as `class_0`, `class_1`,
+/// ...
 ///
 /// # Errors
 /// Row (from 0) and problem of the first label that does not fit those before it.

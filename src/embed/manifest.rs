@@ -1,7 +1,7 @@
 //! `cache.json`: what produced a cache, and the exact files it consists of.
 //!
-//! A reader uses only the files listed here, so that a cache changes from one state to the next at the moment this file is
-//! replaced.
+//! A reader uses only the files listed here, so that a cache changes from one state to the next at
+//! the moment this file is replaced.
 
 use std::path::Path;
 
@@ -69,7 +69,8 @@ pub struct EmbeddingColumn {
     pub name: String,
     /// Values per row.
     pub dimension: usize,
-    /// How several vectors per image became one row: `cls`, `mean`, `cls+mean`, or `none` for all of them flattened.
+    /// How several vectors per image became one row: `cls`, `mean`, `cls+mean`, or `none` for all
+    /// of them flattened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
 }
@@ -143,7 +144,8 @@ pub struct Manifest {
     pub columns: Vec<EmbeddingColumn>,
     /// The dataset.
     pub dataset: DatasetRecord,
-    /// What computed the rows, sorted; more than one entry when a cache was extended by another version or device.
+    /// What computed the rows, sorted; more than one entry when a cache was extended by another
+    /// version or device.
     pub producers: Vec<Producer>,
     /// Rows in all parts.
     pub rows: u64,
@@ -181,7 +183,8 @@ impl Manifest {
         Ok(Some(serde_json::from_str(&text).map_err(|error| malformed(error.into()))?))
     }
 
-    /// The columns from the first layer to the last: taps as the network computes them, then the embedding.
+    /// The columns from the first layer to the last: taps as the network computes them, then the
+    /// embedding.
     pub fn layers(&self) -> impl Iterator<Item = &EmbeddingColumn> {
         let is_embedding = |column: &&EmbeddingColumn| column.name == schema::EMBEDDING;
         let taps = self.columns.iter().filter(move |column| !is_embedding(column));

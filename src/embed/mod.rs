@@ -1,11 +1,13 @@
-//! The embedding cache: dataset x backbone to Parquet, and [`Features`], which reads it and feature tables made elsewhere.
+//! The embedding cache: dataset x backbone to Parquet, and [`Features`], which reads it and feature
+//! tables made elsewhere.
 //!
 //! ```text
 //! files ──read, hash, decode, preprocess──▶ batches ──sessions──▶ rows ──▶ journal ──in the dataset's order──▶ parts
 //! ```
 //!
-//! A row is keyed by the content of its image and by the [`Recipe`] of the cache: a file that was renamed, images that were
-//! added, and a process that was killed cost only the rows that are missing.
+//! A row is keyed by the content of its image and by the [`Recipe`] of the cache: a file that was
+//! renamed, images that were added, and a process that was killed cost only the rows that are
+//! missing.
 
 mod compute;
 mod content;

@@ -1,8 +1,8 @@
 //! The network as the pipeline runs it: batches of preprocessed images in, rows of bytes out.
 //!
-//! The bytes of a row depend on its image alone: every batch has the same shape, the last one filled up with zeros, and a
-//! network whose rows depend on each other (dynamic quantisation over the batch does that) is found out before the first
-//! batch and given one image at a time.
+//! The bytes of a row depend on its image alone: every batch has the same shape, the last one
+//! filled up with zeros, and a network whose rows depend on each other (dynamic quantisation over
+//! the batch does that) is found out before the first batch and given one image at a time.
 
 use std::sync::{Arc, OnceLock};
 
@@ -28,13 +28,15 @@ pub struct Network {
     pub outputs: Vec<String>,
     /// The number of images it takes at once, where it takes no other.
     pub fixed_batch: Option<usize>,
-    /// The network that this one comes close to in faster arithmetic; a run that starts a cache measures how close.
+    /// The network that this one comes close to in faster arithmetic; a run that starts a cache
+    /// measures how close.
     pub exact: Option<Arc<Network>>,
 }
 
 impl Network {
-    /// The network of a backbone and the recipe of caches made with it: its embedding in the column `embedding`, its taps in
-    /// columns of their own names. Taps with several vectors per image must have been pooled.
+    /// The network of a backbone and the recipe of caches made with it: its embedding in the column
+    /// `embedding`, its taps in columns of their own names. Taps with several vectors per image
+    /// must have been pooled.
     ///
     /// # Errors
     /// `GraphError` where the graph has no serialised form.

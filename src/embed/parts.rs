@@ -1,7 +1,8 @@
 //! Writes the Parquet files of a cache: the same rows always give the same bytes.
 //!
-//! Rows come in the dataset's order in groups of a size that depends only on the bytes of a row, so that memory stays flat.
-//! A file's name holds the digest of its content: a new file never overwrites one that a reader may be using.
+//! Rows come in the dataset's order in groups of a size that depends only on the bytes of a row, so
+//! that memory stays flat. A file's name holds the digest of its content: a new file never
+//! overwrites one that a reader may be using.
 
 use std::fs::File;
 use std::io::Write;
@@ -29,7 +30,8 @@ use crate::support::fs;
 const GROUP_BYTES: usize = 8 << 20;
 /// Row groups in a part.
 const GROUPS: usize = 32;
-/// Rows that are encoded at a time, at most: the encoder holds 32 bytes for every 16-bit float of them.
+/// Rows that are encoded at a time, at most: the encoder holds 32 bytes for every 16-bit float of
+/// them.
 const SLICE_ROWS: usize = 128;
 /// Bytes of embeddings that are encoded at a time, about, where a row takes less.
 const SLICE_BYTES: usize = 1 << 20;
@@ -47,7 +49,8 @@ pub(crate) struct Quarantined {
     pub(crate) reason: String,
 }
 
-/// A sample's image as the column `path` states it: relative to the root where it lies below it, with `/`.
+/// A sample's image as the column `path` states it: relative to the root where it lies below it,
+/// with `/`.
 pub(crate) fn stated_path(dataset: &Dataset, sample: &Sample) -> String {
     let path = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path);
     let text = path.to_string_lossy();

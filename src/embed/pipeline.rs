@@ -1,17 +1,17 @@
-//! From files to rows: threads that read, decode and preprocess fill batches, sessions turn them into rows.
+//! From files to rows: threads that read, decode and preprocess fill batches, sessions turn them
+//! into rows.
 //!
-//! Everything between the threads is bounded and the batches' buffers go round, so that memory does not depend on the number
-//! of images. Who receives the events is the only one who writes.
+//! Everything between the threads is bounded and the batches' buffers go round, so that memory does
+//! not depend on the number of images. Who receives the events is the only one who writes.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -23,7 +23,8 @@ use crate::preprocess::{Image, Scratch, ValidPreprocess};
 use crate::support::fs;
 use crate::tensor::{DType, HostTensor};
 
-/// Pixels from which on images are decoded one at a time, so that several large ones do not fill the memory together.
+/// Pixels from which on images are decoded one at a time, so that several large ones do not fill
+/// the memory together.
 const LARGE_PIXELS: u64 = 24_000_000;
 
 /// Bytes of rows that wait to be written, about, where single batches take less.
@@ -94,7 +95,8 @@ struct Shared<'a> {
     returned: Sender<Vec<f32>>,
 }
 
-/// Runs the plan; `receive` is called on this thread with every event and stops the run by an error.
+/// Runs the plan; `receive` is called on this thread with every event and stops the run by an
+/// error.
 ///
 /// # Errors
 /// The first [`Event::Fatal`], or what `receive` returns.

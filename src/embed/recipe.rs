@@ -1,4 +1,5 @@
-//! What decides the values of a cache's rows besides the image: rows of different recipes never share a cache.
+//! What decides the values of a cache's rows besides the image: rows of different recipes never
+//! share a cache.
 
 use std::path::Path;
 
@@ -8,7 +9,8 @@ use crate::embed::{EmbeddingColumn, Manifest, ModelRecord, Precision};
 use crate::error::{CacheError, Result};
 use crate::preprocess::Preprocess;
 
-/// Bytes of one row at most: all layers of the largest models pooled, or one layer of them as it is.
+/// Bytes of one row at most: all layers of the largest models pooled, or one layer of them as it
+/// is.
 const MOST_ROW_BYTES: usize = 64 << 20;
 
 /// The key of a cache: a row is keyed by this and the content of its image.
@@ -40,8 +42,8 @@ impl Recipe {
         self.columns.iter().map(|column| column.dimension).sum::<usize>() * self.dtype.size()
     }
 
-    /// Refuses rows that no reader could hold: a list of a column has fewer than 2^31 values, a row at most
-    /// [`MOST_ROW_BYTES`].
+    /// Refuses rows that no reader could hold: a list of a column has fewer than 2^31 values, a row
+    /// at most [`MOST_ROW_BYTES`].
     ///
     /// # Errors
     /// [`CacheError::RowTooLarge`].
@@ -57,7 +59,8 @@ impl Recipe {
         Err(CacheError::RowTooLarge { bytes, most: MOST_ROW_BYTES, columns: listed(&self.columns) }.into())
     }
 
-    /// Refuses to continue a cache of another recipe. The model's name is no part of the comparison, its digests are.
+    /// Refuses to continue a cache of another recipe. The model's name is no part of the
+    /// comparison, its digests are.
     ///
     /// # Errors
     /// [`CacheError::Mixed`] with everything that differs.
@@ -97,7 +100,8 @@ impl Recipe {
     }
 }
 
-/// Compares digests and shows them with `describe`, which is told whether a digest is the one asked for.
+/// Compares digests and shows them with `describe`, which is told whether a digest is the one asked
+/// for.
 fn compare_digest(
     compare: &mut impl FnMut(&str, String, String),
     what: &str,

@@ -1,8 +1,8 @@
 //! A dataset and a network in, an embedding cache out.
 //!
-//! What is known of earlier runs (parts, journal, quarantine) is looked up by content; only what is missing is computed. The
-//! final files are made from the dataset's order and the rows alone, so that it does not matter how often a run was
-//! interrupted.
+//! What is known of earlier runs (parts, journal, quarantine) is looked up by content; only what is
+//! missing is computed. The final files are made from the dataset's order and the rows alone, so
+//! that it does not matter how often a run was interrupted.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -38,7 +38,8 @@ pub struct EmbedOptions {
     pub wait: bool,
     /// Whether to try files again that could not be embedded before and have not changed.
     pub retry: bool,
-    /// Whether to go on with a network in faster arithmetic that does not come close to the exact one.
+    /// Whether to go on with a network in faster arithmetic that does not come close to the exact
+    /// one.
     pub allow_low_fidelity: bool,
     /// What a decoder may spend on a file.
     pub limits: DecodeLimits,
@@ -91,7 +92,8 @@ pub struct Summary {
     pub peak_rss_mib: Option<f64>,
     /// Where it was computed; `None` where nothing was computed.
     pub device: Option<String>,
-    /// How close the network comes to the exact one, where this run started a cache in faster arithmetic.
+    /// How close the network comes to the exact one, where this run started a cache in faster
+    /// arithmetic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<Fidelity>,
 }
@@ -109,12 +111,13 @@ pub(super) enum State {
 
 /// Embeds a dataset into a cache.
 ///
-/// `runtime` is called when something must be computed. A file that cannot be embedded goes to the quarantine table and the
-/// run goes on.
+/// `runtime` is called when something must be computed. A file that cannot be embedded goes to the
+/// quarantine table and the run goes on.
 ///
 /// # Errors
-/// `CacheError::Mixed` for a cache of another recipe, `CacheError::RowTooLarge`, `CacheError::LowFidelity`, `CacheError::Locked`, `CacheError::NoFixedSize`,
-/// `RuntimeError` where the network does not run, `FileError` where the cache cannot be written.
+/// `CacheError::Mixed` for a cache of another recipe, `CacheError::RowTooLarge`,
+/// `CacheError::LowFidelity`, `CacheError::Locked`, `CacheError::NoFixedSize`, `RuntimeError` where
+/// the network does not run, `FileError` where the cache cannot be written.
 pub fn embed(
     job: &Job<'_>,
     options: &EmbedOptions,

@@ -1,4 +1,5 @@
-//! Rows that exist already: in the parts of a finished cache and in the journal of an unfinished run.
+//! Rows that exist already: in the parts of a finished cache and in the journal of an unfinished
+//! run.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -44,9 +45,11 @@ struct Part {
 }
 
 impl Store {
-    /// Opens the parts of a cache that are whole; the rows of the others are as good as absent, and `progress` is told.
+    /// Opens the parts of a cache that are whole; the rows of the others are as good as absent, and
+    /// `progress` is told.
     ///
-    /// With `thorough` their digests are checked, otherwise only that they exist, have their size and can be opened.
+    /// With `thorough` their digests are checked, otherwise only that they exist, have their size
+    /// and can be opened.
     pub(crate) fn open(
         cache: &Path,
         recipe: &Recipe,

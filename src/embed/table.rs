@@ -1,7 +1,7 @@
 //! Parquet columns as plain values, with file and row in every complaint.
 //!
-//! Accepts what pandas, Polars, DuckDB and Hugging Face `datasets` write: plain, large, view and dictionary strings; lists,
-//! large lists and fixed-size lists of floats of any width.
+//! Accepts what pandas, Polars, DuckDB and Hugging Face `datasets` write: plain, large, view and
+//! dictionary strings; lists, large lists and fixed-size lists of floats of any width.
 
 use std::path::{Path, PathBuf};
 
@@ -27,8 +27,8 @@ pub(crate) fn schema_of(path: &Path) -> Result<Schema> {
     Ok(builder.schema().as_ref().clone())
 }
 
-/// Streams the named columns of a Parquet file to `visit` and returns the number of rows; columns that do not exist are
-/// left out.
+/// Streams the named columns of a Parquet file to `visit` and returns the number of rows; columns
+/// that do not exist are left out.
 pub(crate) fn scan(path: &Path, columns: &[&str], mut visit: impl FnMut(&Rows) -> Result<()>) -> Result<u64> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(fs::open(path)?).map_err(|error| damaged(path, &error))?;
     let wanted: Vec<usize> = builder
@@ -101,7 +101,8 @@ impl Rows {
         })
     }
 
-    /// A column as text, `None` for null; numbers become their decimal text. All `None` where there is no such column.
+    /// A column as text, `None` for null; numbers become their decimal text. All `None` where there
+    /// is no such column.
     pub(crate) fn texts(&self, name: &str) -> Result<Vec<Option<String>>> {
         let Some(array) = self.column(name) else { return Ok(vec![None; self.len()]) };
         let array = self.converted(name, array, &DataType::Utf8)?;
@@ -115,10 +116,12 @@ impl Rows {
         Ok(array.as_primitive::<Float32Type>().iter().map(|number| number.unwrap_or(otherwise)).collect())
     }
 
-    /// Appends the rows of a column of embeddings to `x`; all must have the same length, which `dimension` remembers.
+    /// Appends the rows of a column of embeddings to `x`; all must have the same length, which
+    /// `dimension` remembers.
     ///
     /// # Errors
-    /// [`CacheError::Row`] for a null row or value, a length that differs, a value that is not finite.
+    /// [`CacheError::Row`] for a null row or value, a length that differs, a value that is not
+    /// finite.
     pub(crate) fn embeddings(&self, name: &str, dimension: &mut Option<usize>, x: &mut Vec<f32>) -> Result<()> {
         let Some(array) = self.column(name) else { return Ok(()) };
         let lists = self.lists(name, array, DataType::Float32)?;

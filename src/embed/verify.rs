@@ -1,4 +1,5 @@
-//! Checks a finished cache: every file against the digest in `cache.json`, every row against what a row must be.
+//! Checks a finished cache: every file against the digest in `cache.json`, every row against what a
+//! row must be.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -39,7 +40,8 @@ pub fn verify(cache: &Path) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// Checks every row: embeddings finite and of the stated length, content hashes, unique ids in order.
+/// Checks every row: embeddings finite and of the stated length, content hashes, unique ids in
+/// order.
 fn check_rows(cache: &Path, manifest: &Manifest, problems: &mut Vec<String>) -> Result<()> {
     let mut total = 0;
     let mut ids = HashSet::new();

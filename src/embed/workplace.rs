@@ -1,6 +1,8 @@
-//! The directory of a cache while it is written: the lock, the journal, and the moment new files take the place of old ones.
+//! The directory of a cache while it is written: the lock, the journal, and the moment new files
+//! take the place of old ones.
 //!
-//! Everything unfinished lies in the hidden folder `.work`. The operating system drops the lock of a process that dies.
+//! Everything unfinished lies in the hidden folder `.work`. The operating system drops the lock of
+//! a process that dies.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -21,10 +23,12 @@ pub(crate) struct Workplace {
 }
 
 impl Workplace {
-    /// Creates the directory where there is none and locks it; with `wait`, another process that writes it is waited for.
+    /// Creates the directory where there is none and locks it; with `wait`, another process that
+    /// writes it is waited for.
     ///
     /// # Errors
-    /// [`CacheError::NotEmpty`] for a directory that holds other things, [`CacheError::Locked`] without `wait`.
+    /// [`CacheError::NotEmpty`] for a directory that holds other things, [`CacheError::Locked`]
+    /// without `wait`.
     pub(crate) fn open(cache: &Path, wait: bool, progress: &dyn Progress) -> Result<Workplace> {
         let work = cache.join(".work");
         if cache.exists() && !work.exists() && !cache.join(MANIFEST_FILE).exists() && !fs::list(cache)?.is_empty() {
@@ -66,10 +70,11 @@ impl Workplace {
         Ok(next)
     }
 
-    /// Makes the files in `next` the cache: parts first, then the quarantine table, then the manifest that lists them.
+    /// Makes the files in `next` the cache: parts first, then the quarantine table, then the
+    /// manifest that lists them.
     ///
-    /// Killed before the manifest is replaced, the cache is still the old one; killed after it, the new one. The next run
-    /// clears away what neither needs.
+    /// Killed before the manifest is replaced, the cache is still the old one; killed after it, the
+    /// new one. The next run clears away what neither needs.
     pub(crate) fn publish(&self, next: &Path, manifest: &Manifest) -> Result<()> {
         let text = manifest.to_text()?;
         for part in manifest.parts.iter().chain([&manifest.quarantine]) {

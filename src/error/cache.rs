@@ -122,7 +122,8 @@ pub enum CacheError {
         /// What was measured.
         found: String,
     },
-    /// The result for an image depends on the other images of its batch, and the network takes no smaller batch.
+    /// The result for an image depends on the other images of its batch, and the network takes no
+    /// smaller batch.
     #[error(
         "the network's results depend on the other images of a batch, and it takes {batch} images at once, no other number"
     )]

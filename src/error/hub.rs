@@ -1,4 +1,5 @@
-//! Failures of fetching models from the Hugging Face hub or from a folder, and of what was fetched before.
+//! Failures of fetching models from the Hugging Face hub or from a folder, and of what was fetched
+//! before.
 
 use std::path::PathBuf;
 

@@ -6,7 +6,8 @@ use crate::error::Kind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetricError {
-    /// Two things that must have one entry per sample (or per class) have different numbers of entries.
+    /// Two things that must have one entry per sample (or per class) have different numbers of
+    /// entries.
     #[error("{found} {what} for {expected} rows of probabilities")]
     Length {
         /// What is counted, plural.

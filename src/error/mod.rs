@@ -1,7 +1,9 @@
-//! Every failure `defrost` can report: what went wrong, which kind of failure it is, and the next step.
+//! Every failure `defrost` can report: what went wrong, which kind of failure it is, and the next
+//! step.
 //!
-//! One enum, [`Error`], with one variant per area. Each area keeps its own typed enum in its own file, with the path, row,
-//! operator, node, expected and found values as fields. Messages are lower case without a full stop, literals in backticks.
+//! One enum, [`Error`], with one variant per area. Each area keeps its own typed enum in its own
+//! file, with the path, row, operator, node, expected and found values as fields. Messages are
+//! lower case without a full stop, literals in backticks.
 
 mod cache;
 mod data;

@@ -8,7 +8,8 @@ use crate::error::Kind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// A checkpoint holds something else than plain tensors: unpickling it as Python does would run code.
+    /// A checkpoint holds something else than plain tensors: unpickling it as Python does would run
+    /// code.
     #[error("`{path}` refers to `{global}`, which is neither a tensor nor plain data; nothing of it was executed")]
     ForbiddenGlobal {
         /// The checkpoint.

@@ -1,25 +1,21 @@
-//! Checkpoints: `checkpoints/best` (weights) and `checkpoints/last` (weights, moments and everything else a run needs to go on).
+//! Checkpoints: `checkpoints/best` (weights) and `checkpoints/last` (weights, moments and
+//! everything else a run needs to go on).
 //!
-//! A checkpoint is a folder: `model.safetensors` with all parameters and statistics under the names that the weights' file has
-//! for them, and in `last` also `optimizer.safetensors` (`exp_avg/...`, `exp_avg_sq/...`, as PyTorch's AdamW calls them) and
-//! `state.json`. A new one is written beside the old one and takes its place once it is complete, so that one whole checkpoint
-//! can be read at any moment.
+//! A checkpoint is a folder: `model.safetensors` with all parameters and statistics under the names
+//! that the weights' file has for them, and in `last` also `optimizer.safetensors` (`exp_avg/...`,
+//! `exp_avg_sq/...`, as PyTorch's AdamW calls them) and `state.json`. A new one is written beside
+//! the old one and takes its place once it is complete, so that one whole checkpoint can be read at
+//! any moment.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::error::FileError;
-use crate::error::FinetuneError;
-use crate::error::Result;
-use crate::finetune::optimizer::FIRST_MOMENT;
-use crate::finetune::optimizer::SECOND_MOMENT;
+use crate::error::{FileError, FinetuneError, Result};
+use crate::finetune::optimizer::{FIRST_MOMENT, SECOND_MOMENT};
 use crate::support::fs;
 use crate::tensor::safetensors;
-use crate::tensor::safetensors::Metadata;
-use crate::tensor::safetensors::Tensors;
+use crate::tensor::safetensors::{Metadata, Tensors};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -108,7 +104,8 @@ impl Checkpoints {
         })
     }
 
-    /// The last checkpoint: weights and moments, and where the run stood; `None` where there is none.
+    /// The last checkpoint: weights and moments, and where the run stood; `None` where there is
+    /// none.
     pub(super) fn read_last(&self) -> Result<Option<(Tensors, Position)>> {
         self.recover("last")?;
         let folder = self.last();

@@ -1,32 +1,22 @@
-//! The network that is trained: a backbone with a head, from images to logits, and what is known of its parameters.
+//! The network that is trained: a backbone with a head, from images to logits, and what is known of
+//! its parameters.
 //!
-//! In: `input` `[N, C, H, W]`, normalised. Out: `embedding` `[N, D]` and `logits` `[N, K]`. Parameters keep the names that
-//! the weights' file has for them; the head's are `head.weight`, `head.bias`, or with another beginning where the backbone has
-//! such names itself.
+//! In: `input` `[N, C, H, W]`, normalised. Out: `embedding` `[N, D]` and `logits` `[N, K]`.
+//! Parameters keep the names that the weights' file has for them; the head's are `head.weight`,
+//! `head.bias`, or with another beginning where the backbone has such names itself.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use rand::Rng;
 
-use crate::backbones::Backbone;
-use crate::backbones::StackedHead;
-use crate::error::FinetuneError;
-use crate::error::Result;
+use crate::backbones::{Backbone, StackedHead};
+use crate::error::{FinetuneError, Result};
 use crate::finetune::Head;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Model;
-use crate::graph::needed_nodes;
-use crate::graph::rewrite;
+use crate::graph::{Builder, Dim, ElementType, Model, needed_nodes, rewrite};
 use crate::support::seed::Seed;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
-use crate::tensor::Weights;
 use crate::tensor::safetensors::Tensors;
+use crate::tensor::{DType, HostTensor, Weights};
 
 /// Name of the output with one vector per image, behind which the head starts.
 pub(super) const EMBEDDING: &str = "embedding";
@@ -50,13 +40,15 @@ pub struct Classifier {
     pub statistics: Vec<String>,
     /// What the names of the head's parameters start with, before the dot.
     pub head: String,
-    /// For each parameter, the number of the first block that needs it; that of the blocks for those behind all of them.
+    /// For each parameter, the number of the first block that needs it; that of the blocks for
+    /// those behind all of them.
     depths: BTreeMap<String, usize>,
     blocks: usize,
 }
 
 impl Classifier {
-    /// A linear head on the embedding, drawn as PyTorch initialises `Linear`: uniform within one over the root of the width.
+    /// A linear head on the embedding, drawn as PyTorch initialises `Linear`: uniform within one
+    /// over the root of the width.
     ///
     /// # Errors
     /// `GraphError` where the head does not fit the graph.
@@ -88,7 +80,8 @@ impl Classifier {
         Classifier::with_head(backbone, &head, (&backbone.embedding.name, &name), (classes, &parameters))
     }
 
-    /// The study's stacked classifier on the patch tokens, its weights drawn or taken from those of a DeiT.
+    /// The study's stacked classifier on the patch tokens, its weights drawn or taken from those of
+    /// a DeiT.
     ///
     /// # Errors
     /// `ModelError` where the backbone has no patch tokens, or the weights do not fit.
@@ -158,8 +151,8 @@ impl Classifier {
         self.blocks
     }
 
-    /// The place of a parameter in the network: the number of the first block that needs it, from 0; [`Classifier::blocks`] for
-    /// what lies behind all blocks.
+    /// The place of a parameter in the network: the number of the first block that needs it, from
+    /// 0; [`Classifier::blocks`] for what lies behind all blocks.
     pub fn depth(&self, parameter: &str) -> usize {
         self.depths.get(parameter).copied().unwrap_or(self.blocks)
     }

@@ -1,22 +1,19 @@
-//! Stochastic depth: residual branches are left out at random, per image (Huang et al. 2016, arXiv 1603.09382).
+//! Stochastic depth: residual branches are left out at random, per image (Huang et al. 2016, arXiv
+//! 1603.09382).
 //!
-//! A residual branch is found by its structure: the `Add` of a value and of something that is computed from that value through a
-//! matrix product or a convolution. Each branch is multiplied by a row of the input `drop_path` `[branches, N]`: 0 where the
-//! image leaves the branch out, else one over the probability of staying, so that expectations are those of evaluation.
+//! A residual branch is found by its structure: the `Add` of a value and of something that is
+//! computed from that value through a matrix product or a convolution. Each branch is multiplied by
+//! a row of the input `drop_path` `[branches, N]`: 0 where the image leaves the branch out, else
+//! one over the probability of staying, so that expectations are those of evaluation.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rand::Rng;
 
 use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Graph;
-use crate::graph::Model;
+use crate::graph::{Builder, Dim, Graph, Model};
 use crate::support::seed::Seed;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::tensor::{DType, HostTensor};
 
 /// Name of the input.
 pub(super) const DROP_PATH: &str = "drop_path";
@@ -38,7 +35,8 @@ pub(super) fn insert(model: Model, batch: &Dim) -> Result<(Model, usize)> {
             let row = b.constant(&HostTensor::vector(vec![number as i64]));
             let mask = b.gather(&masks, &row, 0);
             let mask = b.transpose(&mask, &[1, 0]);
-            // A branch has one row per image, or several that lie together, as the tokens of a transformer do.
+            // A branch has one row per image, or several that lie together, as the tokens of a
+            // transformer do.
             let shape = b.shape(&branch);
             let first = b.constant(&HostTensor::vector(vec![0i64]));
             let rows = b.gather(&shape, &first, 0);
@@ -81,7 +79,8 @@ fn branches(graph: &Graph) -> Vec<(usize, usize)> {
     found
 }
 
-/// Whether `to` is computed from `from` through a layer with weights, everything in between included.
+/// Whether `to` is computed from `from` through a layer with weights, everything in between
+/// included.
 fn leads_to(graph: &Graph, producers: &HashMap<&str, usize>, (from, to): (&String, &String)) -> bool {
     if !producers.contains_key(from.as_str()) {
         return false;
@@ -108,8 +107,8 @@ fn leads_to(graph: &Graph, producers: &HashMap<&str, usize>, (from, to): (&Strin
     reached && weighted
 }
 
-/// The masks of one step, `[branches, N]`: the chance of being left out grows linearly from 0 at the first branch to `most` at
-/// the last.
+/// The masks of one step, `[branches, N]`: the chance of being left out grows linearly from 0 at
+/// the first branch to `most` at the last.
 pub(super) fn masks((branches, images): (usize, usize), most: f64, seed: Seed) -> Vec<f32> {
     let mut random = seed.named(DROP_PATH).random();
     let mut masks = Vec::with_capacity(branches * images);
@@ -124,9 +123,7 @@ pub(super) fn masks((branches, images): (usize, usize), most: f64, seed: Seed) -
 mod tests {
     use super::*;
     use crate::backbones;
-    use crate::backbones::Origin;
-    use crate::backbones::Size;
-    use crate::backbones::Taps;
+    use crate::backbones::{Origin, Size, Taps};
 
     fn count(model: &str, architecture: &str) -> usize {
         let mut entry = backbones::find(model).unwrap();

@@ -2,17 +2,12 @@
 
 use ndarray::Array2;
 
-use crate::data::Batch;
-use crate::data::Epoch;
-use crate::data::Loader;
+use crate::data::{Batch, Epoch, Loader};
 use crate::error::Result;
 use crate::finetune::Loss;
 use crate::finetune::material::Material;
 use crate::finetune::trainer::Evaluator;
-use crate::metrics::Activation;
-use crate::metrics::Bootstrap;
-use crate::metrics::Evaluation;
-use crate::metrics::evaluate;
+use crate::metrics::{Activation, Bootstrap, Evaluation, evaluate};
 use crate::records::Scored;
 use crate::support::seed::Seed;
 

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The part of the network between the backbone and the logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,8 +12,8 @@ pub enum Head {
     /// One linear map of the embedding.
     #[default]
     Linear,
-    /// The study's stacked classifier: a transformer over the patch tokens with a class token and positions of its own, and a
-    /// linear map of its class token.
+    /// The study's stacked classifier: a transformer over the patch tokens with a class token and
+    /// positions of its own, and a linear map of its class token.
     Deit {
         /// Length of its tokens.
         width: usize,

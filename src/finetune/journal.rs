@@ -1,19 +1,16 @@
 //! `metrics.jsonl`: one line per step and per epoch, in order.
 //!
-//! A run that goes on from a checkpoint cuts the file to what it held then, so that no step is told twice.
+//! A run that goes on from a checkpoint cuts the file to what it held then, so that no step is told
+//! twice.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::error::FileError;
-use crate::error::Result;
+use crate::error::{FileError, Result};
 use crate::metrics::Metric;
 use crate::support::fs;
 
@@ -49,7 +46,8 @@ pub enum Line {
         validation: BTreeMap<Metric, Option<f64>>,
         /// Whether this is the best epoch so far.
         best: bool,
-        /// Time of the epoch's training, since the last checkpoint where the run was interrupted in between.
+        /// Time of the epoch's training, since the last checkpoint where the run was interrupted in
+        /// between.
         seconds: f64,
         /// Training images per second.
         images_per_second: f64,

@@ -1,7 +1,9 @@
-//! The factor on the loss that keeps gradients within the range of 16-bit floats (Micikevicius et al. 2018, arXiv 1710.03740).
+//! The factor on the loss that keeps gradients within the range of 16-bit floats (Micikevicius et
+//! al. 2018, arXiv 1710.03740).
 //!
-//! It is halved, and the step taken again, where a gradient overflows, and doubled after many steps without; both as PyTorch's
-//! `GradScaler`, which skips such a step instead. Running statistics of batch norms that are updated count its batch each time.
+//! It is halved, and the step taken again, where a gradient overflows, and doubled after many steps
+//! without; both as PyTorch's `GradScaler`, which skips such a step instead. Running statistics of
+//! batch norms that are updated count its batch each time.
 
 use crate::tensor::HostTensor;
 

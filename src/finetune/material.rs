@@ -4,12 +4,8 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::data::Dataset;
-use crate::data::Label;
-use crate::data::Split;
-use crate::data::Task;
-use crate::error::ProbeError;
-use crate::error::Result;
+use crate::data::{Dataset, Label, Split, Task};
+use crate::error::{ProbeError, Result};
 use crate::records::Labelled;
 use crate::support::fs;
 
@@ -33,7 +29,8 @@ impl Material {
     /// The labelled images of a dataset.
     ///
     /// # Errors
-    /// [`ProbeError::Label`] for labels that do not fit the task, [`ProbeError::Unlabelled`] where there are none.
+    /// [`ProbeError::Label`] for labels that do not fit the task, [`ProbeError::Unlabelled`] where
+    /// there are none.
     pub(super) fn of(dataset: &Dataset) -> Result<Material> {
         let mut material = Material {
             ids: Vec::new(),
@@ -73,7 +70,8 @@ impl Material {
             material.splits.push(sample.split);
             material.groups.push(sample.group.clone());
         }
-        // As in a cache, images of the same content are one; a file that cannot be read stands by itself.
+        // As in a cache, images of the same content are one; a file that cannot be read stands by
+        // itself.
         material.content_hashes = material.files.par_iter().map(|file| fs::sha256_of_file(file).ok()).collect();
         Ok(material)
     }

@@ -1,24 +1,22 @@
-//! An estimate of the memory that training takes, so that a batch which does not fit is refused before the system ends the
-//! process.
+//! An estimate of the memory that training takes, so that a batch which does not fit is refused
+//! before the system ends the process.
 //!
-//! The nodes of the training graph are walked in order: a value takes its bytes from the node that computes it to the last
-//! that reads it. To the most that is alive at once come parameters, moments and gradients.
+//! The nodes of the training graph are walked in order: a value takes its bytes from the node that
+//! computes it to the last that reads it. To the most that is alive at once come parameters,
+//! moments and gradients.
 
 use std::collections::HashMap;
 
-use crate::error::FinetuneError;
-use crate::error::Result;
+use crate::error::{FinetuneError, Result};
 use crate::finetune::step::StepGraphs;
-use crate::graph::Fact;
-use crate::graph::Model;
-use crate::graph::infer;
-use crate::runtime::Device;
-use crate::runtime::SessionOptions;
+use crate::graph::{Fact, Model, infer};
+use crate::runtime::{Device, SessionOptions};
 use crate::support::machine;
 
 const MIB: f64 = 1_048_576.0;
 
-/// Refuses a plan that needs clearly more memory than is available; only on the CPU, of which the system tells.
+/// Refuses a plan that needs clearly more memory than is available; only on the CPU, of which the
+/// system tells.
 ///
 /// # Errors
 /// [`FinetuneError::Memory`].
@@ -34,7 +32,8 @@ pub(super) fn check(graphs: &StepGraphs, batch: usize, options: &SessionOptions)
     }
 }
 
-/// The most bytes that values computed by the graph's nodes take at once; values of open size do not count.
+/// The most bytes that values computed by the graph's nodes take at once; values of open size do
+/// not count.
 pub(super) fn peak_bytes(model: &Model) -> Result<f64> {
     let graph = &model.graph;
     let facts = infer(model)?.facts;
@@ -63,12 +62,9 @@ mod tests {
     use super::*;
     use crate::backbones;
     use crate::backbones::ModelOptions;
-    use crate::finetune::Classifier;
-    use crate::finetune::Loss;
-    use crate::finetune::StepPlan;
     use crate::finetune::step::Target;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
+    use crate::finetune::{Classifier, Loss, StepPlan};
+    use crate::graph::{Builder, Dim};
     use crate::support::progress::Silent;
     use crate::support::seed::Seed;
     use crate::tensor::DType;

@@ -1,12 +1,13 @@
-//! Fine-tuning: a backbone with a head is trained on labelled images, by gradients that are part of the graph.
+//! Fine-tuning: a backbone with a head is trained on labelled images, by gradients that are part of
+//! the graph.
 //!
 //! ```text
 //! backbone + head (classifier) ──▶ forward, loss, backward, AdamW (step) ──▶ state in the runtime (trainer)
 //!     ──▶ epochs over augmented images (training) ──▶ search, checkpoints, best epoch, test (run) ──▶ model.onnx, record
 //! ```
 //!
-//! Every graph is plain ONNX, so that any ONNX Runtime trains. The same seed, data and settings give the same numbers, whether
-//! a run was interrupted or not.
+//! Every graph is plain ONNX, so that any ONNX Runtime trains. The same seed, data and settings
+//! give the same numbers, whether a run was interrupted or not.
 
 pub mod bench;
 mod checkpoint;
@@ -34,25 +35,12 @@ mod training;
 
 pub use classifier::Classifier;
 pub use head::Head;
-pub use journal::Line;
-pub use journal::METRICS;
-pub use journal::read as read_journal;
-pub use objective::Fed;
-pub use objective::Loss;
-pub use objective::Targets;
+pub use journal::{Line, METRICS, read as read_journal};
+pub use objective::{Fed, Loss, Targets};
 pub use policy::Freeze;
 pub use recipe::Recipe;
-pub use run::CONFIG;
-pub use run::Job;
-pub use run::MODEL;
-pub use run::Options;
-pub use run::RECORD;
-pub use run::finetune;
+pub use run::{CONFIG, Job, MODEL, Options, RECORD, finetune};
 pub use sampler::Sampling;
 pub use schedule::Schedule;
-pub use step::BatchNorm;
-pub use step::StepPlan;
-pub use trainer::Part;
-pub use trainer::Progressed;
-pub use trainer::Rates;
-pub use trainer::Trainer;
+pub use step::{BatchNorm, StepPlan};
+pub use trainer::{Part, Progressed, Rates, Trainer};

@@ -1,25 +1,20 @@
 //! Batch norms in training: statistics of the batch, running statistics as PyTorch keeps them.
 //!
-//! Two forms. ONNX Runtime has no CUDA kernel for `BatchNormalization` in training, so there the norm is composed of means and
-//! products; on the CPU the operator is faster.
+//! Two forms. ONNX Runtime has no CUDA kernel for `BatchNormalization` in training, so there the
+//! norm is composed of means and products; on the CPU the operator is faster.
 //!
-//! ONNX's `BatchNormalization` with `training_mode = 1` gives `running * momentum + batch * (1 - momentum)`, with the variance
-//! of the batch divided by its number of elements n. Here the momentum is 0, so that the statistics of the batch come out, and
-//! the running ones are made of them as PyTorch does: `0.9 * running + 0.1 * batch`, the variance times n / (n - 1). (ONNX
-//! Runtime also writes the node's running statistics over its inputs; what it overwrites here is nobody's.) Reference:
-//! <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>.
+//! ONNX's `BatchNormalization` with `training_mode = 1` gives `running * momentum + batch * (1 -
+//! momentum)`, with the variance of the batch divided by its number of elements n. Here the
+//! momentum is 0, so that the statistics of the batch come out, and the running ones are made of
+//! them as PyTorch does: `0.9 * running + 0.1 * batch`, the variance times n / (n - 1). (ONNX
+//! Runtime also writes the node's running statistics over its inputs; what it overwrites here is
+//! nobody's.) Reference: <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>.
 
 use std::collections::HashSet;
 
 use crate::error::Result;
-use crate::finetune::step::NEXT;
-use crate::finetune::step::Target;
-use crate::graph::Attribute;
-use crate::graph::AttributeValue;
-use crate::graph::Builder;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Value;
+use crate::finetune::step::{NEXT, Target};
+use crate::graph::{Attribute, AttributeValue, Builder, Model, Node, Value};
 use crate::tensor::DType;
 
 /// PyTorch's momentum: the weight of the batch in the running statistics.
@@ -37,8 +32,8 @@ struct Norm {
     batch: [String; 2],
 }
 
-/// Lets the batch norms whose scale `is_trained` normalise by the batch, and adds their running statistics `X` as outputs
-/// `next/X`; gives the names of these.
+/// Lets the batch norms whose scale `is_trained` normalise by the batch, and adds their running
+/// statistics `X` as outputs `next/X`; gives the names of these.
 pub(super) fn update_statistics(
     model: Model,
     target: Target,
@@ -86,8 +81,8 @@ pub(super) fn update_statistics(
 
 /// The operator in training.
 fn with_operator(model: Model, norms: &[Norm]) -> Result<Model> {
-    // What takes the place of the running statistics: memory that is written over, computed in two ways, so that no optimiser
-    // makes one of the two.
+    // What takes the place of the running statistics: memory that is written over, computed in two
+    // ways, so that no optimiser makes one of the two.
     let mut b = Builder::extend(model)?;
     let mut stand_ins = Vec::new();
     for norm in norms {
@@ -189,19 +184,11 @@ mod tests {
     use rand::Rng;
 
     use super::*;
-    use crate::graph::BatchNormParameters;
-    use crate::graph::Dim;
-    use crate::graph::autodiff;
-    use crate::runtime::Device;
-    use crate::runtime::ModelSource;
-    use crate::runtime::Runtime;
-    use crate::runtime::Session;
-    use crate::runtime::SessionOptions;
+    use crate::graph::{BatchNormParameters, Dim, autodiff};
+    use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
     use crate::support::progress::Silent;
     use crate::support::seed::Seed;
-    use crate::tensor::HostTensor;
-    use crate::tensor::Tolerance;
-    use crate::tensor::compare;
+    use crate::tensor::{HostTensor, Tolerance, compare};
 
     /// Output, running statistics and the gradients of a weighted sum, by name.
     fn computed(target: Target) -> Vec<(String, HostTensor)> {

@@ -1,7 +1,9 @@
-//! Losses: what the network's logits are compared with, as graph nodes and as the numbers a batch feeds into them.
+//! Losses: what the network's logits are compared with, as graph nodes and as the numbers a batch
+//! feeds into them.
 //!
-//! The graph sees targets and weights that are ready to be summed up; class weights, sample weights, label smoothing, unknown
-//! labels and images that could not be read are all dealt with here, on the host:
+//! The graph sees targets and weights that are ready to be summed up; class weights, sample
+//! weights, label smoothing, unknown labels and images that could not be read are all dealt with
+//! here, on the host:
 //!
 //! | loss | `targets` | `weights` | value |
 //! |---|---|---|---|
@@ -9,18 +11,14 @@
 //! | binary cross-entropy | `[N, K]`, 0 or 1 | `[N, K]`, 0 where unknown | `sum(weights * (softplus(logits) - targets * logits))` |
 //! | ordinal | `[N, 1]`, class index | `[N, 1]` | `sum(weights * (sum(k * softmax(logits)_k) - targets)^2)` |
 //!
-//! Weights sum up to 1 over the whole batch, accumulated parts together, as PyTorch's weighted means do.
+//! Weights sum up to 1 over the whole batch, accumulated parts together, as PyTorch's weighted
+//! means do.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::data::Label;
-use crate::data::Task;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Value;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::data::{Label, Task};
+use crate::graph::{Builder, Dim, Value};
+use crate::tensor::{DType, HostTensor};
 
 /// Name of the inputs that the loss adds to a graph.
 pub(super) const TARGETS: &str = "targets";
@@ -37,7 +35,8 @@ pub enum Loss {
     #[value(name = "bce")]
     #[serde(rename = "bce")]
     BinaryCrossEntropy,
-    /// Squared distance of the expected class index, under the predicted probabilities, from the true one: for ordered classes.
+    /// Squared distance of the expected class index, under the predicted probabilities, from the
+    /// true one: for ordered classes.
     #[value(name = "mse")]
     #[serde(rename = "mse")]
     Ordinal,
@@ -117,7 +116,8 @@ pub struct Targets {
     pub loss: Loss,
     /// Number of classes (or labels).
     pub classes: usize,
-    /// Share of the truth that is spread over all classes (or of a binary label that moves towards one half).
+    /// Share of the truth that is spread over all classes (or of a binary label that moves towards
+    /// one half).
     pub smoothing: f64,
     /// Weight of each class in the loss.
     pub class_weights: Vec<f64>,
@@ -146,7 +146,8 @@ impl Fed {
 }
 
 impl Targets {
-    /// Weights that make every class count the same: `N / (K * count)`, as scikit-learn's `balanced`; 0 for absent classes.
+    /// Weights that make every class count the same: `N / (K * count)`, as scikit-learn's
+    /// `balanced`; 0 for absent classes.
     pub fn balanced(counts: &[usize]) -> Vec<f64> {
         let total: usize = counts.iter().sum();
         let present = counts.iter().filter(|count| **count > 0).count().max(1);
@@ -232,7 +233,8 @@ mod tests {
 
     #[test]
     fn classes_are_smoothed_and_weighted_as_in_pytorch() {
-        // torch.nn.functional.cross_entropy(zeros(2, 3), [0, 2], weight=[1, 1, 3], label_smoothing=.3) = 0.95 ln 3
+        // torch.nn.functional.cross_entropy(zeros(2, 3), [0, 2], weight=[1, 1, 3],
+        // label_smoothing=.3) = 0.95 ln 3
         let targets = targets(Loss::CrossEntropy, 3, 0.3, &[1.0, 1.0, 3.0]);
         let fed = targets.feed(&[(&Label::Class(0), 1.0), (&Label::Class(2), 1.0)]);
         let expected = [0.8, 0.1, 0.3, 0.1, 0.1, 2.4].map(|value: f32| value / 4.0);

@@ -1,5 +1,5 @@
-//! AdamW with decoupled weight decay and clipping of the gradient's norm, as graph nodes (Loshchilov and Hutter 2019,
-//! arXiv 1711.05101; PyTorch's `AdamW` and `clip_grad_norm_`).
+//! AdamW with decoupled weight decay and clipping of the gradient's norm, as graph nodes
+//! (Loshchilov and Hutter 2019, arXiv 1711.05101; PyTorch's `AdamW` and `clip_grad_norm_`).
 //!
 //! With gradient g of all parameters together, learning rate a, step t counted from 1:
 //!
@@ -9,13 +9,12 @@
 //! p = p (1 - a d) - a / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + e)
 //! ```
 //!
-//! The decay d is 0 for biases and all other parameters of fewer than two axes. Every update depends on the norm and with it
-//! on all gradients, so that nothing reads a parameter any more when it is written: updates may be made in place.
+//! The decay d is 0 for biases and all other parameters of fewer than two axes. Every update
+//! depends on the norm and with it on all gradients, so that nothing reads a parameter any more
+//! when it is written: updates may be made in place.
 
-use crate::graph::Builder;
-use crate::graph::Value;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::graph::{Builder, Value};
+use crate::tensor::{DType, HostTensor};
 
 /// Name of the input that is the learning rate, a scalar.
 pub(super) const LEARNING_RATE: &str = "learning_rate";
@@ -104,7 +103,8 @@ pub(super) struct AdamW {
 }
 
 impl AdamW {
-    /// Adds the scalar inputs and what follows from them; `clip` is the largest norm, none where gradients are not clipped.
+    /// Adds the scalar inputs and what follows from them; `clip` is the largest norm, none where
+    /// gradients are not clipped.
     pub(super) fn new(b: &mut Builder, norm: &Value, clip: Option<f64>) -> Self {
         let [rate, step, decay] = [LEARNING_RATE, STEP, WEIGHT_DECAY].map(|name| b.input(name, DType::F32, &[]));
         b.scope("adamw", |b| {
@@ -131,7 +131,8 @@ impl AdamW {
                     let ratio = b.div(&clip, &norm);
                     b.min(&ratio, &one)
                 }
-                // The updates wait for the norm also where it does not count: what is added is 0 unless gradients overflow.
+                // The updates wait for the norm also where it does not count: what is added is 0
+                // unless gradients overflow.
                 None => {
                     let zero = b.scalar(0.0);
                     let nothing = b.mul(norm, &zero);
@@ -188,10 +189,11 @@ impl AdamW {
     }
 }
 
-/// A scalar that is to be combined with `x`, repeated along the last axis of `x` longer than 1 where ones stand behind it: as
-/// [C, 1, 1] for the kernel of a pointwise convolution [O, C, 1, 1].
+/// A scalar that is to be combined with `x`, repeated along the last axis of `x` longer than 1
+/// where ones stand behind it: as [C, 1, 1] for the kernel of a pointwise convolution [O, C, 1, 1].
 ///
-/// With a scalar itself ONNX Runtime's CPU goes through such a tensor element by element, fifty times slower.
+/// With a scalar itself ONNX Runtime's CPU goes through such a tensor element by element, fifty
+/// times slower.
 pub(super) fn spread(b: &mut Builder, scalar: &Value, x: &Value) -> Value {
     let sizes = b.sizes(x).unwrap_or_default();
     match sizes.iter().rposition(|&size| size > 1) {
@@ -209,17 +211,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::graph::Dim;
-    use crate::graph::autodiff;
-    use crate::runtime::Device;
-    use crate::runtime::ModelSource;
-    use crate::runtime::Runtime;
-    use crate::runtime::Session;
-    use crate::runtime::SessionOptions;
+    use crate::graph::{Dim, autodiff};
+    use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
     use crate::support::progress::Silent;
-    use crate::tensor::Tolerance;
-    use crate::tensor::compare;
-    use crate::tensor::safetensors;
+    use crate::tensor::{Tolerance, compare, safetensors};
 
     const PARAMETERS: [&str; 4] = ["w1", "b1", "w2", "b2"];
 

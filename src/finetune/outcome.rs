@@ -3,30 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::data::Split;
-use crate::data::Task;
-use crate::error::FileError;
-use crate::error::Result;
-use crate::finetune::Classifier;
-use crate::finetune::Job;
-use crate::finetune::Recipe;
+use crate::data::{Split, Task};
+use crate::error::{FileError, Result};
 use crate::finetune::checkpoint::Best;
 use crate::finetune::material::Material;
 use crate::finetune::run::MODEL;
 use crate::finetune::search::Search;
-use crate::metrics::Bootstrap;
-use crate::metrics::Metric;
-use crate::records::Chosen;
-use crate::records::Judged;
-use crate::records::Partition;
-use crate::records::PredictionTable;
-use crate::records::Record;
-use crate::records::Repeat;
-use crate::records::Seconds;
-use crate::records::Selection;
-use crate::records::Settings;
-use crate::records::Source;
-use crate::records::Summary;
+use crate::finetune::{Classifier, Job, Recipe};
+use crate::metrics::{Bootstrap, Metric};
+use crate::records::{
+    Chosen, Judged, Partition, PredictionTable, Record, Repeat, Seconds, Selection, Settings, Source, Summary,
+};
 use crate::tensor::safetensors::Tensors;
 
 /// Name of the predictions on the test split, in a run's folder.

@@ -3,11 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::error::FinetuneError;
-use crate::error::Result;
+use crate::error::{FinetuneError, Result};
 use crate::finetune::Classifier;
 
 /// How much of the backbone stays as it is; the head is always trained.
@@ -79,8 +77,8 @@ impl Freeze {
     }
 }
 
-/// The share of the learning rate that a parameter gets: `decay` to the power of the blocks behind it (Clark et al. 2020, arXiv
-/// 2003.10555; as for BEiT).
+/// The share of the learning rate that a parameter gets: `decay` to the power of the blocks behind
+/// it (Clark et al. 2020, arXiv 2003.10555; as for BEiT).
 pub(super) fn share(classifier: &Classifier, parameter: &str, decay: f64) -> f64 {
     if decay == 1.0 || classifier.is_head(parameter) {
         return 1.0;

@@ -1,20 +1,13 @@
-//! The recipe of a run: everything that decides what is learned, besides data and backbone. It is plain data (`config.toml`),
-//! checked once.
+//! The recipe of a run: everything that decides what is learned, besides data and backbone. It is
+//! plain data (`config.toml`), checked once.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data::Task;
 use crate::data::augment::Augmentation;
 use crate::data::split::Fractions;
-use crate::error::FinetuneError;
-use crate::error::Result;
-use crate::finetune::BatchNorm;
-use crate::finetune::Freeze;
-use crate::finetune::Head;
-use crate::finetune::Loss;
-use crate::finetune::Sampling;
-use crate::finetune::Schedule;
+use crate::error::{FinetuneError, Result};
+use crate::finetune::{BatchNorm, Freeze, Head, Loss, Sampling, Schedule};
 use crate::metrics::Metric;
 use crate::records::Adjusting;
 
@@ -51,7 +44,8 @@ pub struct Recipe {
     pub schedule: Schedule,
     /// Epochs of linear warm-up.
     pub warmup: f64,
-    /// Epochs without improvement on validation data before the rate of a plateau schedule is lowered.
+    /// Epochs without improvement on validation data before the rate of a plateau schedule is
+    /// lowered.
     pub plateau: usize,
     /// Epochs without improvement on validation data before the run ends; 0 for never.
     pub patience: usize,
@@ -59,7 +53,8 @@ pub struct Recipe {
     pub weight_decay: f64,
     /// Largest norm of the gradient; 0 for any.
     pub clip: f64,
-    /// What the learning rate of each block is multiplied by, from the last to the first; 1 for none.
+    /// What the learning rate of each block is multiplied by, from the last to the first; 1 for
+    /// none.
     pub layer_decay: f64,
     /// The chance that the last residual branch is left out, earlier ones less.
     pub drop_path: f64,
@@ -128,8 +123,9 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// The study's: AdamW with weight decay 1e-5, batches of 64, up to 100 epochs, five of them warm-up, four learning rates
-    /// from 1e-5 to 1e-3, divided by 10 when validation stalls, its augmentations.
+    /// The study's: AdamW with weight decay 1e-5, batches of 64, up to 100 epochs, five of them
+    /// warm-up, four learning rates from 1e-5 to 1e-3, divided by 10 when validation stalls, its
+    /// augmentations.
     pub fn study() -> Self {
         Recipe {
             augmentation: Augmentation::study(),
@@ -148,8 +144,8 @@ impl Recipe {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`FinetuneError::Setting`] naming the first that is out of range, [`FinetuneError::Loss`] for a loss that does not suit
-    /// the task.
+    /// [`FinetuneError::Setting`] naming the first that is out of range, [`FinetuneError::Loss`]
+    /// for a loss that does not suit the task.
     pub fn check(&self, task: Task) -> Result<(), FinetuneError> {
         let refuse = |name, found: String, expected| Err(FinetuneError::Setting { name, found, expected });
         let counts = [("epochs", self.epochs), ("batch", self.batch), ("repeats", self.repeats)];

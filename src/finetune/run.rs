@@ -1,47 +1,32 @@
-//! A whole run: divide, search, train with checkpoints, choose the best epoch, evaluate it once on test data, write it all down.
+//! A whole run: divide, search, train with checkpoints, choose the best epoch, evaluate it once on
+//! test data, write it all down.
 //!
-//! A run's folder holds `config.toml`, `metrics.jsonl`, `checkpoints/{best,last}`, and at the end `model.onnx`, `record.json` and
-//! `predictions.parquet`. A run that was interrupted goes on from its last checkpoint and gives the same numbers as one that was
-//! not. Further repeats lie in `repeats/SEED`.
+//! A run's folder holds `config.toml`, `metrics.jsonl`, `checkpoints/{best,last}`, and at the end
+//! `model.onnx`, `record.json` and `predictions.parquet`. A run that was interrupted goes on from
+//! its last checkpoint and gives the same numbers as one that was not. Further repeats lie in
+//! `repeats/SEED`.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::backbones::Backbone;
 use crate::data::Dataset;
-use crate::error::Error;
-use crate::error::FileError;
-use crate::error::FinetuneError;
-use crate::error::Result;
-use crate::finetune::Classifier;
-use crate::finetune::Head;
-use crate::finetune::Recipe;
-use crate::finetune::checkpoint::Best;
-use crate::finetune::checkpoint::Checkpoints;
-use crate::finetune::checkpoint::Position;
-use crate::finetune::checkpoint::check_fits;
-use crate::finetune::journal::Journal;
-use crate::finetune::journal::Line;
+use crate::error::{Error, FileError, FinetuneError, Result};
+use crate::finetune::checkpoint::{Best, Checkpoints, Position, check_fits};
+use crate::finetune::journal::{Journal, Line};
 use crate::finetune::material::Material;
-use crate::finetune::outcome;
 use crate::finetune::outcome::Finished;
 use crate::finetune::search::Search;
 use crate::finetune::trainer::Progressed;
-use crate::finetune::training::Subject;
-use crate::finetune::training::Training;
-use crate::finetune::training::Witness;
-use crate::records::Division;
-use crate::records::Record;
-use crate::runtime::Device;
-use crate::runtime::Runtime;
+use crate::finetune::training::{Subject, Training, Witness};
+use crate::finetune::{Classifier, Head, Recipe, outcome};
+use crate::records::{Division, Record};
+use crate::runtime::{Device, Runtime};
 use crate::support::fs;
 use crate::support::progress::Progress;
 use crate::support::seed::Seed;
-use crate::tensor::safetensors::Metadata;
-use crate::tensor::safetensors::Tensors;
+use crate::tensor::safetensors::{Metadata, Tensors};
 
 /// Name of the file that says how the run was made, in a run's folder.
 pub const CONFIG: &str = "config.toml";
@@ -88,7 +73,8 @@ impl Default for Options {
     }
 }
 
-/// Trains, or goes on where an interrupted run stopped; gives the record and the number of images that could not be read.
+/// Trains, or goes on where an interrupted run stopped; gives the record and the number of images
+/// that could not be read.
 ///
 /// # Errors
 /// [`FinetuneError`] and those of the parts; what was reached lies in the folder.
@@ -339,7 +325,8 @@ fn stalled_for(position: &Position) -> usize {
     position.epoch - position.best.map_or(0, |best| best.epoch)
 }
 
-/// Whether an epoch is better than the best so far: by the metric, then by the log loss. The first one always is.
+/// Whether an epoch is better than the best so far: by the metric, then by the log loss. The first
+/// one always is.
 fn is_better(training: &Training<'_>, best: Option<Best>, (score, log_loss): (Option<f64>, Option<f64>)) -> bool {
     let Some(best) = best else { return true };
     let larger = training.metric().larger_is_better();

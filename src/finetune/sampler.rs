@@ -1,11 +1,11 @@
-//! Which samples make up the batches of an epoch: every sample once in random order, or classes drawn equally often.
+//! Which samples make up the batches of an epoch: every sample once in random order, or classes
+//! drawn equally often.
 //!
 //! What is drawn depends on the seed and the epoch's number alone.
 
 use rand::Rng;
 use rand::seq::SliceRandom;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data::Label;
 use crate::support::seed::Seed;
@@ -21,7 +21,8 @@ pub enum Sampling {
     Balanced,
 }
 
-/// Batches of one epoch over `rows`, each of `batch` samples; what does not fill a batch is left out of the epoch.
+/// Batches of one epoch over `rows`, each of `batch` samples; what does not fill a batch is left
+/// out of the epoch.
 ///
 /// With fewer samples than a batch there is one batch of all of them.
 pub(super) fn batches(rows: &[usize], labels: &[Label], sampling: Sampling, plan: (usize, Seed)) -> Vec<Vec<usize>> {
@@ -47,7 +48,8 @@ pub(super) fn batches(rows: &[usize], labels: &[Label], sampling: Sampling, plan
     order.chunks_exact(batch).map(<[usize]>::to_vec).collect()
 }
 
-/// The rows that have each class, classes without any left out; a row without any class is a class of its own kind.
+/// The rows that have each class, classes without any left out; a row without any class is a class
+/// of its own kind.
 fn by_class(rows: &[usize], labels: &[Label]) -> Vec<Vec<usize>> {
     let mut members: Vec<Vec<usize>> = Vec::new();
     let mut none = Vec::new();

@@ -1,10 +1,10 @@
-//! Learning rates over the course of a run: warm-up, then constant, cosine, one cycle, or lowered when validation stalls.
+//! Learning rates over the course of a run: warm-up, then constant, cosine, one cycle, or lowered
+//! when validation stalls.
 //!
-//! The rate of a step is a function of its number and of how often the rate was lowered, so that a resumed run goes on as an
-//! uninterrupted one. Factors are relative to the recipe's learning rate.
+//! The rate of a step is a function of its number and of how often the rate was lowered, so that a
+//! resumed run goes on as an uninterrupted one. Factors are relative to the recipe's learning rate.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How the learning rate develops behind the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -17,8 +17,9 @@ pub enum Schedule {
     Cosine,
     /// Is divided by 10 when the validation metric has not improved for some epochs (the study's).
     Plateau,
-    /// Rises from 1/25 over the first three tenths of all steps and falls to 1/250,000, both along half a cosine (Smith 2018,
-    /// arXiv 1708.07120, with the defaults of PyTorch's `OneCycleLR`); it is a warm-up by itself.
+    /// Rises from 1/25 over the first three tenths of all steps and falls to 1/250,000, both along
+    /// half a cosine (Smith 2018, arXiv 1708.07120, with the defaults of PyTorch's `OneCycleLR`);
+    /// it is a warm-up by itself.
     OneCycle,
 }
 

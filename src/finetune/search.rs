@@ -1,19 +1,14 @@
-//! The learning rate: every candidate is tried in a short run from the same start, the best on validation data is taken.
+//! The learning rate: every candidate is tried in a short run from the same start, the best on
+//! validation data is taken.
 
 use std::path::Path;
 use std::time::Instant;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-use crate::error::FileError;
-use crate::error::FinetuneError;
-use crate::error::ProbeError;
-use crate::error::Result;
+use crate::error::{Error, FileError, FinetuneError, ProbeError, Result};
 use crate::finetune::checkpoint::Position;
-use crate::finetune::training::Nobody;
-use crate::finetune::training::Training;
+use crate::finetune::training::{Nobody, Training};
 use crate::records::Candidate;
 use crate::support::fs;
 use crate::support::progress::Progress;

@@ -1,43 +1,26 @@
-//! The training graph: forward, loss, backward, and either the update of every parameter or the sum of its gradients.
+//! The training graph: forward, loss, backward, and either the update of every parameter or the sum
+//! of its gradients.
 //!
-//! Plain ONNX. Inputs are the images, what the loss is compared with, the scalars of the optimiser, and for every trained
-//! parameter `P` its value `P` and its moments `exp_avg/P` and `exp_avg_sq/P`; outputs are `loss`, `gradient_norm` and
-//! `next/...` of each of them. Running statistics of batch norms that are updated are inputs and outputs alike. Everything else
-//! is a constant: a frozen part of the network is computed as in inference, and no gradient goes through it.
+//! Plain ONNX. Inputs are the images, what the loss is compared with, the scalars of the optimiser,
+//! and for every trained parameter `P` its value `P` and its moments `exp_avg/P` and
+//! `exp_avg_sq/P`; outputs are `loss`, `gradient_norm` and `next/...` of each of them. Running
+//! statistics of batch norms that are updated are inputs and outputs alike. Everything else is a
+//! constant: a frozen part of the network is computed as in inference, and no gradient goes through
+//! it.
 //!
-//! Where a batch is divided into parts, the gradients are summed up in `gradient/P` over the runs of one graph, and a second one
-//! updates the parameters.
+//! Where a batch is divided into parts, the gradients are summed up in `gradient/P` over the runs
+//! of one graph, and a second one updates the parameters.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::error::FinetuneError;
-use crate::error::Result;
-use crate::finetune::Classifier;
-use crate::finetune::Loss;
+use crate::error::{FinetuneError, Result};
 use crate::finetune::classifier::LOGITS;
-use crate::finetune::drop_path;
 use crate::finetune::loss_scale::LOSS_SCALE;
-use crate::finetune::norms;
-use crate::finetune::optimizer;
-use crate::finetune::optimizer::AdamW;
-use crate::finetune::optimizer::FIRST_MOMENT;
-use crate::finetune::optimizer::SECOND_MOMENT;
-use crate::finetune::optimizer::Update;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Model;
-use crate::graph::Patch;
-use crate::graph::Type;
-use crate::graph::Value;
-use crate::graph::ValueInfo;
-use crate::graph::autodiff;
-use crate::graph::needed_nodes;
-use crate::graph::rewrite;
+use crate::finetune::optimizer::{AdamW, FIRST_MOMENT, SECOND_MOMENT, Update};
+use crate::finetune::{Classifier, Loss, drop_path, norms, optimizer};
+use crate::graph::{Builder, Dim, Model, Patch, Type, Value, ValueInfo, autodiff, needed_nodes, rewrite};
 use crate::tensor::DType;
 
 /// Name of the output that is the loss.
@@ -46,17 +29,20 @@ pub(super) const LOSS: &str = "loss";
 pub(super) const NEXT: &str = "next/";
 /// What precedes the name of a parameter in that of the sum of its gradients.
 pub(super) const GRADIENT: &str = "gradient/";
-/// Name of the input that the sum of gradients so far is multiplied by: 0 at the first part of a batch, then 1.
+/// Name of the input that the sum of gradients so far is multiplied by: 0 at the first part of a
+/// batch, then 1.
 pub(super) const KEEP: &str = "keep";
 
 /// What happens to batch norms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchNorm {
-    /// They normalise with the statistics they came with, as in evaluation; only their scale and bias are trained.
+    /// They normalise with the statistics they came with, as in evaluation; only their scale and
+    /// bias are trained.
     #[default]
     Frozen,
-    /// Trained ones normalise with the statistics of the batch and keep running ones, with PyTorch's momentum of 0.1.
+    /// Trained ones normalise with the statistics of the batch and keep running ones, with
+    /// PyTorch's momentum of 0.1.
     Updated,
 }
 
@@ -77,9 +63,11 @@ pub struct StepPlan {
     pub clip: Option<f64>,
     /// Whether residual branches are left out at random.
     pub drop_path: bool,
-    /// Whether activations are computed again in the backward pass instead of kept, where that saves memory.
+    /// Whether activations are computed again in the backward pass instead of kept, where that
+    /// saves memory.
     pub recompute: bool,
-    /// Whether products and convolutions are computed in f16, with parameters in f32 and a scaled loss.
+    /// Whether products and convolutions are computed in f16, with parameters in f32 and a scaled
+    /// loss.
     pub mixed_precision: bool,
 }
 
@@ -128,7 +116,8 @@ impl StepGraphs {
     /// Builds the graphs.
     ///
     /// # Errors
-    /// `GraphError` for an operator without gradient on the way to a trained parameter, naming it and the way.
+    /// `GraphError` for an operator without gradient on the way to a trained parameter, naming it
+    /// and the way.
     pub(super) fn build(classifier: &Classifier, plan: &StepPlan, target: Target) -> Result<StepGraphs> {
         let batch = Dim::from(plan.batch);
         let mut model = classifier.model.clone();
@@ -197,7 +186,8 @@ impl StepGraphs {
 /// Gradients by the names of parameters, and the names of cotangents by those of values.
 type Found<'a> = (BTreeMap<&'a String, Value>, BTreeMap<String, String>);
 
-/// The gradients of the loss with respect to every trained parameter, and the cotangents of `borders`.
+/// The gradients of the loss with respect to every trained parameter, and the cotangents of
+/// `borders`.
 fn gradients<'a>(b: &mut Builder, loss: &Value, plan: &'a StepPlan, borders: &[String]) -> Result<Found<'a>> {
     let names = plan.trained.keys();
     let values: Vec<Value> = names.clone().chain(borders).map(|name| b.value(name)).collect::<Result<_>>()?;
@@ -268,10 +258,11 @@ fn accumulate(b: &mut Builder, gradients: &BTreeMap<&String, Value>, shapes: &BT
 
 /// The gradients in the opposite order of the backward pass.
 ///
-/// ONNX Runtime takes nodes from the outputs back, depth first, and of a node's inputs the one that stands last in the file
-/// first. So what is made of the last layer's gradients has to stand last: then they are computed first, and the activations
-/// that they need are given back before the earlier layers' turn comes. In any other order the backward pass goes down to the
-/// first layer at once, and all activations and all cotangents are alive together.
+/// ONNX Runtime takes nodes from the outputs back, depth first, and of a node's inputs the one that
+/// stands last in the file first. So what is made of the last layer's gradients has to stand last:
+/// then they are computed first, and the activations that they need are given back before the
+/// earlier layers' turn comes. In any other order the backward pass goes down to the first layer at
+/// once, and all activations and all cotangents are alive together.
 fn last_first<'a>(b: &Builder, gradients: &'a BTreeMap<&'a String, Value>) -> Vec<(&'a String, &'a Value)> {
     let producers = b.graph().producers();
     let place = |value: &Value| producers.get(value.name()).copied().unwrap_or(0);
@@ -323,8 +314,8 @@ fn update(
     Ok(())
 }
 
-/// Checks that an output `next/X` may be written over the input `X`: whoever reads `X` does so before the output is computed,
-/// in whatever order the runtime takes the nodes.
+/// Checks that an output `next/X` may be written over the input `X`: whoever reads `X` does so
+/// before the output is computed, in whatever order the runtime takes the nodes.
 fn check_in_place(model: &Model) -> Result<()> {
     let graph = &model.graph;
     let producers = graph.producers();

@@ -1,43 +1,20 @@
-//! A network in training: its graphs opened as sessions, its parameters and moments in the runtime's memory, where every step
-//! updates them in place.
+//! A network in training: its graphs opened as sessions, its parameters and moments in the
+//! runtime's memory, where every step updates them in place.
 
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::finetune::Classifier;
 use crate::finetune::classifier::LOGITS;
 use crate::finetune::drop_path::DROP_PATH;
-use crate::finetune::loss_scale::LOSS_SCALE;
-use crate::finetune::loss_scale::LossScale;
-use crate::finetune::memory;
-use crate::finetune::objective::Fed;
-use crate::finetune::objective::TARGETS;
-use crate::finetune::objective::WEIGHTS;
-use crate::finetune::optimizer::FIRST_MOMENT;
-use crate::finetune::optimizer::LEARNING_RATE;
-use crate::finetune::optimizer::NORM;
-use crate::finetune::optimizer::SECOND_MOMENT;
-use crate::finetune::optimizer::STEP;
-use crate::finetune::optimizer::WEIGHT_DECAY;
-use crate::finetune::step::GRADIENT;
-use crate::finetune::step::KEEP;
-use crate::finetune::step::LOSS;
-use crate::finetune::step::NEXT;
-use crate::finetune::step::StepGraphs;
-use crate::finetune::step::StepPlan;
-use crate::finetune::step::Target;
-use crate::graph::Dim;
-use crate::graph::Model;
-use crate::runtime::Binding;
-use crate::runtime::Device;
-use crate::runtime::DeviceTensor;
-use crate::runtime::ModelSource;
-use crate::runtime::Runtime;
-use crate::runtime::Session;
-use crate::runtime::SessionOptions;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::finetune::loss_scale::{LOSS_SCALE, LossScale};
+use crate::finetune::objective::{Fed, TARGETS, WEIGHTS};
+use crate::finetune::optimizer::{FIRST_MOMENT, LEARNING_RATE, NORM, SECOND_MOMENT, STEP, WEIGHT_DECAY};
+use crate::finetune::step::{GRADIENT, KEEP, LOSS, NEXT, StepGraphs, StepPlan, Target};
+use crate::finetune::{Classifier, memory};
+use crate::graph::{Dim, Model};
+use crate::runtime::{Binding, Device, DeviceTensor, ModelSource, Runtime, Session, SessionOptions};
 use crate::tensor::safetensors::Tensors;
+use crate::tensor::{DType, HostTensor};
 
 /// A network in training.
 #[derive(Debug)]
@@ -98,8 +75,9 @@ impl Trainer {
     /// Opens the graphs and takes over the weights of the classifier; moments start at zero.
     ///
     /// # Errors
-    /// `GraphError` for an operator without gradient, [`FinetuneError::Memory`](crate::error::FinetuneError::Memory) for a batch
-    /// that does not fit, `RuntimeError` where the runtime refuses.
+    /// `GraphError` for an operator without gradient,
+    /// [`FinetuneError::Memory`](crate::error::FinetuneError::Memory) for a batch that does not
+    /// fit, `RuntimeError` where the runtime refuses.
     pub fn open(
         runtime: &Runtime,
         classifier: &Classifier,
@@ -181,7 +159,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Everything that moves: parameters and statistics under their names, moments and the factor on the loss under theirs.
+    /// Everything that moves: parameters and statistics under their names, moments and the factor
+    /// on the loss under theirs.
     ///
     /// # Errors
     /// `RuntimeError` where the runtime refuses.
@@ -229,13 +208,15 @@ impl Trainer {
         Ok(progressed)
     }
 
-    /// Sets the sums of gradients to zero, as after an overflow: 0 times what overflowed is no number.
+    /// Sets the sums of gradients to zero, as after an overflow: 0 times what overflowed is no
+    /// number.
     fn forget_sums(&mut self) -> Result<()> {
         let mut sums = self.state.iter_mut().filter(|(name, _)| name.starts_with(GRADIENT));
         sums.try_for_each(|(_, tensor)| tensor.write_values(&vec![0f32; tensor.len()]))
     }
 
-    /// Loss, gradients and update; nothing is updated where the loss is scaled and gradients overflow.
+    /// Loss, gradients and update; nothing is updated where the loss is scaled and gradients
+    /// overflow.
     fn backward(&mut self, parts: &[Part<'_>]) -> Result<Progressed> {
         if let Some(scale) = self.scale {
             self.feed(LOSS_SCALE, &[scale.factor])?;
@@ -293,7 +274,8 @@ impl Engine {
         Ok(Engine { session, binding, results: Vec::new() })
     }
 
-    /// Binds the state in place, makes and binds tensors for all other inputs, and lets all other outputs come to the host.
+    /// Binds the state in place, makes and binds tensors for all other inputs, and lets all other
+    /// outputs come to the host.
     fn bind(
         &mut self,
         state: &mut BTreeMap<String, DeviceTensor>,

@@ -1,43 +1,23 @@
-//! Epochs of training: batches go through the trainer, every step is written down, validation data judges each epoch.
+//! Epochs of training: batches go through the trainer, every step is written down, validation data
+//! judges each epoch.
 
 use std::time::Instant;
 
-use crate::data::Batch;
-use crate::data::DecodeLimits;
-use crate::data::Epoch;
-use crate::data::Label;
-use crate::data::Loader;
-use crate::data::augment::Augmentation;
-use crate::data::augment::Augmenter;
-use crate::error::FinetuneError;
-use crate::error::Result;
-use crate::finetune::Classifier;
-use crate::finetune::Options;
-use crate::finetune::Recipe;
+use crate::data::augment::{Augmentation, Augmenter};
+use crate::data::{Batch, DecodeLimits, Epoch, Label, Loader};
+use crate::error::{FinetuneError, Result};
 use crate::finetune::checkpoint::Position;
-use crate::finetune::drop_path;
 use crate::finetune::evaluation::Predicted;
 use crate::finetune::material::Material;
 use crate::finetune::objective::Targets;
-use crate::finetune::policy;
-use crate::finetune::sampler;
 use crate::finetune::schedule::Course;
 use crate::finetune::step::StepPlan;
-use crate::finetune::trainer::Evaluator;
-use crate::finetune::trainer::Part;
-use crate::finetune::trainer::Progressed;
-use crate::finetune::trainer::Rates;
-use crate::finetune::trainer::Trainer;
-use crate::metrics::Bootstrap;
-use crate::metrics::Evaluation;
-use crate::metrics::Metric;
+use crate::finetune::trainer::{Evaluator, Part, Progressed, Rates, Trainer};
+use crate::finetune::{Classifier, Options, Recipe, drop_path, policy, sampler};
+use crate::metrics::{Bootstrap, Evaluation, Metric};
 use crate::preprocess::Preprocess;
-use crate::records::Partition;
-use crate::records::deciding_metric;
-use crate::records::score;
-use crate::runtime::Device;
-use crate::runtime::Runtime;
-use crate::runtime::SessionOptions;
+use crate::records::{Partition, deciding_metric, score};
+use crate::runtime::{Device, Runtime, SessionOptions};
 use crate::support::progress::Progress;
 use crate::support::seed::Seed;
 
@@ -185,7 +165,8 @@ impl<'a> Training<'a> {
         self.recipe.metric.unwrap_or_else(|| deciding_metric(self.material.task))
     }
 
-    /// Trains what is left of the epoch that `position` stands in; gives its mean loss and the images per second.
+    /// Trains what is left of the epoch that `position` stands in; gives its mean loss and the
+    /// images per second.
     pub(super) fn epoch(
         &mut self,
         position: &mut Position,
@@ -280,7 +261,8 @@ impl<'a> Training<'a> {
         Predicted::on(rows, (&mut self.evaluator, &plain, self.part), subject)
     }
 
-    /// The network as it is now on validation data: every metric, the deciding one, and the log loss.
+    /// The network as it is now on validation data: every metric, the deciding one, and the log
+    /// loss.
     pub(super) fn validate(&mut self, position: &mut Position) -> Result<(Evaluation, Option<f64>, Option<f64>)> {
         let predicted = self.predict(&self.partition.validation)?;
         for (row, reason) in &predicted.failed {

@@ -1,32 +1,15 @@
-//! Protobuf messages to the graph in memory; whatever field a tensor's data is in, it becomes one run of bytes.
+//! Protobuf messages to the graph in memory; whatever field a tensor's data is in, it becomes one
+//! run of bytes.
 
 use bytes::Bytes;
 use prost::Message as _;
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Annotation;
-use crate::graph::Attribute;
-use crate::graph::AttributeKind;
-use crate::graph::AttributeValue;
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Function;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::OperatorSet;
-use crate::graph::Property;
-use crate::graph::SparseTensor;
-use crate::graph::Tensor;
-use crate::graph::TensorData;
-use crate::graph::TensorType;
-use crate::graph::Training;
-use crate::graph::Type;
-use crate::graph::TypeKind;
-use crate::graph::ValueInfo;
+use crate::error::{GraphError, Result};
 use crate::graph::external::ExternalFiles;
-use crate::graph::proto;
+use crate::graph::{
+    Annotation, Attribute, AttributeKind, AttributeValue, Dim, ElementType, Function, Graph, Model, Node, OperatorSet,
+    Property, SparseTensor, Tensor, TensorData, TensorType, Training, Type, TypeKind, ValueInfo, proto,
+};
 
 /// Decodes a model; `files` finds external data, which is refused without it.
 pub(super) fn decode(bytes: Bytes, files: Option<&mut ExternalFiles>) -> Result<Model> {

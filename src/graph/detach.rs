@@ -1,19 +1,14 @@
-//! A model for ONNX Runtime whose large weights are not part of its message: they stay in the files they were mapped from,
-//! or in memory.
+//! A model for ONNX Runtime whose large weights are not part of its message: they stay in the files
+//! they were mapped from, or in memory.
 
 use sha2::Digest as _;
 
 use crate::error::Result;
-use crate::graph::Model;
-use crate::graph::encode;
 use crate::graph::io::encoded;
-use crate::graph::proto;
-use crate::graph::stream;
-use crate::support::fs;
-use crate::support::mapped;
+use crate::graph::{Model, encode, proto, stream};
 use crate::support::mapped::Place;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::support::{fs, mapped};
+use crate::tensor::{DType, HostTensor};
 
 /// Weights of fewer bytes stay in the message.
 const SMALLEST_DETACHED: usize = 16 << 10;
@@ -21,7 +16,8 @@ const SMALLEST_DETACHED: usize = 16 << 10;
 /// A model without its large weights, and these.
 #[derive(Clone, Debug)]
 pub struct Detached {
-    /// The serialised model; its detached initializers refer to files below the root directory, or to `memory`.
+    /// The serialised model; its detached initializers refer to files below the root directory, or
+    /// to `memory`.
     pub message: Vec<u8>,
     /// The weights that are not in the message.
     pub weights: Vec<DetachedWeight>,
@@ -44,7 +40,8 @@ impl Model {
     /// The model without its large weights, for sessions that are given these where they lie.
     ///
     /// # Errors
-    /// [`GraphError::TooLarge`](crate::error::GraphError::TooLarge) when the rest is larger than protobuf allows.
+    /// [`GraphError::TooLarge`](crate::error::GraphError::TooLarge) when the rest is larger than
+    /// protobuf allows.
     pub fn detach(&self) -> Result<Detached> {
         let mut message = encode::model(self);
         let mut weights = Vec::new();
@@ -67,7 +64,8 @@ impl Model {
         Ok(Detached { message: encoded(&message)?, weights, digest: self.digest() })
     }
 
-    /// The sha256 of the model as one protobuf message, weights included, however large it is; lower-case hexadecimal.
+    /// The sha256 of the model as one protobuf message, weights included, however large it is;
+    /// lower-case hexadecimal.
     pub fn digest(&self) -> String {
         let mut hasher = sha2::Sha256::new();
         for piece in stream::pieces(encode::model(self)) {
@@ -77,7 +75,8 @@ impl Model {
     }
 }
 
-/// Whether ONNX Runtime can map elements of this type from there: aligned, and below a root directory that is `/`.
+/// Whether ONNX Runtime can map elements of this type from there: aligned, and below a root
+/// directory that is `/`.
 fn is_usable(place: &Place, dtype: DType) -> bool {
     let is_below_root = place.path.to_str().is_some_and(|path| path.starts_with('/'));
     is_below_root && place.offset.is_multiple_of(dtype.size() as u64)
@@ -99,8 +98,7 @@ impl Detached {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
+    use crate::graph::{Builder, Dim};
 
     #[test]
     fn large_weights_leave_the_message_and_the_digest_is_that_of_the_whole() {

@@ -1,23 +1,9 @@
 //! The graph in memory to protobuf messages; weights are shared, not copied.
 
-use crate::graph::Attribute;
-use crate::graph::AttributeValue;
-use crate::graph::Dim;
-use crate::graph::Function;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::OperatorSet;
-use crate::graph::Property;
-use crate::graph::SparseTensor;
-use crate::graph::Tensor;
-use crate::graph::TensorData;
-use crate::graph::TensorType;
-use crate::graph::Training;
-use crate::graph::Type;
-use crate::graph::TypeKind;
-use crate::graph::ValueInfo;
-use crate::graph::proto;
+use crate::graph::{
+    Attribute, AttributeValue, Dim, Function, Graph, Model, Node, OperatorSet, Property, SparseTensor, Tensor,
+    TensorData, TensorType, Training, Type, TypeKind, ValueInfo, proto,
+};
 
 fn entries(properties: &[Property]) -> Vec<proto::Entry> {
     let entry = |property: &Property| proto::Entry { key: property.key.clone(), value: property.value.clone() };

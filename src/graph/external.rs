@@ -1,6 +1,8 @@
-//! Weights outside of the protobuf file: found, checked and memory-mapped on loading; one side file on saving.
+//! Weights outside of the protobuf file: found, checked and memory-mapped on loading; one side file
+//! on saving.
 //!
-//! Refuses paths that leave the model's directory, also by symbolic links, and ranges behind the end of a file.
+//! Refuses paths that leave the model's directory, also by symbolic links, and ranges behind the
+//! end of a file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,10 +11,8 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Tensor;
-use crate::graph::proto;
+use crate::error::{GraphError, Result};
+use crate::graph::{Tensor, proto};
 use crate::support::fs;
 
 /// Tensors below this many bytes stay in the protobuf file.
@@ -101,7 +101,8 @@ impl ExternalFiles {
     }
 }
 
-/// Moves the weights of the main graph out of `model` and gives what belongs into the side file, with its offsets.
+/// Moves the weights of the main graph out of `model` and gives what belongs into the side file,
+/// with its offsets.
 pub(super) fn extract(model: &mut proto::Model, location: &str) -> Vec<(u64, Bytes)> {
     let mut pieces = Vec::new();
     let mut end = 0u64;

@@ -1,10 +1,7 @@
-//! What is known about a value without computing the graph: element type, shape, and the elements of small constants.
+//! What is known about a value without computing the graph: element type, shape, and the elements
+//! of small constants.
 
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Tensor;
-use crate::graph::TensorType;
-use crate::graph::Type;
+use crate::graph::{Dim, ElementType, Tensor, TensorType, Type};
 
 /// Constants of more elements than this are not followed.
 const FOLLOWED_ELEMENTS: usize = 64;
@@ -23,7 +20,8 @@ pub struct Fact {
 /// Elements of a small value with at most one axis.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Constant {
-    /// Whole numbers (and booleans as 0 and 1), also such that are known by name only: the parts of a shape.
+    /// Whole numbers (and booleans as 0 and 1), also such that are known by name only: the parts of
+    /// a shape.
     Integers(Vec<Dim>),
     /// Floating-point numbers.
     Floats(Vec<f32>),

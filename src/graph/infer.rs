@@ -2,27 +2,25 @@
 
 use std::collections::HashMap;
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Fact;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::ops::Site;
-use crate::graph::ops::find;
+use crate::error::{GraphError, Result};
+use crate::graph::ops::{Site, find};
 use crate::graph::order::topological_order;
+use crate::graph::{Fact, Model, Node};
 
 /// What inference found out about the main graph of a model.
 #[derive(Debug)]
 pub struct Inference {
     /// What is known about each value.
     pub facts: HashMap<String, Fact>,
-    /// Nodes whose inputs or attributes do not fit their operator; nothing is known about their outputs.
+    /// Nodes whose inputs or attributes do not fit their operator; nothing is known about their
+    /// outputs.
     pub problems: Vec<GraphError>,
 }
 
 /// What is known about every value of the main graph.
 ///
-/// Outputs of operators without a rule (see [`ops::ALL`](super::ops::ALL)) are known as far as the model itself declares them.
+/// Outputs of operators without a rule (see [`ops::ALL`](super::ops::ALL)) are known as far as the
+/// model itself declares them.
 ///
 /// # Errors
 /// [`GraphError::Cycle`].
@@ -99,12 +97,8 @@ pub(super) fn infer_node(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::ConvOptions;
-    use crate::graph::Dim;
-    use crate::graph::shape_text;
-    use crate::tensor::DType;
-    use crate::tensor::HostTensor;
+    use crate::graph::{Builder, ConvOptions, Dim, shape_text};
+    use crate::tensor::{DType, HostTensor};
 
     fn zeros(shape: &[usize]) -> HostTensor {
         HostTensor::from_vec(shape.to_vec(), vec![0.0f32; shape.iter().product()]).unwrap()

@@ -1,6 +1,7 @@
 //! Models from and to files: protobuf, memory-mapped on loading, replaced atomically on saving.
 //!
-//! A model larger than protobuf allows is saved with its weights in one side file, `NAME.onnx.data`.
+//! A model larger than protobuf allows is saved with its weights in one side file,
+//! `NAME.onnx.data`.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,17 +9,10 @@ use std::path::Path;
 use bytes::Bytes;
 use prost::Message as _;
 
-use crate::error::FileError;
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::KNOWN_OPSETS;
-use crate::graph::Model;
+use crate::error::{FileError, GraphError, Result};
 use crate::graph::decode::decode;
-use crate::graph::encode;
-use crate::graph::external;
 use crate::graph::external::ExternalFiles;
-use crate::graph::proto;
-use crate::graph::stream;
+use crate::graph::{KNOWN_OPSETS, Model, encode, external, proto, stream};
 use crate::support::fs;
 
 /// The largest protobuf message: 2 GiB less one byte.
@@ -27,7 +21,8 @@ const LARGEST_MESSAGE: u64 = (1 << 31) - 1;
 /// How a model is laid out in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SaveOptions {
-    /// Models of more bytes than this keep their weights in a side file; at most 2 GiB less one byte.
+    /// Models of more bytes than this keep their weights in a side file; at most 2 GiB less one
+    /// byte.
     pub largest_file: u64,
 }
 
@@ -43,9 +38,10 @@ impl Model {
     /// The graph is decoded, not validated: see [`validate`](super::validate).
     ///
     /// # Errors
-    /// [`FileError::Io`] when a file cannot be read; [`FileError::Parse`], with a [`GraphError`] as its source, when the file is
-    /// no ONNX model, when external data is outside the model's directory or not of the right size, and when the standard
-    /// operators' version is not one of [`KNOWN_OPSETS`].
+    /// [`FileError::Io`] when a file cannot be read; [`FileError::Parse`], with a [`GraphError`] as
+    /// its source, when the file is no ONNX model, when external data is outside the model's
+    /// directory or not of the right size, and when the standard operators' version is not one of
+    /// [`KNOWN_OPSETS`].
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = fs::read_shared(path)?;
         let mut files = ExternalFiles::beside(path)?;
@@ -55,7 +51,8 @@ impl Model {
         })
     }
 
-    /// The files with external data of a model, as the model names them: relative to its directory, sorted.
+    /// The files with external data of a model, as the model names them: relative to its directory,
+    /// sorted.
     ///
     /// # Errors
     /// As [`Model::load`].
@@ -81,18 +78,21 @@ impl Model {
         encoded(&encode::model(self))
     }
 
-    /// Saves the model, replacing the file atomically; above 2 GiB the weights go to `NAME.onnx.data` beside it.
+    /// Saves the model, replacing the file atomically; above 2 GiB the weights go to
+    /// `NAME.onnx.data` beside it.
     ///
     /// # Errors
-    /// [`FileError::Io`] when a file cannot be written; [`GraphError::TooLarge`] when the graph without its weights is too large.
+    /// [`FileError::Io`] when a file cannot be written; [`GraphError::TooLarge`] when the graph
+    /// without its weights is too large.
     pub fn save(&self, path: &Path) -> Result<()> {
         self.save_with(path, SaveOptions::default())
     }
 
     /// Saves the model as `options` say, see [`Model::save`].
     ///
-    /// The side file is replaced before the model's file: a crash between the two leaves the old model with new weights, so a
-    /// model with external data is better saved under a new name than over itself.
+    /// The side file is replaced before the model's file: a crash between the two leaves the old
+    /// model with new weights, so a model with external data is better saved under a new name than
+    /// over itself.
     ///
     /// # Errors
     /// As [`Model::save`].

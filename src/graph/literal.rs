@@ -1,11 +1,11 @@
 //! Tensors stored in a graph: initializers and tensor attributes, dense and sparse.
 //!
-//! The data is one run of little-endian bytes, whichever field of the file it came from; it is shared, never copied.
+//! The data is one run of little-endian bytes, whichever field of the file it came from; it is
+//! shared, never copied.
 
 use bytes::Bytes;
 
-use crate::graph::ElementType;
-use crate::graph::Property;
+use crate::graph::{ElementType, Property};
 use crate::tensor::HostTensor;
 
 /// A tensor stored in a graph.
@@ -69,7 +69,8 @@ impl Tensor {
         }
     }
 
-    /// The tensor in host memory, sharing its bytes; `None` for strings and types that only ONNX has.
+    /// The tensor in host memory, sharing its bytes; `None` for strings and types that only ONNX
+    /// has.
     pub fn to_host(&self) -> Option<HostTensor> {
         match &self.data {
             TensorData::Bytes(bytes) => HostTensor::new(self.element.dtype()?, self.shape.clone(), bytes.clone()),
@@ -82,7 +83,8 @@ impl Tensor {
         self.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size))
     }
 
-    /// Bytes or strings that shape and element type ask for; `None` for the undefined type and on overflow.
+    /// Bytes or strings that shape and element type ask for; `None` for the undefined type and on
+    /// overflow.
     pub fn expected_size(&self) -> Option<usize> {
         match self.element {
             ElementType::String => self.elements(),

@@ -1,7 +1,8 @@
 //! ONNX graphs in memory: load, validate, edit, save. Pure data: nothing here executes a graph.
 //!
-//! [`Model`] and [`Graph`] hold everything that ONNX 1.16 defines; [`Model::load`] and [`Model::save`] lose nothing.
-//! [`Builder`] makes graphs operator by operator, [`infer`](infer()) tells their types and shapes, [`rewrite`] edits them, [`autodiff`] differentiates them.
+//! [`Model`] and [`Graph`] hold everything that ONNX 1.16 defines; [`Model::load`] and
+//! [`Model::save`] lose nothing. [`Builder`] makes graphs operator by operator, [`infer`](infer())
+//! tells their types and shapes, [`rewrite`] edits them, [`autodiff`] differentiates them.
 
 pub mod autodiff;
 mod builder;
@@ -104,7 +105,8 @@ impl Graph {
         producers
     }
 
-    /// Names of all values of the graph itself: inputs, initializers, then node outputs in order; none twice.
+    /// Names of all values of the graph itself: inputs, initializers, then node outputs in order;
+    /// none twice.
     pub fn value_names(&self) -> Vec<&str> {
         let mut seen = std::collections::HashSet::new();
         let inputs = self.inputs.iter().map(|input| input.name.as_str());

@@ -2,12 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::graph::Attribute;
-use crate::graph::Graph;
-use crate::graph::Node;
-use crate::graph::ValueInfo;
+use crate::graph::{Attribute, Graph, Node, ValueInfo};
 
-/// Lowest and highest version of the default operator set that `load` and `save` accept and keep as it is.
+/// Lowest and highest version of the default operator set that `load` and `save` accept and keep as
+/// it is.
 pub const KNOWN_OPSETS: std::ops::RangeInclusive<i64> = 1..=23;
 
 /// One imported operator set.

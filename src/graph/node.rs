@@ -2,12 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::graph::Graph;
-use crate::graph::Property;
-use crate::graph::SparseTensor;
-use crate::graph::Tensor;
-use crate::graph::Type;
 use crate::graph::model::is_default_domain;
+use crate::graph::{Graph, Property, SparseTensor, Tensor, Type};
 
 /// One application of an operator.
 #[derive(Clone, Debug, Default, PartialEq)]

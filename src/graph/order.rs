@@ -1,16 +1,14 @@
-//! The order of nodes: a stable topological order, and which nodes some values need. Nothing here recurses over nodes.
+//! The order of nodes: a stable topological order, and which nodes some values need. Nothing here
+//! recurses over nodes.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
-use std::collections::BinaryHeap;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Graph;
-use crate::graph::Node;
+use crate::error::{GraphError, Result};
+use crate::graph::{Graph, Node};
 
-/// Names of the values that `graph`, as a branch or loop body, takes from the graphs around it; sorted.
+/// Names of the values that `graph`, as a branch or loop body, takes from the graphs around it;
+/// sorted.
 pub fn outer_names(graph: &Graph) -> BTreeSet<String> {
     let own: HashSet<&str> = graph.value_names().into_iter().collect();
     let mut names = BTreeSet::new();

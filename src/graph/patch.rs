@@ -1,20 +1,11 @@
 //! Named edits of a model: what is to change is collected first, applied as a whole, and validated.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::error::Error;
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::OperatorSet;
-use crate::graph::Tensor;
-use crate::graph::ValueInfo;
+use crate::error::{Error, GraphError, Result};
 use crate::graph::order::read_names;
 use crate::graph::validate::validate;
+use crate::graph::{Graph, Model, Node, OperatorSet, Tensor, ValueInfo};
 
 /// Changes to the main graph of a model, under the name that errors tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +22,8 @@ pub struct Patch {
     pub add_constants: Vec<Tensor>,
     /// Operator sets that are imported besides.
     pub add_imports: Vec<OperatorSet>,
-    /// Node outputs that get another name, where they are produced; who reads the old name gets it from elsewhere.
+    /// Node outputs that get another name, where they are produced; who reads the old name gets it
+    /// from elsewhere.
     pub rename_outputs: BTreeMap<String, String>,
     /// The new inputs.
     pub inputs: Option<Vec<ValueInfo>>,
@@ -107,7 +99,8 @@ impl Patch {
     }
 }
 
-/// Removes initializers that neither a node nor an output reads, and with them the inputs for which they were the defaults.
+/// Removes initializers that neither a node nor an output reads, and with them the inputs for which
+/// they were the defaults.
 fn drop_unread_constants(graph: &mut Graph) {
     let outputs = graph.outputs.iter().map(|output| output.name.clone());
     let read: HashSet<String> = graph.nodes.iter().flat_map(read_names).chain(outputs).collect();

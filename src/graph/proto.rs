@@ -1,7 +1,9 @@
-//! The wire format of ONNX as `prost` messages, field numbers from `onnx.proto` (ONNX 1.16, with the additions up to 1.19).
+//! The wire format of ONNX as `prost` messages, field numbers from `onnx.proto` (ONNX 1.16, with
+//! the additions up to 1.19).
 //!
-//! Only [`decode`](super::decode) and [`encode`](super::encode) touch these types. Payloads are `Bytes`, so that decoding from a
-//! memory-mapped file copies no weights. Messages about multi-device execution are kept as they are encoded.
+//! Only [`decode`](super::decode) and [`encode`](super::encode) touch these types. Payloads are
+//! `Bytes`, so that decoding from a memory-mapped file copies no weights. Messages about
+//! multi-device execution are kept as they are encoded.
 
 use bytes::Bytes;
 

@@ -1,13 +1,12 @@
 //! A model's protobuf message in pieces: what is small is encoded, weights are the bytes they are.
 //!
-//! The pieces one behind the other are exactly what encoding the whole message gives, so that a model can be written and
-//! hashed without a copy of its weights, also where it is larger than one message may be.
+//! The pieces one behind the other are exactly what encoding the whole message gives, so that a
+//! model can be written and hashed without a copy of its weights, also where it is larger than one
+//! message may be.
 
 use bytes::Bytes;
 use prost::Message;
-use prost::encoding::WireType;
-use prost::encoding::encode_key;
-use prost::encoding::encode_varint;
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 use crate::graph::proto;
 
@@ -107,12 +106,8 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
-    use crate::graph::Property;
-    use crate::graph::encode;
-    use crate::tensor::DType;
-    use crate::tensor::HostTensor;
+    use crate::graph::{Builder, Dim, Property, encode};
+    use crate::tensor::{DType, HostTensor};
 
     #[test]
     fn pieces_are_the_message_and_weights_are_not_copied() {

@@ -1,17 +1,11 @@
-//! A stable text of a model, for reading, comparing and snapshots: one line per value, node and constant, in their order.
+//! A stable text of a model, for reading, comparing and snapshots: one line per value, node and
+//! constant, in their order.
 //!
 //! Weights are told by type and shape, constants of a few elements also by their values.
 
 use std::fmt::Write as _;
 
-use crate::graph::AttributeValue;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::SparseTensor;
-use crate::graph::Tensor;
-use crate::graph::TensorData;
-use crate::graph::ValueInfo;
+use crate::graph::{AttributeValue, Graph, Model, Node, SparseTensor, Tensor, TensorData, ValueInfo};
 
 /// Constants up to this many elements are shown with their values.
 const SHOWN_ELEMENTS: usize = 8;

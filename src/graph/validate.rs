@@ -1,24 +1,14 @@
-//! What must hold in a model: unique names, every value defined before it is read, no circles, every domain imported,
-//! every stored tensor with the data that its shape and type need.
+//! What must hold in a model: unique names, every value defined before it is read, no circles,
+//! every domain imported, every stored tensor with the data that its shape and type need.
 
 use std::collections::HashSet;
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::AttributeValue;
-use crate::graph::ElementType;
-use crate::graph::Function;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::OperatorSet;
-use crate::graph::SparseTensor;
-use crate::graph::Tensor;
-use crate::graph::TensorData;
-use crate::graph::ValueInfo;
-use crate::graph::model::imported_version;
-use crate::graph::model::is_default_domain;
+use crate::error::{GraphError, Result};
+use crate::graph::model::{imported_version, is_default_domain};
 use crate::graph::order::topological_order;
+use crate::graph::{
+    AttributeValue, ElementType, Function, Graph, Model, Node, OperatorSet, SparseTensor, Tensor, TensorData, ValueInfo,
+};
 
 /// Checks a whole model: main graph, functions, training graphs and all subgraphs.
 ///

@@ -1,4 +1,5 @@
-//! Uncertainty by resampling: which samples a resample holds, and percentile intervals over resamples.
+//! Uncertainty by resampling: which samples a resample holds, and percentile intervals over
+//! resamples.
 
 use rand::Rng;
 use rayon::prelude::*;
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::predictions::Predictions;
 use crate::support::seed::Seed;
 
-/// How intervals are computed: percentile bootstrap over samples, or over groups where there are groups (Efron and Tibshirani 1993).
+/// How intervals are computed: percentile bootstrap over samples, or over groups where there are
+/// groups (Efron and Tibshirani 1993).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bootstrap {
     /// Number of resamples; 0 gives no intervals.
@@ -26,7 +28,8 @@ impl Default for Bootstrap {
 }
 
 impl Bootstrap {
-    /// What `figures` makes of each resample, which is given as the number of times that each sample occurs.
+    /// What `figures` makes of each resample, which is given as the number of times that each
+    /// sample occurs.
     pub(super) fn over<T: Send>(&self, predictions: &Predictions, figures: impl Fn(&[u32]) -> T + Sync) -> Vec<T> {
         let seed = Seed::new(self.seed).named("bootstrap");
         let units = predictions.group_count().unwrap_or(predictions.len());
@@ -47,8 +50,8 @@ impl Bootstrap {
         (0..self.resamples).into_par_iter().map(figures_of).collect()
     }
 
-    /// The central interval over the defined values of a figure, with the number of undefined ones; `None` where fewer than half
-    /// are defined.
+    /// The central interval over the defined values of a figure, with the number of undefined ones;
+    /// `None` where fewer than half are defined.
     pub(super) fn interval(&self, values: impl Iterator<Item = Option<f64>>) -> (Option<[f64; 2]>, usize) {
         let all: Vec<Option<f64>> = values.collect();
         let mut defined: Vec<f64> = all.iter().copied().flatten().collect();

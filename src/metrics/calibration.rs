@@ -53,7 +53,8 @@ fn bins(statements: &[Statement], counts: &[u32]) -> [[f64; 3]; CALIBRATION_BINS
     bins
 }
 
-/// Sum over bins of their share of the samples times |outcome rate - mean probability| (Naeini 2015, Guo 2017).
+/// Sum over bins of their share of the samples times |outcome rate - mean probability| (Naeini
+/// 2015, Guo 2017).
 pub(super) fn calibration_error(statements: &[Statement], counts: &[u32]) -> Score {
     let bins = bins(statements, counts);
     let total: f64 = bins.iter().map(|bin| bin[0]).sum();

@@ -1,13 +1,17 @@
-//! Similarity of two representations of the same samples: centred kernel alignment with linear kernels.
+//! Similarity of two representations of the same samples: centred kernel alignment with linear
+//! kernels.
 //!
-//! Linear CKA is `||Yc' Xc||^2 / (||Xc' Xc|| ||Yc' Yc||)` over column-centred features (Kornblith 2019, biased upwards for few samples);
-//! the unbiased one replaces the numerator and the two factors by the HSIC estimator of Song et al. (2012), which may be negative and
-//! needs at least four samples. Both are computed in feature space: time `N Dx Dy`, memory `Dx Dy`, never an `N x N` matrix.
+//! Linear CKA is `||Yc' Xc||^2 / (||Xc' Xc|| ||Yc' Yc||)` over column-centred features (Kornblith
+//! 2019, biased upwards for few samples); the unbiased one replaces the numerator and the two
+//! factors by the HSIC estimator of Song et al. (2012), which may be negative and needs at least
+//! four samples. Both are computed in feature space: time `N Dx Dy`, memory `Dx Dy`, never an `N x
+//! N` matrix.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
-/// Features of N samples, centred, with what CKA needs of them alone; compute it once for each representation that is compared.
+/// Features of N samples, centred, with what CKA needs of them alone; compute it once for each
+/// representation that is compared.
 #[derive(Clone, Debug)]
 pub struct Representation {
     /// `[N, D]`, column means 0.
@@ -33,22 +37,24 @@ impl Representation {
         self.centred.nrows()
     }
 
-    /// Linear CKA, from 0 to 1; `None` when the numbers of samples differ or either representation is constant.
+    /// Linear CKA, from 0 to 1; `None` when the numbers of samples differ or either representation
+    /// is constant.
     pub fn linear_cka(&self, other: &Representation) -> Option<f64> {
         let scale = (self.own * other.own).sqrt();
         (self.samples() == other.samples() && scale > 0.0)
             .then(|| squared_norm_of_product(&self.centred, &other.centred) / scale)
     }
 
-    /// Unbiased CKA, at most about 1; `None` when the numbers of samples differ or are below 4, or either representation's own HSIC
-    /// is not positive.
+    /// Unbiased CKA, at most about 1; `None` when the numbers of samples differ or are below 4, or
+    /// either representation's own HSIC is not positive.
     pub fn unbiased_cka(&self, other: &Representation) -> Option<f64> {
         let (own, others) = (self.hsic_of(self, self.own)?, other.hsic_of(other, other.own)?);
         (own > 0.0 && others > 0.0).then_some(())?;
         Some(self.hsic(other)? / (own * others).sqrt())
     }
 
-    /// Unbiased HSIC of the two linear kernels; `None` when the numbers of samples differ or are below 4.
+    /// Unbiased HSIC of the two linear kernels; `None` when the numbers of samples differ or are
+    /// below 4.
     pub fn hsic(&self, other: &Representation) -> Option<f64> {
         if self.samples() != other.samples() {
             return None;
@@ -56,9 +62,11 @@ impl Representation {
         self.hsic_of(other, squared_norm_of_product(&self.centred, &other.centred))
     }
 
-    /// `[tr(KL) + (1'K1)(1'L1) / ((n - 1)(n - 2)) - 2 / (n - 2) 1'KL1] / (n (n - 3))` with the diagonals of K and L set to 0.
+    /// `[tr(KL) + (1'K1)(1'L1) / ((n - 1)(n - 2)) - 2 / (n - 2) 1'KL1] / (n (n - 3))` with the
+    /// diagonals of K and L set to 0.
     ///
-    /// Centred features make the row sums of the full kernel 0, so those without the diagonal are the negated diagonal.
+    /// Centred features make the row sums of the full kernel 0, so those without the diagonal are
+    /// the negated diagonal.
     fn hsic_of(&self, other: &Representation, product: f64) -> Option<f64> {
         let n = self.samples() as f64;
         if n < 4.0 {

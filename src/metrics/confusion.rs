@@ -42,7 +42,8 @@ impl Decisions {
         ratio(self.hits, self.support())
     }
 
-    /// Share of the other samples that are not predicted to have the class; undefined where there are none.
+    /// Share of the other samples that are not predicted to have the class; undefined where there
+    /// are none.
     pub(super) fn specificity(self) -> Option<f64> {
         ratio(self.rejections, self.rejections + self.false_alarms)
     }
@@ -66,7 +67,8 @@ fn ratio(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| part / whole)
 }
 
-/// Means of recall, precision and F1 over the classes that occur in truth or predictions, 0/0 counting as 0 (scikit-learn).
+/// Means of recall, precision and F1 over the classes that occur in truth or predictions, 0/0
+/// counting as 0 (scikit-learn).
 pub(super) fn macro_scores(decisions: &[Decisions]) -> [Score; 3] {
     let seen: Vec<Decisions> = decisions.iter().copied().filter(|class| class.seen()).collect();
     if seen.is_empty() {
@@ -129,7 +131,8 @@ impl Confusion {
         self.decisions()[class].recall().ok_or(Undefined::Absent(class))
     }
 
-    /// 1 - observed / expected disagreement, each cell weighted by `weight(|row - column|)` (Cohen 1968).
+    /// 1 - observed / expected disagreement, each cell weighted by `weight(|row - column|)` (Cohen
+    /// 1968).
     pub(super) fn kappa(&self, weight: fn(f64) -> f64) -> Score {
         let (supports, predicted) = (self.supports(), self.predicted());
         let total: f64 = supports.iter().sum();

@@ -1,25 +1,26 @@
-//! Cut-points on the expected grade of ordered classes that maximise the quadratic kappa of labelled samples, exactly.
+//! Cut-points on the expected grade of ordered classes that maximise the quadratic kappa of
+//! labelled samples, exactly.
 //!
-//! Quadratic kappa is `1 - O / E` with `O` the sum of squared distances of truth and answer, and `E` the same for answers drawn
-//! independently of the truth: `E = sum over samples of e(answer)`, where `e(j)` is the mean over all samples of the squared distance
-//! of their truth from j. Both are sums over samples, so that `O - r E` is minimised by dynamic programming over the samples in
-//! the order of their expected grade (answers never fall), and the smallest ratio r by Dinkelbach's iteration (1967, "On nonlinear
-//! fractional programming", Management Science 13). Samples of equal expected grade get one answer.
+//! Quadratic kappa is `1 - O / E` with `O` the sum of squared distances of truth and answer, and
+//! `E` the same for answers drawn independently of the truth: `E = sum over samples of e(answer)`,
+//! where `e(j)` is the mean over all samples of the squared distance of their truth from j. Both
+//! are sums over samples, so that `O - r E` is minimised by dynamic programming over the samples in
+//! the order of their expected grade (answers never fall), and the smallest ratio r by Dinkelbach's
+//! iteration (1967, "On nonlinear fractional programming", Management Science 13). Samples of equal
+//! expected grade get one answer.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::metrics::decision::Decision;
-use crate::metrics::decision::expected_grades;
+use crate::metrics::decision::{Decision, expected_grades};
 use crate::metrics::estimate::Undefined;
 use crate::metrics::multiclass::Multiclass;
-use crate::metrics::predictions::Predictions;
-use crate::metrics::predictions::Truth;
+use crate::metrics::predictions::{Predictions, Truth};
 
 /// Cut-points with what they do on the samples that they were chosen on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CutPoints {
-    /// One less than classes, ascending; a grade between two equal ones is never answered. Empty where undefined.
+    /// One less than classes, ascending; a grade between two equal ones is never answered. Empty
+    /// where undefined.
     pub values: Vec<f64>,
     /// Samples that they were chosen on.
     pub samples: usize,
@@ -70,7 +71,8 @@ fn kappa(predictions: &Predictions, truth: &[usize], decision: Option<Decision>)
 /// Samples of one expected grade after the other.
 struct Steps {
     classes: usize,
-    /// Expected grades, ascending: the smallest and the largest of those that are equal but for rounding.
+    /// Expected grades, ascending: the smallest and the largest of those that are equal but for
+    /// rounding.
     grades: Vec<[f64; 2]>,
     /// Per expected grade and answer: the sum of squared distances from the truth.
     distances: Vec<f64>,
@@ -165,7 +167,8 @@ impl Steps {
         answers
     }
 
-    /// Halfway between the last expected grade below and the first above; 0 and C - 1 where there is none.
+    /// Halfway between the last expected grade below and the first above; 0 and C - 1 where there
+    /// is none.
     fn points(&self, answers: &[usize]) -> Vec<f64> {
         let last = (self.classes - 1) as f64;
         let point = |grade: usize| {

@@ -1,19 +1,21 @@
-//! From probabilities to decisions, other than the most probable class: thresholds, and cut-points on the expected grade.
+//! From probabilities to decisions, other than the most probable class: thresholds, and cut-points
+//! on the expected grade.
 
 use ndarray::ArrayView2;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::metrics::predictions::predicted_classes;
 
-/// How probabilities are decided. Without one, the most probable class is the answer, and labels are present above one half.
+/// How probabilities are decided. Without one, the most probable class is the answer, and labels
+/// are present above one half.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
-    /// Two classes, one number: class 1 from this probability of class 1 on. Labels, one number each: present above it.
+    /// Two classes, one number: class 1 from this probability of class 1 on. Labels, one number
+    /// each: present above it.
     Thresholds(Vec<f64>),
-    /// Ordered classes, C - 1 numbers, ascending: the answer is the number of those that the expected grade, the mean of the class
-    /// numbers under the probabilities, reaches.
+    /// Ordered classes, C - 1 numbers, ascending: the answer is the number of those that the
+    /// expected grade, the mean of the class numbers under the probabilities, reaches.
     CutPoints(Vec<f64>),
 }
 

@@ -1,7 +1,9 @@
-//! DeLong's test: the areas under two ROC curves on the same samples, with the variance of their difference.
+//! DeLong's test: the areas under two ROC curves on the same samples, with the variance of their
+//! difference.
 //!
-//! DeLong, DeLong and Clarke-Pearson 1988, by midranks as Sun and Xu 2014. Samples are taken as independent: where there are
-//! groups, the bootstrap over groups ([`difference`](crate::metrics::difference)) is the right interval.
+//! DeLong, DeLong and Clarke-Pearson 1988, by midranks as Sun and Xu 2014. Samples are taken as
+//! independent: where there are groups, the bootstrap over groups
+//! ([`difference`](crate::metrics::difference)) is the right interval.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +33,8 @@ pub struct DeLong {
 /// The 97.5 % point of the normal distribution.
 const NORMAL_975: f64 = 1.959_963_984_540_054;
 
-/// Compares two scores of the same samples; `None` where there are fewer than two positive or two negative samples, or the
-/// lengths differ.
+/// Compares two scores of the same samples; `None` where there are fewer than two positive or two
+/// negative samples, or the lengths differ.
 pub fn delong(truth: &[bool], first: &[f64], second: &[f64]) -> Option<DeLong> {
     let positives = truth.iter().filter(|truth| **truth).count();
     let negatives = truth.len() - positives;
@@ -67,7 +69,8 @@ pub fn delong(truth: &[bool], first: &[f64], second: &[f64]) -> Option<DeLong> {
     })
 }
 
-/// For each positive sample the share of negatives below it, for each negative the share of positives above; ties are halves.
+/// For each positive sample the share of negatives below it, for each negative the share of
+/// positives above; ties are halves.
 struct Components {
     positive: Vec<f64>,
     negative: Vec<f64>,
@@ -108,8 +111,8 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The probability of a standard normal variable further from 0 than `z`: erfc(|z| / sqrt 2), by the continued fraction for
-/// large and the power series of erf for small arguments.
+/// The probability of a standard normal variable further from 0 than `z`: erfc(|z| / sqrt 2), by
+/// the continued fraction for large and the power series of erf for small arguments.
 fn two_sided(z: f64) -> f64 {
     let x = z.abs() / std::f64::consts::SQRT_2;
     if x > 27.0 {

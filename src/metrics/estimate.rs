@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct Estimate {
     /// The metric on all samples; `None` where it is undefined.
     pub value: Option<f64>,
-    /// Lower end of the interval; `None` where the metric is undefined, for fewer than two samples or groups, and where fewer
-    /// than half of the resamples define the metric.
+    /// Lower end of the interval; `None` where the metric is undefined, for fewer than two samples
+    /// or groups, and where fewer than half of the resamples define the metric.
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,

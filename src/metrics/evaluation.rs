@@ -1,4 +1,5 @@
-//! Everything that predictions tell: each metric with its interval, scores per class, confusion matrix, reliability bins.
+//! Everything that predictions tell: each metric with its interval, scores per class, confusion
+//! matrix, reliability bins.
 
 use std::collections::BTreeMap;
 
@@ -28,10 +29,12 @@ pub struct Evaluation {
     pub metrics: BTreeMap<Metric, Estimate>,
     /// Each class (or label) by itself.
     pub classes: Vec<ClassScores>,
-    /// Number of samples by true class (row) and predicted class (column); not for multi-label tasks.
+    /// Number of samples by true class (row) and predicted class (column); not for multi-label
+    /// tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Vec<Vec<u64>>>,
-    /// The reliability diagram: of the most probable class's probability, or of all known labels' probabilities.
+    /// The reliability diagram: of the most probable class's probability, or of all known labels'
+    /// probabilities.
     pub reliability: Vec<ReliabilityBin>,
 }
 
@@ -53,7 +56,8 @@ pub struct ClassScores {
     pub precision: Option<f64>,
     /// Harmonic mean of the two; `None` when it neither occurs nor is predicted.
     pub f1: Option<f64>,
-    /// Area under the ROC curve against the rest; `None` when it has no samples or all, and for class 0 of two.
+    /// Area under the ROC curve against the rest; `None` when it has no samples or all, and for
+    /// class 0 of two.
     pub roc_auc: Option<f64>,
     /// Average precision; `None` when it has no samples, and for class 0 of two.
     pub average_precision: Option<f64>,

@@ -1,22 +1,27 @@
-//! The metrics by name: what they are called in records and in print, and which direction is better.
+//! The metrics by name: what they are called in records and in print, and which direction is
+//! better.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A figure that judges predictions. The order is that of tables; the serialised form is the snake-case name.
+/// A figure that judges predictions. The order is that of tables; the serialised form is the
+/// snake-case name.
 ///
-/// Means over classes (`macro`) are unweighted. Recall, precision and F1 follow scikit-learn: the mean is over the classes that
-/// occur in the truth or in the predictions, and a ratio 0/0 among these (precision of a class that is never predicted) counts
-/// as 0. Ranking metrics have no such convention: where one class cannot be ranked, the mean over classes is undefined, and the
+/// Means over classes (`macro`) are unweighted. Recall, precision and F1 follow scikit-learn: the
+/// mean is over the classes that occur in the truth or in the predictions, and a ratio 0/0 among
+/// these (precision of a class that is never predicted) counts as 0. Ranking metrics have no such
+/// convention: where one class cannot be ranked, the mean over classes is undefined, and the
 /// variant `_present` gives the mean over the classes that can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Metric {
-    /// Share of samples whose predicted class is the true one; multi-label: share of known labels predicted rightly.
+    /// Share of samples whose predicted class is the true one; multi-label: share of known labels
+    /// predicted rightly.
     Accuracy,
-    /// Share of samples whose true class is among the five most probable ones (more than five classes only).
+    /// Share of samples whose true class is among the five most probable ones (more than five
+    /// classes only).
     TopFiveAccuracy,
     /// Multi-label: share of samples of which every known label is predicted rightly.
     SubsetAccuracy,
@@ -34,38 +39,46 @@ pub enum Metric {
     Specificity,
     /// Cohen's kappa: agreement beyond chance.
     CohenKappa,
-    /// Cohen's kappa with disagreements weighted by the squared distance of the class indices (for ordered classes).
+    /// Cohen's kappa with disagreements weighted by the squared distance of the class indices (for
+    /// ordered classes).
     QuadraticKappa,
     /// Two classes: area under the ROC curve of the probability of class 1; ties count one half.
     RocAuc,
-    /// Multi-label: mean over labels of the area under the ROC curve among the samples whose label is known.
+    /// Multi-label: mean over labels of the area under the ROC curve among the samples whose label
+    /// is known.
     RocAucMacro,
-    /// `RocAucMacro` over the labels with both positive and negative samples; given when that leaves labels out.
+    /// `RocAucMacro` over the labels with both positive and negative samples; given when that
+    /// leaves labels out.
     RocAucMacroPresent,
-    /// Mean over classes of the area under the ROC curve of the class against the rest, on its own probability.
+    /// Mean over classes of the area under the ROC curve of the class against the rest, on its own
+    /// probability.
     #[serde(rename = "roc_auc_ovr")]
     RocAucOneVsRest,
     /// `RocAucOneVsRest` over the classes that are present; given when that leaves classes out.
     #[serde(rename = "roc_auc_ovr_present")]
     RocAucOneVsRestPresent,
-    /// Mean over ordered pairs of classes (a, b) of the area under the ROC curve of a against b on the probability of a.
+    /// Mean over ordered pairs of classes (a, b) of the area under the ROC curve of a against b on
+    /// the probability of a.
     #[serde(rename = "roc_auc_ovo")]
     RocAucOneVsOne,
     /// `RocAucOneVsOne` over the classes that are present; given when that leaves classes out.
     #[serde(rename = "roc_auc_ovo_present")]
     RocAucOneVsOnePresent,
-    /// Average precision of class 1 (two classes) or its mean over classes: sum over distinct thresholds of the gain in recall
-    /// times the precision, without interpolation.
+    /// Average precision of class 1 (two classes) or its mean over classes: sum over distinct
+    /// thresholds of the gain in recall times the precision, without interpolation.
     AveragePrecision,
-    /// `AveragePrecision` over the classes with positive samples; given when that leaves classes out.
+    /// `AveragePrecision` over the classes with positive samples; given when that leaves classes
+    /// out.
     AveragePrecisionPresent,
-    /// Mean of -ln p(true class), p clipped to `[2^-52, 1 - 2^-52]`; multi-label: mean over known labels.
+    /// Mean of -ln p(true class), p clipped to `[2^-52, 1 - 2^-52]`; multi-label: mean over known
+    /// labels.
     LogLoss,
-    /// Mean squared distance of probabilities and truth: summed over classes (0 to 2) for more than two classes, of the
-    /// probability of class 1 (0 to 1) for two, mean over known labels for multi-label.
+    /// Mean squared distance of probabilities and truth: summed over classes (0 to 2) for more than
+    /// two classes, of the probability of class 1 (0 to 1) for two, mean over known labels for
+    /// multi-label.
     Brier,
-    /// Expected calibration error in 15 bins of equal width `(low, high]`: of the most probable class's probability; multi-label: mean
-    /// over labels of that of the label's probability.
+    /// Expected calibration error in 15 bins of equal width `(low, high]`: of the most probable
+    /// class's probability; multi-label: mean over labels of that of the label's probability.
     Ece,
 }
 
@@ -133,7 +146,8 @@ impl Metric {
         !matches!(self, Metric::LogLoss | Metric::Brier | Metric::Ece)
     }
 
-    /// The metric whose place this one takes where that one is undefined for want of samples of some class.
+    /// The metric whose place this one takes where that one is undefined for want of samples of
+    /// some class.
     pub(super) const fn replaces(self) -> Option<Metric> {
         match self {
             Metric::RocAucMacroPresent => Some(Metric::RocAucMacro),

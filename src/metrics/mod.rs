@@ -1,9 +1,11 @@
-//! How good predictions are, in f64: metrics with bootstrap intervals, paired differences, similarity of representations; and
-//! what makes them better afterwards: temperatures, thresholds, cut-points.
+//! How good predictions are, in f64: metrics with bootstrap intervals, paired differences,
+//! similarity of representations; and what makes them better afterwards: temperatures, thresholds,
+//! cut-points.
 //!
-//! In: probabilities `[N, C]` with the truth ([`Predictions`]); out: each [`Metric`] as an [`Estimate`] ([`evaluate`]).
-//! A metric that the samples do not define (a class that is absent cannot be ranked) has no value but a reason; nothing is filled
-//! in. Knows nothing of images, datasets or probes.
+//! In: probabilities `[N, C]` with the truth ([`Predictions`]); out: each [`Metric`] as an
+//! [`Estimate`] ([`evaluate`]). A metric that the samples do not define (a class that is absent
+//! cannot be ranked) has no value but a reason; nothing is filled in. Knows nothing of images,
+//! datasets or probes.
 //!
 //! ```
 //! use defrost::metrics::{Bootstrap, Metric, Predictions, evaluate};

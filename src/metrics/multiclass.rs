@@ -26,7 +26,8 @@ impl Multiclass {
     pub(super) fn new(predictions: &Predictions, truth: &[usize]) -> Self {
         let probabilities = predictions.probabilities();
         let classes = predictions.classes();
-        // Probabilities are judged by what they say of the most probable class, whatever is decided.
+        // Probabilities are judged by what they say of the most probable class, whatever is
+        // decided.
         let most_probable = predicted_classes(probabilities);
         let predicted = Decision::classes(predictions.decision.as_ref(), probabilities);
         let first = usize::from(classes == 2);
@@ -71,7 +72,8 @@ impl Multiclass {
         (self.confusion(counts).decisions(), rankings)
     }
 
-    /// Every metric when sample `i` occurs `counts[i]` times; the same metrics in the same order for any counts.
+    /// Every metric when sample `i` occurs `counts[i]` times; the same metrics in the same order
+    /// for any counts.
     pub(super) fn scores(&self, counts: &[u32]) -> Vec<(Metric, Score)> {
         let confusion = self.confusion(counts);
         let [recall, precision, f1] = macro_scores(&confusion.decisions());

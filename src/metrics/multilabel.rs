@@ -1,4 +1,5 @@
-//! All metrics of several labels per sample, unknown labels left out, from statistics computed once.
+//! All metrics of several labels per sample, unknown labels left out, from statistics computed
+//! once.
 
 use ndarray::Array2;
 
@@ -10,7 +11,8 @@ use crate::metrics::metric::Metric;
 use crate::metrics::predictions::Predictions;
 use crate::metrics::ranking::{Ranking, RankingScores, means};
 
-/// Per-sample statistics of multi-label predictions; a label is predicted when its probability is above its threshold.
+/// Per-sample statistics of multi-label predictions; a label is predicted when its probability is
+/// above its threshold.
 pub(super) struct Multilabel {
     labels: Vec<LabelColumn>,
     /// Per sample: known labels and how many of them are predicted rightly.
@@ -21,7 +23,8 @@ pub(super) struct Multilabel {
 
 /// One label among the samples that know it.
 struct LabelColumn {
-    /// Class 1 of the truth is positive; entries of samples that do not know the label are not read.
+    /// Class 1 of the truth is positive; entries of samples that do not know the label are not
+    /// read.
     truth: Vec<u32>,
     predicted: Vec<bool>,
     known: Vec<u32>,
@@ -72,7 +75,8 @@ impl Multilabel {
         (decisions, self.rank(counts).into_iter().map(Some).collect())
     }
 
-    /// Every metric when sample `i` occurs `counts[i]` times; the same metrics in the same order for any counts.
+    /// Every metric when sample `i` occurs `counts[i]` times; the same metrics in the same order
+    /// for any counts.
     pub(super) fn scores(&self, counts: &[u32]) -> Vec<(Metric, Score)> {
         let decisions: Vec<Decisions> = self.labels.iter().map(|label| label.decisions(counts)).collect();
         let [recall, precision, f1] = macro_scores(&decisions);

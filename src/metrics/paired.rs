@@ -1,4 +1,5 @@
-//! The difference of two sets of predictions on the same samples, with its interval: is one really better?
+//! The difference of two sets of predictions on the same samples, with its interval: is one really
+//! better?
 
 use std::collections::BTreeMap;
 
@@ -19,14 +20,15 @@ pub struct Difference {
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,
-    /// Two-sided bootstrap p-value of "no difference": twice the smaller share of resamples on either side of 0, from
-    /// 1 / (resamples + 1) to 1.
+    /// Two-sided bootstrap p-value of "no difference": twice the smaller share of resamples on
+    /// either side of 0, from 1 / (resamples + 1) to 1.
     pub p: Option<f64>,
     /// Number of samples.
     pub n: usize,
 }
 
-/// The paired difference of every metric: both predictions are resampled together, so that what the samples share cancels.
+/// The paired difference of every metric: both predictions are resampled together, so that what the
+/// samples share cancels.
 ///
 /// # Errors
 /// [`MetricError::Unpaired`] when truth, groups or numbers of classes differ.

@@ -30,10 +30,12 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// One true class of several per sample; `probabilities: [N, C]`, C >= 2. Two classes are a binary task: class 1 is positive.
+    /// One true class of several per sample; `probabilities: [N, C]`, C >= 2. Two classes are a
+    /// binary task: class 1 is positive.
     ///
     /// # Errors
-    /// [`MetricError`] when lengths differ, C < 2, a class is out of range, or a probability is not from 0 to 1.
+    /// [`MetricError`] when lengths differ, C < 2, a class is out of range, or a probability is not
+    /// from 0 to 1.
     pub fn of_classes(truth: Vec<usize>, probabilities: Array2<f64>) -> Result<Self> {
         let (rows, classes) = probabilities.dim();
         if classes < 2 {
@@ -48,7 +50,8 @@ impl Predictions {
         Self::checked(Truth::Classes(truth), probabilities)
     }
 
-    /// Several labels per sample, each present, absent or unknown; `truth` and `probabilities: [N, C]`, C >= 1.
+    /// Several labels per sample, each present, absent or unknown; `truth` and `probabilities: [N,
+    /// C]`, C >= 1.
     ///
     /// # Errors
     /// [`MetricError`] when shapes differ, C < 1, or a probability is not from 0 to 1.
@@ -73,7 +76,8 @@ impl Predictions {
         Ok(Predictions { truth, probabilities, groups: None, names, decision: None, is_ordered: false })
     }
 
-    /// The same with the group of each sample (any numbers; equal numbers are one group): resampling then draws whole groups.
+    /// The same with the group of each sample (any numbers; equal numbers are one group):
+    /// resampling then draws whole groups.
     ///
     /// # Errors
     /// [`MetricError::Length`] when there is not one per sample.
@@ -146,7 +150,8 @@ impl Predictions {
     }
 }
 
-/// The predicted class of each row of probabilities: the first of the largest; of two classes, class 1 from one half on.
+/// The predicted class of each row of probabilities: the first of the largest; of two classes,
+/// class 1 from one half on.
 pub fn predicted_classes(probabilities: ArrayView2<'_, f64>) -> Vec<usize> {
     let binary = probabilities.ncols() == 2;
     let first_of_largest = |row: ndarray::ArrayView1<'_, f64>| {

@@ -1,8 +1,9 @@
 //! What depends on the order of scores alone: area under the ROC curve and average precision.
 //!
-//! Samples are sorted once; weighted resamples then walk the order, so that a bootstrap never sorts.
-//! Formulas: AUC is the probability that a positive sample scores higher than a negative one, ties counting one half (Mann-Whitney);
-//! average precision is the sum over distinct thresholds of the gain in recall times the precision.
+//! Samples are sorted once; weighted resamples then walk the order, so that a bootstrap never
+//! sorts. Formulas: AUC is the probability that a positive sample scores higher than a negative
+//! one, ties counting one half (Mann-Whitney); average precision is the sum over distinct
+//! thresholds of the gain in recall times the precision.
 
 use crate::metrics::estimate::{Score, Undefined};
 
@@ -21,13 +22,15 @@ pub(super) struct Ranking {
 pub(super) struct RankingScores {
     /// Against all other classes together.
     pub(super) roc_auc: Score,
-    /// Against each other class by itself; `None` for the class itself and where either class is absent.
+    /// Against each other class by itself; `None` for the class itself and where either class is
+    /// absent.
     pub(super) roc_auc_against: Vec<Option<f64>>,
     pub(super) average_precision: Score,
 }
 
 impl Ranking {
-    /// Ranks `samples` (positions in the truth) by `score`, which is indexed by position, for class `positive`.
+    /// Ranks `samples` (positions in the truth) by `score`, which is indexed by position, for class
+    /// `positive`.
     pub(super) fn new(positive: usize, samples: impl Iterator<Item = usize>, score: impl Fn(usize) -> f64) -> Self {
         let mut order: Vec<u32> = samples.map(|sample| sample as u32).collect();
         order.sort_by(|&a, &b| score(b as usize).total_cmp(&score(a as usize)).then(a.cmp(&b)));
@@ -140,7 +143,8 @@ impl Walk {
     }
 }
 
-/// The mean of all values, or the first reason why one is missing; and the mean of those that are there.
+/// The mean of all values, or the first reason why one is missing; and the mean of those that are
+/// there.
 pub(super) fn means(scores: impl Iterator<Item = Score>) -> (Score, Score) {
     let (mut sum, mut count, mut missing) = (0.0, 0usize, None);
     for score in scores {

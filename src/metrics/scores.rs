@@ -1,8 +1,7 @@
-//! Scores, the last thing that a classifier computes before its probabilities, and what makes probabilities of them.
+//! Scores, the last thing that a classifier computes before its probabilities, and what makes
+//! probabilities of them.
 
-use ndarray::Array2;
-use ndarray::ArrayView2;
-use ndarray::ArrayViewMut2;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 /// From scores to probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +27,8 @@ impl Activation {
         }
     }
 
-    /// Probabilities of `scores: [N, C]` divided by temperatures: one for all columns, or one per column.
+    /// Probabilities of `scores: [N, C]` divided by temperatures: one for all columns, or one per
+    /// column.
     pub fn tempered(self, scores: ArrayView2<'_, f64>, temperatures: &[f64]) -> Array2<f64> {
         let mut divided = scores.to_owned();
         for (column, mut values) in divided.columns_mut().into_iter().enumerate() {

@@ -1,22 +1,23 @@
-//! Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", ICML): scores are divided by the number that
-//! minimises the log loss, so that probabilities mean what they say. The most probable class stays the same.
+//! Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", ICML): scores
+//! are divided by the number that minimises the log loss, so that probabilities mean what they say.
+//! The most probable class stays the same.
 //!
-//! In: scores `[N, C]` with the truth; out: one temperature for classes that exclude each other, two included (their softmax has
-//! one scale), one per label where labels are decided one by one: each label is a two-class problem with a scale of its own.
+//! In: scores `[N, C]` with the truth; out: one temperature for classes that exclude each other,
+//! two included (their softmax has one scale), one per label where labels are decided one by one:
+//! each label is a two-class problem with a scale of its own.
 //!
-//! With `b = 1 / T` the log loss is the mean of `ln sum_k exp(b m_k)`, where `m_k` is how much the score of class k exceeds that of
-//! the true one; it is convex in b, and its slope is found to be zero by Newton's method between two ends. There is no minimum,
-//! and the temperature stays 1, where every sample is on its right side (the loss falls for ever) or where the scores are no
-//! better than chance. Samples of a class that the classifier never saw, and unknown labels, are left out.
+//! With `b = 1 / T` the log loss is the mean of `ln sum_k exp(b m_k)`, where `m_k` is how much the
+//! score of class k exceeds that of the true one; it is convex in b, and its slope is found to be
+//! zero by Newton's method between two ends. There is no minimum, and the temperature stays 1,
+//! where every sample is on its right side (the loss falls for ever) or where the scores are no
+//! better than chance. Samples of a class that the classifier never saw, and unknown labels, are
+//! left out.
 
 use ndarray::ArrayView2;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::metrics::estimate::Score;
-use crate::metrics::estimate::Undefined;
-use crate::metrics::predictions::Predictions;
-use crate::metrics::predictions::Truth;
+use crate::metrics::estimate::{Score, Undefined};
+use crate::metrics::predictions::{Predictions, Truth};
 
 /// A temperature with what it was fitted on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,12 +36,14 @@ pub struct Temperature {
 
 /// The ends between which `1 / T` is sought.
 const ENDS: [f64; 2] = [1e-6, 1e6];
-/// Scores that differ by more say that a class was never seen (see the intercepts of linear probes).
+/// Scores that differ by more say that a class was never seen (see the intercepts of linear
+/// probes).
 const UNSEEN: f64 = 1e20;
 /// Steps at most; halving alone takes fewer.
 const STEPS: usize = 200;
 
-/// The temperatures that minimise the log loss of `scores: [N, C]`, whose truth is that of `predictions`.
+/// The temperatures that minimise the log loss of `scores: [N, C]`, whose truth is that of
+/// `predictions`.
 pub fn temperatures(scores: ArrayView2<'_, f64>, predictions: &Predictions) -> Vec<Temperature> {
     let describe = |label: Option<&String>, margins: &Margins, fitted: Score| Temperature {
         label: label.cloned(),
@@ -165,8 +168,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::metrics::Activation;
-    use crate::metrics::predicted_classes;
+    use crate::metrics::{Activation, predicted_classes};
 
     fn waves() -> Array2<f64> {
         Array2::from_shape_fn((40, 3), |(row, class)| 4.0 * (1.7 * row as f64 + 2.3 * class as f64).sin())
@@ -190,8 +192,9 @@ mod tests {
             / truth.len() as f64
     }
 
-    // Reference: SciPy 1.x `brentq` on the derivative (xtol 1e-15) of the mean cross-entropy of `4 sin(1.7 i + 2.3 k) / T`;
-    // PyTorch's LBFGS on `cross_entropy(z / exp(u))` ends at 2.37037922833 (its last step is larger than ours).
+    // Reference: SciPy 1.x `brentq` on the derivative (xtol 1e-15) of the mean cross-entropy of `4
+    // sin(1.7 i + 2.3 k) / T`; PyTorch's LBFGS on `cross_entropy(z / exp(u))` ends at 2.37037922833
+    // (its last step is larger than ours).
     #[test]
     fn one_temperature_for_classes_is_the_reference_s() {
         let found = of_classes(&waves(), &classes());
@@ -201,7 +204,8 @@ mod tests {
         assert!((log_loss(&waves(), &classes(), found.value) - 0.653_639_823_919_093_8).abs() < 1e-12);
     }
 
-    // Reference: the same for the sigmoid of the first column; every seventh label is unknown and left out.
+    // Reference: the same for the sigmoid of the first column; every seventh label is unknown and
+    // left out.
     #[test]
     fn a_label_s_temperature_is_the_reference_s_and_unknown_labels_do_not_count() {
         let scores = waves();

@@ -1,19 +1,18 @@
-//! Thresholds chosen on labelled samples: for class 1 of two, or for each label among the samples that know it.
+//! Thresholds chosen on labelled samples: for class 1 of two, or for each label among the samples
+//! that know it.
 //!
-//! Candidates lie halfway between neighbouring probabilities; of equally good ones the nearest to one half is taken. A label
-//! without samples that have it, or that lack it, defines no threshold: it stays at one half, with the reason.
+//! Candidates lie halfway between neighbouring probabilities; of equally good ones the nearest to
+//! one half is taken. A label without samples that have it, or that lack it, defines no threshold:
+//! it stays at one half, with the reason.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::metrics::confusion::Decisions;
-use crate::metrics::estimate::Score;
-use crate::metrics::estimate::Undefined;
-use crate::metrics::predictions::Predictions;
-use crate::metrics::predictions::Truth;
+use crate::metrics::estimate::{Score, Undefined};
+use crate::metrics::predictions::{Predictions, Truth};
 
 /// What a threshold is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,7 +107,8 @@ pub struct ClassThreshold {
     pub undefined: Option<String>,
 }
 
-/// The thresholds that a rule chooses: one for class 1 of two, or one per label. None for more classes.
+/// The thresholds that a rule chooses: one for class 1 of two, or one per label. None for more
+/// classes.
 pub fn thresholds(predictions: &Predictions, rule: ThresholdRule) -> Vec<ClassThreshold> {
     let probabilities = predictions.probabilities();
     let labelled = |label: usize, truth: &dyn Fn(usize) -> Option<bool>| -> Vec<(f64, bool)> {
@@ -210,8 +210,7 @@ fn is_better(rank: &[f64; 3], most: &[f64; 3]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array2;
-    use ndarray::array;
+    use ndarray::{Array2, array};
     use proptest::prelude::*;
 
     use super::*;
@@ -239,7 +238,8 @@ mod tests {
 
     #[test]
     fn each_rule_finds_its_threshold() {
-        // By hand: hits and false alarms above .175 are 3 and 2, above .275 they are 2 and 1, above .475 none.
+        // By hand: hits and false alarms above .175 are 3 and 2, above .275 they are 2 and 1, above
+        // .475 none.
         assert_eq!(binary(&RARE, ThresholdRule::F1).value, 0.175);
         assert_eq!(binary(&RARE, ThresholdRule::Youden).value, 0.175);
         assert_eq!(binary(&RARE, ThresholdRule::Sensitivity(0.6)).value, 0.275);

@@ -1,4 +1,5 @@
-//! Dark borders: the part of an image that shows something, as with fundus photographs and mammograms.
+//! Dark borders: the part of an image that shows something, as with fundus photographs and
+//! mammograms.
 
 use std::borrow::Cow;
 
@@ -9,10 +10,11 @@ use crate::error::{PixelError, Result};
 
 /// A crop to the rows and columns that are not dark.
 ///
-/// A pixel is bright when its brightest channel is above `threshold` of the largest sample (255 or 65,535, the product rounded
-/// down); a row or column counts when more than `share` of its pixels are bright. What is kept reaches from the first to the
-/// last row and column that count, widened on each side by `margin` times the longer of both lengths (rounded) as far as there
-/// is image. An image in which nothing counts is kept as a whole.
+/// A pixel is bright when its brightest channel is above `threshold` of the largest sample (255 or
+/// 65,535, the product rounded down); a row or column counts when more than `share` of its pixels
+/// are bright. What is kept reaches from the first to the last row and column that count, widened
+/// on each side by `margin` times the longer of both lengths (rounded) as far as there is image. An
+/// image in which nothing counts is kept as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Border {

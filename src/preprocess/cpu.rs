@@ -1,7 +1,9 @@
-//! The specification applied to an image on the CPU: `[height, width, 1 or 3]` samples in, `[channels, height, width]` f32 out.
+//! The specification applied to an image on the CPU: `[height, width, 1 or 3]` samples in,
+//! `[channels, height, width]` f32 out.
 //!
-//! Only rows and columns that survive the crop are resampled. 8-bit images go through fixed-point passes and one table of
-//! 256 values per channel; 16-bit images are resampled in floating point, as PIL's mode `F`, clipped to 0..=65,535.
+//! Only rows and columns that survive the crop are resampled. 8-bit images go through fixed-point
+//! passes and one table of 256 values per channel; 16-bit images are resampled in floating point,
+//! as PIL's mode `F`, clipped to 0..=65,535.
 
 use std::borrow::Cow;
 
@@ -47,7 +49,8 @@ impl ValidPreprocess {
         &self.specification
     }
 
-    /// `[channels, height, width]` of the result, where it is the same for every image: with a crop or an exact resize.
+    /// `[channels, height, width]` of the result, where it is the same for every image: with a crop
+    /// or an exact resize.
     pub fn output_shape(&self) -> Option<[usize; 3]> {
         let same = |height, width| [self.tables.len(), height as usize, width as usize];
         match (self.specification.crop, self.specification.resize) {
@@ -82,8 +85,8 @@ impl ValidPreprocess {
     /// The network's input for one image: `[channels, height, width]` f32.
     ///
     /// # Errors
-    /// As [`ValidPreprocess::apply_into`], and [`PixelError::OutputSize`] above 2^28 values, which needs a specification
-    /// without crop.
+    /// As [`ValidPreprocess::apply_into`], and [`PixelError::OutputSize`] above 2^28 values, which
+    /// needs a specification without crop.
     pub fn apply(&self, image: &Image) -> Result<HostTensor> {
         image.check()?;
         let image = &*self.content(image)?;
@@ -98,11 +101,13 @@ impl ValidPreprocess {
         Ok(HostTensor::from_vec(shape, output).ok_or(too_large)?)
     }
 
-    /// Writes the network's input for one image into `output: [channels, height, width]`, for example a slice of a batch.
+    /// Writes the network's input for one image into `output: [channels, height, width]`, for
+    /// example a slice of a batch.
     ///
     /// # Errors
-    /// [`PixelError::Samples`] when the image's fields do not fit each other, [`PixelError::OutputSize`] when `output` has
-    /// another length than [`ValidPreprocess::output_shape_of`] says.
+    /// [`PixelError::Samples`] when the image's fields do not fit each other,
+    /// [`PixelError::OutputSize`] when `output` has another length than
+    /// [`ValidPreprocess::output_shape_of`] says.
     pub fn apply_into(&self, image: &Image, scratch: &mut Scratch, output: &mut [f32]) -> Result<()> {
         image.check()?;
         self.write(&*self.content(image)?, scratch, output)
@@ -166,7 +171,8 @@ impl ValidPreprocess {
         });
     }
 
-    /// Resamples floating-point samples `[rows, columns, CHANNELS]`, 0 to 65,535, into the planes of `output`.
+    /// Resamples floating-point samples `[rows, columns, CHANNELS]`, 0 to 65,535, into the planes
+    /// of `output`.
     fn reals<const CHANNELS: usize>(&self, samples: &[f32], scratch: &mut Scratch, output: &mut [f32]) {
         let Scratch { passes, reals, .. } = scratch;
         let mut planes = Planes::new(passes.geometry, output);
@@ -196,7 +202,8 @@ impl<'a> Planes<'a> {
         Planes { geometry, output }
     }
 
-    /// Writes kept row `y`, interleaved by pixel, into every plane; one channel goes into all of them.
+    /// Writes kept row `y`, interleaved by pixel, into every plane; one channel goes into all of
+    /// them.
     fn write<const CHANNELS: usize, T: Copy>(&mut self, y: usize, row: &[T], value: impl Fn(usize, T) -> f32) {
         let Geometry { rows, columns } = self.geometry;
         let planes = self.output.chunks_exact_mut(rows.output * columns.output).enumerate();

@@ -1,4 +1,5 @@
-//! Sizes and positions: what a resize and a center crop, rounded as torchvision rounds, take from which rows and columns.
+//! Sizes and positions: what a resize and a center crop, rounded as torchvision rounds, take from
+//! which rows and columns.
 
 use super::spec::{Preprocess, Resize};
 

@@ -53,8 +53,8 @@ impl Image {
     /// Whether the fields fit each other.
     ///
     /// # Errors
-    /// [`PixelError::Samples`] for an image without pixels, with other than 1 or 3 channels, or with another number of
-    /// samples than `width * height * channels`.
+    /// [`PixelError::Samples`] for an image without pixels, with other than 1 or 3 channels, or
+    /// with another number of samples than `width * height * channels`.
     pub fn check(&self) -> Result<()> {
         let &Image { width, height, channels, ref samples } = self;
         let pixels = u64::from(width) * u64::from(height);

@@ -1,4 +1,5 @@
-//! One row of a horizontal or vertical resampling pass: the loops where preprocessing spends its time.
+//! One row of a horizontal or vertical resampling pass: the loops where preprocessing spends its
+//! time.
 //!
 //! They are plain loops over slices, compiled for several instruction sets and chosen at run time.
 
@@ -15,11 +16,12 @@ const BLOCK: usize = 16;
 
 /// A sample that resampling passes work on: `u8` in fixed point, `f32` in floating point.
 pub(super) trait Sample: Copy + Default {
-    /// One row of the horizontal pass. `samples` starts at the input column `origin` and holds at least the inputs that
-    /// `weights` need; it may go on with the next row.
+    /// One row of the horizontal pass. `samples` starts at the input column `origin` and holds at
+    /// least the inputs that `weights` need; it may go on with the next row.
     fn horizontal<const CHANNELS: usize>(samples: &[Self], origin: usize, weights: &Weights, row: &mut [Self]);
 
-    /// One row of the vertical pass, output `output` of `weights`. `samples` starts at the output's first input row.
+    /// One row of the vertical pass, output `output` of `weights`. `samples` starts at the output's
+    /// first input row.
     fn vertical(samples: &[Self], stride: usize, weights: (&Weights, usize), row: &mut [Self]);
 }
 
@@ -77,11 +79,13 @@ fn vertical_fixed(samples: &[u8], stride: usize, weights: &[i32], row: &mut [u8]
 
 /// One row of the horizontal pass over RGB.
 ///
-/// `samples` starts at the input column `origin`; it may reach beyond the row, which is read but not used.
+/// `samples` starts at the input column `origin`; it may reach beyond the row, which is read but
+/// not used.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2", "aarch64+neon"))]
 fn horizontal_rgb(samples: &[u8], origin: usize, weights: &Weights, row: &mut [u8]) {
     for (block, pixels) in row.chunks_mut(3 * BLOCK).enumerate() {
-        // Four lanes per pixel, the last of which is the next pixel's red: one multiplication per input pixel.
+        // Four lanes per pixel, the last of which is the next pixel's red: one multiplication per
+        // input pixel.
         let mut sums = [0; 4 * BLOCK];
         for (index, lanes) in sums.chunks_exact_mut(4).take(pixels.len() / 3).enumerate() {
             let (first, taps) = weights.fixed(block * BLOCK + index);

@@ -1,5 +1,6 @@
-//! From decoded pixels to a network's input: one specification, [`Preprocess`], and two interpreters of it: on the CPU
-//! ([`ValidPreprocess::apply`]) and as nodes of a graph ([`ValidPreprocess::add_to`]).
+//! From decoded pixels to a network's input: one specification, [`Preprocess`], and two
+//! interpreters of it: on the CPU ([`ValidPreprocess::apply`]) and as nodes of a graph
+//! ([`ValidPreprocess::add_to`]).
 //!
 //! ```
 //! use defrost::preprocess::{Image, Preprocess, Samples};

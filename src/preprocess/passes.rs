@@ -1,7 +1,8 @@
 //! A resize as two passes over the rows and columns that survive the crop, in PIL's order.
 //!
-//! A pass whose length does not change is left out. The order is that of Pillow 13: vertical first where that drops more
-//! rows than twice the columns it would save, horizontal first otherwise (older releases are always horizontal first).
+//! A pass whose length does not change is left out. The order is that of Pillow 13: vertical first
+//! where that drops more rows than twice the columns it would save, horizontal first otherwise
+//! (older releases are always horizontal first).
 
 use super::geometry::Geometry;
 use super::kernels::Sample;
@@ -35,7 +36,8 @@ impl Passes {
         }
     }
 
-    /// Resamples `samples: [rows, columns, CHANNELS]` and hands each row of the crop to `finish`, from the top.
+    /// Resamples `samples: [rows, columns, CHANNELS]` and hands each row of the crop to `finish`,
+    /// from the top.
     pub(super) fn run<S: Sample, const CHANNELS: usize>(
         &self,
         samples: &[S],

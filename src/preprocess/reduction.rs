@@ -1,14 +1,16 @@
-//! How far a large image may be reduced while it is decoded, so that the resize afterwards still has enough to work with.
+//! How far a large image may be reduced while it is decoded, so that the resize afterwards still
+//! has enough to work with.
 
 use super::geometry;
 use super::spec::Resize;
 
-/// A rule for decoding JPEGs smaller: by 2, 4 or 8, as long as what comes out is at least twice as large as the resize needs
-/// in both directions, four times where dark borders are cropped in between.
+/// A rule for decoding JPEGs smaller: by 2, 4 or 8, as long as what comes out is at least twice as
+/// large as the resize needs in both directions, four times where dark borders are cropped in
+/// between.
 ///
-/// The reduction is that of libjpeg, and of PIL's `draft`: each block of 8 x 8 becomes one of 4 x 4, 2 x 2 or 1 x 1 pixels
-/// from its lowest frequencies. The resize then averages what is left, so that the result differs a little from that of the
-/// whole image.
+/// The reduction is that of libjpeg, and of PIL's `draft`: each block of 8 x 8 becomes one of 4 x
+/// 4, 2 x 2 or 1 x 1 pixels from its lowest frequencies. The resize then averages what is left, so
+/// that the result differs a little from that of the whole image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reduction {
     resize: Resize,

@@ -1,9 +1,11 @@
-//! The weights of antialiased resampling as PIL computes them: fixed point for 8-bit samples, floating point for deeper ones.
+//! The weights of antialiased resampling as PIL computes them: fixed point for 8-bit samples,
+//! floating point for deeper ones.
 //!
-//! Output `i` of an axis is a weighted mean of the inputs around `(i + 0.5) * scale`, with `scale = input / output`; when
-//! shrinking, the filter is stretched by `scale`, which is the low-pass. The weights of 8-bit samples have 22 fractional
-//! bits and each pass is rounded and clipped to 8 bits, so that results equal PIL's to the bit (`Resample.c` of Pillow:
-//! `precompute_coeffs`, `normalize_coeffs_8bpc`, `ImagingResampleHorizontal_8bpc` and the rest).
+//! Output `i` of an axis is a weighted mean of the inputs around `(i + 0.5) * scale`, with `scale =
+//! input / output`; when shrinking, the filter is stretched by `scale`, which is the low-pass. The
+//! weights of 8-bit samples have 22 fractional bits and each pass is rounded and clipped to 8 bits,
+//! so that results equal PIL's to the bit (`Resample.c` of Pillow: `precompute_coeffs`,
+//! `normalize_coeffs_8bpc`, `ImagingResampleHorizontal_8bpc` and the rest).
 
 use super::geometry::Span;
 use super::spec::Filter;
@@ -43,7 +45,8 @@ fn sinc(x: f64) -> f64 {
     x.sin() / x
 }
 
-/// What one axis of a resize sums up: for each output that survives the crop, the first input and the weights from there.
+/// What one axis of a resize sums up: for each output that survives the crop, the first input and
+/// the weights from there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Weights {
     /// What the weights are for; they are computed again only when it changes.

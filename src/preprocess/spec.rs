@@ -1,4 +1,5 @@
-//! The preprocess specification: plain data that says what happens between decoded pixels and the network's input.
+//! The preprocess specification: plain data that says what happens between decoded pixels and the
+//! network's input.
 //!
 //! In TOML:
 //!
@@ -14,8 +15,9 @@
 //! fast_decode = true                 # decode large JPEGs smaller; false if left out
 //! ```
 //!
-//! `window` and `fast_decode` are part of decoding: a network that contains its preprocessing takes pixels that were decoded so.
-//! `border` gives every image a box of its own, which batches of a graph cannot have: there it is refused.
+//! `window` and `fast_decode` are part of decoding: a network that contains its preprocessing takes
+//! pixels that were decoded so. `border` gives every image a box of its own, which batches of a
+//! graph cannot have: there it is refused.
 
 use std::fmt;
 
@@ -30,7 +32,8 @@ use crate::support::fs;
 
 /// The largest length, in pixels, that a resize or crop may ask for.
 const LONGEST_SIDE: u32 = 16_384;
-/// Version of the arithmetic behind a specification: part of the digest, raised when the same specification gives other numbers.
+/// Version of the arithmetic behind a specification: part of the digest, raised when the same
+/// specification gives other numbers.
 const ARITHMETIC: u32 = 1;
 
 /// Resampling filter, with PIL's names and definitions.
@@ -49,7 +52,8 @@ pub enum Filter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Resize {
-    /// The shorter side gets this length, the other one keeps the aspect ratio (rounded down, as torchvision does).
+    /// The shorter side gets this length, the other one keeps the aspect ratio (rounded down, as
+    /// torchvision does).
     ShorterSide(u32),
     /// Exactly this height and width; the aspect ratio may change.
     Exact {
@@ -60,7 +64,8 @@ pub enum Resize {
     },
 }
 
-/// Center crop, in pixels; an image smaller than the crop is padded with zeros, as torchvision does.
+/// Center crop, in pixels; an image smaller than the crop is padded with zeros, as torchvision
+/// does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crop {
@@ -79,7 +84,8 @@ pub enum Channels {
     Rgb,
     /// One channel; colour images become luma as PIL's `convert("L")` does.
     Grey,
-    /// Another number of channels, for networks whose input is made elsewhere: images cannot be brought to it.
+    /// Another number of channels, for networks whose input is made elsewhere: images cannot be
+    /// brought to it.
     Many(u32),
 }
 
@@ -94,8 +100,9 @@ impl Channels {
     }
 }
 
-/// What happens between a file and the network's input, in this order: decoding (`window`, `fast_decode`), crop of dark borders,
-/// channels, resize (antialiased as PIL does), center crop, division by the largest sample value (255 or 65,535), then `(x - mean) / std` per channel.
+/// What happens between a file and the network's input, in this order: decoding (`window`,
+/// `fast_decode`), crop of dark borders, channels, resize (antialiased as PIL does), center crop,
+/// division by the largest sample value (255 or 65,535), then `(x - mean) / std` per channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
@@ -120,8 +127,8 @@ pub struct Preprocess {
     /// Crop of dark borders, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub border: Option<Border>,
-    /// Whether JPEGs far larger than the resize needs are decoded at a half, quarter or eighth of their size, see
-    /// [`Reduction`]; the pixels differ a little.
+    /// Whether JPEGs far larger than the resize needs are decoded at a half, quarter or eighth of
+    /// their size, see [`Reduction`]; the pixels differ a little.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fast_decode: bool,
 }
@@ -158,8 +165,8 @@ impl Preprocess {
     #[expect(clippy::excessive_precision, reason = "the digits as published")]
     pub const CLIP_STD: [f32; 3] = [0.26862954, 0.26130258, 0.27577711];
 
-    /// The usual evaluation transform: shorter side to `resize` by bicubic, square center crop of `crop`, ImageNet's mean
-    /// and standard deviation.
+    /// The usual evaluation transform: shorter side to `resize` by bicubic, square center crop of
+    /// `crop`, ImageNet's mean and standard deviation.
     pub fn imagenet(resize: u32, crop: u32) -> Self {
         Preprocess {
             channels: Channels::Rgb,
@@ -172,13 +179,15 @@ impl Preprocess {
         }
     }
 
-    /// CLIP's transform: shorter side to `size` by bicubic, square center crop of `size`, CLIP's mean and standard deviation.
+    /// CLIP's transform: shorter side to `size` by bicubic, square center crop of `size`, CLIP's
+    /// mean and standard deviation.
     pub fn clip(size: u32) -> Self {
         Preprocess { mean: Self::CLIP_MEAN.to_vec(), std: Self::CLIP_STD.to_vec(), ..Self::imagenet(size, size) }
     }
 
-    /// The same for images of another height and width: where a part of the scaled image is cropped, the image is scaled by as
-    /// much more or less, so that the crop shows as much of it as before. Unchanged where nothing says a size.
+    /// The same for images of another height and width: where a part of the scaled image is
+    /// cropped, the image is scaled by as much more or less, so that the crop shows as much of it
+    /// as before. Unchanged where nothing says a size.
     pub fn at_size(&self, height: u32, width: u32) -> Self {
         let (resize, crop) = match (self.resize, self.crop) {
             (Some(Resize::Exact { .. }), None) => (Some(Resize::Exact { height, width }), None),
@@ -206,8 +215,9 @@ impl Preprocess {
     /// Checks the values and prepares the tables that applying needs.
     ///
     /// # Errors
-    /// [`PixelError::Specification`] for other channels than colours or grey, for lengths of 0 or above 16,384, for a mean or standard deviation that has not one
-    /// finite value per channel, and for a standard deviation that is not positive.
+    /// [`PixelError::Specification`] for other channels than colours or grey, for lengths of 0 or
+    /// above 16,384, for a mean or standard deviation that has not one finite value per channel,
+    /// and for a standard deviation that is not positive.
     pub fn check(self) -> Result<ValidPreprocess> {
         self.window.check()?;
         self.border.map_or(Ok(()), |border| border.check())?;
@@ -246,15 +256,18 @@ impl Preprocess {
         Ok(ValidPreprocess::new(self))
     }
 
-    /// How far images may be reduced while they are decoded; `None` where that was not asked for or nothing is resized.
+    /// How far images may be reduced while they are decoded; `None` where that was not asked for or
+    /// nothing is resized.
     pub fn reduction(&self) -> Option<Reduction> {
         let resize = self.resize.filter(|_| self.fast_decode)?;
         Some(Reduction::new(resize, self.border.is_some()))
     }
 
-    /// A sha256 that is equal for equal specifications and differs otherwise: the key under which results are cached.
+    /// A sha256 that is equal for equal specifications and differs otherwise: the key under which
+    /// results are cached.
     ///
-    /// It is taken over a text of stable form, so that it does not depend on the order or spelling of a TOML file.
+    /// It is taken over a text of stable form, so that it does not depend on the order or spelling
+    /// of a TOML file.
     pub fn digest(&self) -> String {
         fs::sha256(format!("defrost preprocess, arithmetic {ARITHMETIC}: {self}").as_bytes())
     }
@@ -268,9 +281,11 @@ fn check_lengths(field: &'static str, lengths: &[u32]) -> Result<()> {
     Err(PixelError::Specification { field, found, expected: "1 to 16384 pixels" }.into())
 }
 
-/// One line for reports: `rgb, resize shorter side to 256 bicubic, crop 224x224, mean 0.485 0.456 0.406, std ...`.
+/// One line for reports: `rgb, resize shorter side to 256 bicubic, crop 224x224, mean 0.485 0.456
+/// 0.406, std ...`.
 ///
-/// Lengths are height x width. Every field is printed in full: two specifications that print alike are equal.
+/// Lengths are height x width. Every field is printed in full: two specifications that print alike
+/// are equal.
 impl fmt::Display for Preprocess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.channels {

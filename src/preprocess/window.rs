@@ -7,21 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, PixelError, Result};
 
-/// Which grey values become black and white, and what happens between. As text: `file`, `full`, `percentiles:LOW,HIGH`, or
-/// `CENTER/WIDTH` with `:exact` or `:sigmoid` behind it where the window is not linear as DICOM's default is.
+/// Which grey values become black and white, and what happens between. As text: `file`, `full`,
+/// `percentiles:LOW,HIGH`, or `CENTER/WIDTH` with `:exact` or `:sigmoid` behind it where the window
+/// is not linear as DICOM's default is.
 ///
-/// It applies to grey DICOM images, in the units that the file's rescaling gives (Hounsfield for CT), and to grey images of 16
-/// bits in other formats, whose values `file` and `full` leave as they are. Colours are never changed.
+/// It applies to grey DICOM images, in the units that the file's rescaling gives (Hounsfield for
+/// CT), and to grey images of 16 bits in other formats, whose values `file` and `full` leave as
+/// they are. Colours are never changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Window {
-    /// What the file says: its first VOI lookup table, otherwise its first window. Where it says nothing, all values that
-    /// its bits can hold up to 8 bits, and the smallest to the largest value of the image above.
+    /// What the file says: its first VOI lookup table, otherwise its first window. Where it says
+    /// nothing, all values that its bits can hold up to 8 bits, and the smallest to the largest
+    /// value of the image above.
     #[default]
     File,
     /// All values that the file's bits can hold.
     Full,
-    /// From one percentile of the image's values to another, linearly interpolated as numpy does; pixel padding is left out.
+    /// From one percentile of the image's values to another, linearly interpolated as numpy does;
+    /// pixel padding is left out.
     Percentiles {
         /// The percentile that becomes black, 0 to 100.
         low: f64,
@@ -55,7 +59,8 @@ impl Window {
     /// Checks the numbers.
     ///
     /// # Errors
-    /// [`PixelError::Specification`] for percentiles out of order and for a width that the function does not allow.
+    /// [`PixelError::Specification`] for percentiles out of order and for a width that the function
+    /// does not allow.
     pub fn check(self) -> Result<Self> {
         let is_sound = match self {
             Window::File | Window::Full => true,

@@ -4,7 +4,8 @@ use crate::error::ProbeError;
 use crate::metrics::Metric;
 use crate::records::Candidate;
 
-/// Keeps the candidates' scores and the best one: of equal scores that of the lowest log loss, then the first.
+/// Keeps the candidates' scores and the best one: of equal scores that of the lowest log loss, then
+/// the first.
 pub(super) struct Contest<T> {
     metric: Metric,
     pub(super) candidates: Vec<Candidate>,

@@ -1,18 +1,15 @@
-//! An approximate inverse Hessian of logistic regression: `(h * [x 1]ᵀ[x 1] / S + λ I)⁻¹` for every row of coefficients.
+//! An approximate inverse Hessian of logistic regression: `(h * [x 1]ᵀ[x 1] / S + λ I)⁻¹` for every
+//! row of coefficients.
 //!
-//! The Hessian of the mean loss is a weighted covariance of the features; `h`, the mean of `p (1 - p)`, stands for the weights.
-//! With it correlated features cost L-BFGS no more steps than independent ones. The second moments are computed once for all
-//! penalties, factorised (Cholesky) once for each. Above [`MOST_FEATURES`] only their diagonal is used.
+//! The Hessian of the mean loss is a weighted covariance of the features; `h`, the mean of `p (1 -
+//! p)`, stands for the weights. With it correlated features cost L-BFGS no more steps than
+//! independent ones. The second moments are computed once for all penalties, factorised (Cholesky)
+//! once for each. Above [`MOST_FEATURES`] only their diagonal is used.
 
-use ndarray::Array2;
-use ndarray::ArrayView2;
-use ndarray::ArrayViewMut2;
-use ndarray::Axis;
-use ndarray::s;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
-use crate::probe::product::multiply;
-use crate::probe::product::multiply_add;
+use crate::probe::product::{multiply, multiply_add};
 
 /// Features up to which the whole matrix is used: its factorisation grows with their cube.
 const MOST_FEATURES: usize = 2048;
@@ -21,7 +18,8 @@ const PANEL: usize = 64;
 /// Smallest pivot and penalty, as a share of the mean diagonal.
 const SMALLEST: f64 = 1e-6;
 
-/// Second moments of features with a constant one appended, divided by the sum of the sample weights.
+/// Second moments of features with a constant one appended, divided by the sum of the sample
+/// weights.
 pub(super) enum Moments {
     /// `[D + 1, D + 1]`, the lower triangle and diagonal of it.
     Full(Array2<f64>),
@@ -116,8 +114,9 @@ impl Preconditioner {
     }
 }
 
-/// The lower Cholesky factor of the symmetric `a: [M, M]` (lower triangle read), in place, by panels. Pivots below `smallest`,
-/// which rounding may make of a semi-definite matrix, are raised to it.
+/// The lower Cholesky factor of the symmetric `a: [M, M]` (lower triangle read), in place, by
+/// panels. Pivots below `smallest`, which rounding may make of a semi-definite matrix, are raised
+/// to it.
 fn cholesky(a: &mut Array2<f64>, smallest: f64) {
     let size = a.nrows();
     for start in (0..size).step_by(PANEL) {

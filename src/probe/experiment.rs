@@ -1,50 +1,28 @@
-//! A whole probe experiment: divide, choose the hyper-parameter on validation data, fit again, evaluate once on test data; several
-//! times with other splits where asked.
+//! A whole probe experiment: divide, choose the hyper-parameter on validation data, fit again,
+//! evaluate once on test data; several times with other splits where asked.
 //!
-//! The hyper-parameter is the candidate with the best value of the deciding metric on the validation split (of several, that
-//! of the lowest log loss there, then the first), each candidate fitted on train alone. The final probe is fitted on train and
-//! validation together with what was chosen (as DINOv2 does), its features scaled by the statistics of those samples, unless
-//! that is switched off. What else is fitted on validation data (see [`Adjusting`]) is fitted on the predictions of the probe of
-//! train alone. The test split is read once, at the end.
+//! The hyper-parameter is the candidate with the best value of the deciding metric on the
+//! validation split (of several, that of the lowest log loss there, then the first), each candidate
+//! fitted on train alone. The final probe is fitted on train and validation together with what was
+//! chosen (as DINOv2 does), its features scaled by the statistics of those samples, unless that is
+//! switched off. What else is fitted on validation data (see [`Adjusting`]) is fitted on the
+//! predictions of the probe of train alone. The test split is read once, at the end.
 
 use std::time::Instant;
 
 use linfa::ParamGuard;
 use ndarray::Array2;
 
-use crate::data::Split;
-use crate::data::Task;
-use crate::error::ProbeError;
-use crate::error::Result;
-use crate::metrics::Bootstrap;
-use crate::metrics::Metric;
-use crate::metrics::evaluate;
-use crate::probe::Adjusting;
-use crate::probe::Candidate;
-use crate::probe::Chosen;
-use crate::probe::Division;
-use crate::probe::Judged;
-use crate::probe::KnnParams;
-use crate::probe::LinearModel;
-use crate::probe::LinearParams;
-use crate::probe::Partition;
-use crate::probe::Path;
-use crate::probe::PredictionTable;
-use crate::probe::Record;
-use crate::probe::Repeat;
-use crate::probe::Samples;
-use crate::probe::Scale;
-use crate::probe::Scored;
-use crate::probe::Seconds;
-use crate::probe::Selection;
-use crate::probe::Settings;
-use crate::probe::Source;
-use crate::probe::Summary;
+use crate::data::{Split, Task};
+use crate::error::{ProbeError, Result};
+use crate::metrics::{Bootstrap, Metric, evaluate};
 use crate::probe::contest::Contest;
-use crate::probe::deciding_metric;
 use crate::probe::samples::Subset;
-use crate::probe::score;
-use crate::probe::vote_scores;
+use crate::probe::{
+    Adjusting, Candidate, Chosen, Division, Judged, KnnParams, LinearModel, LinearParams, Partition, Path,
+    PredictionTable, Record, Repeat, Samples, Scale, Scored, Seconds, Selection, Settings, Source, Summary,
+    deciding_metric, score, vote_scores,
+};
 use crate::support::progress::Progress;
 
 /// Which probe, with its candidates.
@@ -75,7 +53,8 @@ pub enum Method {
 pub struct Experiment {
     /// The probe.
     pub method: Method,
-    /// The metric that decides between candidates; by default that of the task, see [`deciding_metric`].
+    /// The metric that decides between candidates; by default that of the task, see
+    /// [`deciding_metric`].
     pub metric: Option<Metric>,
     /// How samples are divided.
     pub division: Division,
@@ -127,7 +106,8 @@ impl Experiment {
     /// Runs the experiment. `samples` are [`Samples::checked`].
     ///
     /// # Errors
-    /// [`ProbeError`] for parameters out of range and splits that do not serve; `DataError` where the samples cannot be divided.
+    /// [`ProbeError`] for parameters out of range and splits that do not serve; `DataError` where
+    /// the samples cannot be divided.
     pub fn run(&self, samples: &Samples, source: Source, progress: &dyn Progress) -> Result<Findings> {
         let candidates = match &self.method {
             Method::Linear { grid, .. } => grid.len(),

@@ -1,33 +1,25 @@
 //! Nearest-neighbour probe: cosine similarity, votes weighted by `exp(similarity / temperature)`.
 //!
-//! In: features `[N, D] f32` with class indices or labels; out: for each queried sample and each k the share of the votes of its k
-//! nearest samples that each class gets. Exact; equal similarities are ranked by position.
+//! In: features `[N, D] f32` with class indices or labels; out: for each queried sample and each k
+//! the share of the votes of its k nearest samples that each class gets. Exact; equal similarities
+//! are ranked by position.
 //!
-//! DINO (`eval_knn.py`) sums `exp(s_i / T)` per class, DINOv2 (`dinov2/eval/knn.py`) the first k of the softmax over the
-//! 200 nearest; both are our probabilities times a factor per sample, so that the predicted class is theirs, while the
-//! probabilities sum to one for every k and can be ranked and calibrated. For multi-label tasks the probability of a label is the
-//! share of the votes of those neighbours that know the label; where none does, its prevalence among the samples fitted on.
+//! DINO (`eval_knn.py`) sums `exp(s_i / T)` per class, DINOv2 (`dinov2/eval/knn.py`) the first k of
+//! the softmax over the 200 nearest; both are our probabilities times a factor per sample, so that
+//! the predicted class is theirs, while the probabilities sum to one for every k and can be ranked
+//! and calibrated. For multi-label tasks the probability of a label is the share of the votes of
+//! those neighbours that know the label; where none does, its prevalence among the samples fitted
+//! on.
 
-use linfa::DatasetBase;
-use linfa::ParamGuard;
-use linfa::traits::Fit;
-use linfa::traits::PredictInplace;
-use ndarray::Array1;
-use ndarray::Array2;
-use ndarray::ArrayBase;
-use ndarray::ArrayView2;
-use ndarray::Axis;
-use ndarray::Data;
-use ndarray::Ix2;
+use linfa::traits::{Fit, PredictInplace};
+use linfa::{DatasetBase, ParamGuard};
+use ndarray::{Array1, Array2, ArrayBase, ArrayView2, Axis, Data, Ix2};
 use rayon::prelude::*;
 
 use crate::error::ProbeError;
 use crate::metrics::Activation;
-use crate::probe::Scale;
-use crate::probe::Scaler;
-use crate::probe::linear::check_positive;
-use crate::probe::linear::check_samples;
-use crate::probe::nearest;
+use crate::probe::linear::{check_positive, check_samples};
+use crate::probe::{Scale, Scaler, nearest};
 
 /// Temperature of the votes in DINO and DINOv2.
 pub const DEFAULT_TEMPERATURE: f64 = 0.07;
@@ -122,7 +114,8 @@ impl KnnModel {
     /// Probabilities `[Q, C]` of `samples: [Q, D]` for each of several `k`, from one search.
     ///
     /// # Errors
-    /// [`ProbeError::Dimension`] for features of another length, [`ProbeError::Parameter`] for a `k` that is 0 or larger than the bank.
+    /// [`ProbeError::Dimension`] for features of another length, [`ProbeError::Parameter`] for a
+    /// `k` that is 0 or larger than the bank.
     pub fn probabilities(&self, samples: ArrayView2<'_, f32>, k: &[usize]) -> Result<Vec<Array2<f64>>, ProbeError> {
         if samples.ncols() != self.bank.ncols() {
             return Err(ProbeError::Dimension { found: samples.ncols(), expected: self.bank.ncols() });
@@ -226,9 +219,9 @@ pub fn half_a_vote(k: usize) -> f64 {
     0.5 / k.max(1) as f64
 }
 
-/// Scores of shares of votes, for temperatures: their logarithms (for labels, the logarithm of their odds), half a vote added to
-/// each side so that a class without votes has a score too (Krichevsky and Trofimov 1981, IEEE Transactions on Information
-/// Theory 27).
+/// Scores of shares of votes, for temperatures: their logarithms (for labels, the logarithm of
+/// their odds), half a vote added to each side so that a class without votes has a score too
+/// (Krichevsky and Trofimov 1981, IEEE Transactions on Information Theory 27).
 pub fn vote_scores(shares: ArrayView2<'_, f64>, k: usize, activation: Activation) -> Array2<f64> {
     let half = half_a_vote(k);
     match activation {
@@ -283,8 +276,9 @@ impl KnnValidParams {
     }
 }
 
-/// Predicts probabilities `[Q, C]` with the `k` of the parameters. As the trait cannot fail, features of another length than fitted
-/// give NaN; use [`KnnModel::probabilities`] to have them refused.
+/// Predicts probabilities `[Q, C]` with the `k` of the parameters. As the trait cannot fail,
+/// features of another length than fitted give NaN; use [`KnnModel::probabilities`] to have them
+/// refused.
 impl<D: Data<Elem = f32>> PredictInplace<ArrayBase<D, Ix2>, Array2<f64>> for KnnModel {
     fn predict_inplace<'a>(&'a self, samples: &'a ArrayBase<D, Ix2>, out: &mut Array2<f64>) {
         match self.probabilities(samples.view(), &[self.params.k]).map(|tables| tables.into_iter().next()) {
@@ -325,7 +319,8 @@ mod tests {
         let labels = array![[None, Some(true)], [Some(true), None], [Some(false), None]];
         let model = KnnParams::new().k(2).fit(&DatasetBase::new(bank, labels)).unwrap();
         let tables = model.probabilities(array![[1.0f32, 0.0], [0.0, 1.0]].view(), &[1, 2]).unwrap();
-        // k 1: the nearest row of the first query does not know the first label; its prevalence is one half.
+        // k 1: the nearest row of the first query does not know the first label; its prevalence is
+        // one half.
         assert_eq!(tables[0].row(0).to_vec(), [0.5, 1.0]);
         assert_eq!(tables[1].row(0).to_vec(), [1.0, 1.0]);
         assert_eq!(tables[0].row(1).to_vec(), [0.0, 1.0]);

@@ -1,11 +1,14 @@
-//! Preconditioned L-BFGS for smooth convex functions, as a state machine: who owns the function evaluates it.
+//! Preconditioned L-BFGS for smooth convex functions, as a state machine: who owns the function
+//! evaluates it.
 //!
-//! In: a start, then for each proposed point its value and gradient. Out: points to evaluate until the largest entry of the
-//! gradient is below the tolerance. Several machines can thus share one evaluation.
+//! In: a start, then for each proposed point its value and gradient. Out: points to evaluate until
+//! the largest entry of the gradient is below the tolerance. Several machines can thus share one
+//! evaluation.
 //!
-//! Two-loop recursion of Nocedal & Wright, *Numerical Optimization*, algorithm 7.4, with `H_0 = gamma * M` for a given approximate
-//! inverse Hessian M; line search by bracketing until the Wolfe conditions hold, or near the optimum the approximate Wolfe
-//! conditions of Hager & Zhang (2005, equation 4.1), which rest on gradients and so outlast the rounding of the values.
+//! Two-loop recursion of Nocedal & Wright, *Numerical Optimization*, algorithm 7.4, with `H_0 =
+//! gamma * M` for a given approximate inverse Hessian M; line search by bracketing until the Wolfe
+//! conditions hold, or near the optimum the approximate Wolfe conditions of Hager & Zhang (2005,
+//! equation 4.1), which rest on gradients and so outlast the rounding of the values.
 
 use std::collections::VecDeque;
 
@@ -114,7 +117,8 @@ impl Lbfgs {
         largest(&self.gradient)
     }
 
-    /// Takes the value and gradient at [`Lbfgs::point`] and finds the next point; `precondition` applies M in place.
+    /// Takes the value and gradient at [`Lbfgs::point`] and finds the next point; `precondition`
+    /// applies M in place.
     pub(super) fn observe(&mut self, value: f64, gradient: &[f64], precondition: &dyn Fn(&mut [f64])) {
         let Some(mut search) = self.search.take() else {
             self.accept(value, gradient);
@@ -135,7 +139,8 @@ impl Lbfgs {
         }
         search.trials += 1;
         if search.trials >= TRIALS {
-            // A decrease along a too short step is still progress; without one the gradient is exhausted.
+            // A decrease along a too short step is still progress; without one the gradient is
+            // exhausted.
             if finite && decreased && value < self.value {
                 self.accept(value, gradient);
             }
@@ -149,7 +154,8 @@ impl Lbfgs {
         } else {
             search.longest = search.length;
             let width = search.longest - search.shortest;
-            // The minimum of the parabola through both slopes, kept away from the ends of the bracket.
+            // The minimum of the parabola through both slopes, kept away from the ends of the
+            // bracket.
             let parabola = search.length * search.slope / (search.slope - slope);
             let inside = (parabola - search.shortest) / width;
             let inside = if finite && inside.is_finite() { inside.clamp(0.1, 0.6) } else { 0.1 };

@@ -1,37 +1,29 @@
-//! Linear probe: multinomial logistic regression, and one logistic regression per label for multi-label tasks.
+//! Linear probe: multinomial logistic regression, and one logistic regression per label for
+//! multi-label tasks.
 //!
-//! In: features `[N, D] f32`; targets are class indices `Array1<usize>`, or labels `Array2<Option<bool>>` of which `None` is unknown
-//! and left out; optional sample weights. Out: [`LinearModel`] with probabilities `[N, C] f64`.
+//! In: features `[N, D] f32`; targets are class indices `Array1<usize>`, or labels
+//! `Array2<Option<bool>>` of which `None` is unknown and left out; optional sample weights. Out:
+//! [`LinearModel`] with probabilities `[N, C] f64`.
 //!
-//! The objective is scikit-learn's : `c * sum of losses + 1/2 |W|^2`, intercepts not
-//! penalised, one row of coefficients per class; two classes are one logistic regression. Fitted means that the largest
-//! absolute entry of the gradient of the objective, divided by `c` times the sum of the sample weights, is at most the tolerance:
-//! the same quantity that scikit-learn's `lbfgs` compares with its `tol`. Refused: fewer than two classes, values that are not finite.
+//! The objective is scikit-learn's : `c * sum of losses + 1/2 |W|^2`, intercepts not penalised, one
+//! row of coefficients per class; two classes are one logistic regression. Fitted means that the
+//! largest absolute entry of the gradient of the objective, divided by `c` times the sum of the
+//! sample weights, is at most the tolerance: the same quantity that scikit-learn's `lbfgs` compares
+//! with its `tol`. Refused: fewer than two classes, values that are not finite.
 
-use linfa::DatasetBase;
-use linfa::ParamGuard;
-use linfa::traits::Fit;
-use linfa::traits::PredictInplace;
-use ndarray::Array1;
-use ndarray::Array2;
-use ndarray::ArrayBase;
-use ndarray::ArrayView2;
-use ndarray::Axis;
-use ndarray::Data;
-use ndarray::Ix2;
-use ndarray::s;
+use linfa::traits::{Fit, PredictInplace};
+use linfa::{DatasetBase, ParamGuard};
+use ndarray::{Array1, Array2, ArrayBase, ArrayView2, Axis, Data, Ix2, s};
 use rayon::prelude::*;
 
 use crate::error::ProbeError;
 use crate::metrics::Activation;
-use crate::probe::FitReport;
-use crate::probe::Path;
-use crate::probe::Scale;
-use crate::probe::Scaler;
 use crate::probe::objective::Targets;
 use crate::probe::product::multiply;
+use crate::probe::{FitReport, Path, Scale, Scaler};
 
-/// Largest entry of the gradient of a fitted probe, unless another is asked for: 1e-6, a hundredth of scikit-learn's default.
+/// Largest entry of the gradient of a fitted probe, unless another is asked for: 1e-6, a hundredth
+/// of scikit-learn's default.
 pub const DEFAULT_TOLERANCE: f64 = 1e-6;
 /// Steps of the solver for one penalty, unless another number is asked for.
 pub const DEFAULT_ITERATIONS: usize = 1000;
@@ -143,7 +135,8 @@ impl LinearValidParams {
     /// A path over several penalties for class targets; each fit starts from the ones before.
     ///
     /// # Errors
-    /// [`ProbeError`] when lengths differ, a value is not finite, or there are fewer than two classes.
+    /// [`ProbeError`] when lengths differ, a value is not finite, or there are fewer than two
+    /// classes.
     pub fn class_path(
         &self,
         samples: ArrayView2<'_, f32>,
@@ -192,7 +185,8 @@ impl LinearValidParams {
         let scaler = Scaler::of(self.scale, samples);
         let outputs = Outputs { form: Form::Labels, present, classes: targets.ncols() };
         let mut path = Path::new(self, (scaler, samples), Targets::Signs(signs), weights, outputs);
-        // A label that is always the same among the known ones is predicted to stay so; one never known is a coin.
+        // A label that is always the same among the known ones is predicted to stay so; one never
+        // known is a coin.
         for label in 0..targets.ncols() {
             match (has(label, true), has(label, false)) {
                 (true, false) => path.constant.push((label, -ABSENT)),
@@ -233,7 +227,8 @@ pub(super) fn check_samples(
 pub(super) enum Form {
     /// One row per class, softmax.
     Several,
-    /// One row for two classes, sigmoid: it stands for half of itself with both signs under a softmax.
+    /// One row for two classes, sigmoid: it stands for half of itself with both signs under a
+    /// softmax.
     Two,
     /// One row per label, sigmoid.
     Labels,
@@ -365,8 +360,8 @@ impl<D: Data<Elem = f32>> Fit<ArrayBase<D, Ix2>, Array2<Option<bool>>, ProbeErro
     }
 }
 
-/// Predicts probabilities `[N, C]`. As the trait cannot fail, features of another length than fitted give NaN; use
-/// [`LinearModel::probabilities`] to have them refused.
+/// Predicts probabilities `[N, C]`. As the trait cannot fail, features of another length than
+/// fitted give NaN; use [`LinearModel::probabilities`] to have them refused.
 impl<D: Data<Elem = f32>> PredictInplace<ArrayBase<D, Ix2>, Array2<f64>> for LinearModel {
     fn predict_inplace<'a>(&'a self, samples: &'a ArrayBase<D, Ix2>, out: &mut Array2<f64>) {
         match self.probabilities(samples.view()) {

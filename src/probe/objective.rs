@@ -1,26 +1,27 @@
-//! The objective of logistic regression and its gradient: one pass over the features, in blocks, on all cores.
+//! The objective of logistic regression and its gradient: one pass over the features, in blocks, on
+//! all cores.
 //!
-//! In: features `x: [N, D] f32`, targets, coefficients `w: [K, D]` and intercepts `b: [K]` in f64. Out: value and gradient.
+//! In: features `x: [N, D] f32`, targets, coefficients `w: [K, D]` and intercepts `b: [K]` in f64.
+//! Out: value and gradient.
 //!
-//! Softmax (one problem of K rows): `f = 1/S * sum_i s_i * (logsumexp(z_i) - z_i[y_i]) + 1/(2 c S) * |w|^2` with
-//! `z_i = w x_i + b`, sample weights `s_i` and their sum S. Sigmoid (K problems of one row, each with the samples whose label is
-//! known): `f_k = 1/S_k * sum_i s_i * ln(1 + exp(-t_ik z_ik)) + 1/(2 c S_k) * |w_k|^2`, `t` = +-1. Intercepts are not penalised.
-//! This is what scikit-learn's `LogisticRegression` minimises: its `C * sum of losses + 1/2 |w|^2` divided by `C * S`.
+//! Softmax (one problem of K rows): `f = 1/S * sum_i s_i * (logsumexp(z_i) - z_i[y_i]) + 1/(2 c
+//! S) * |w|^2` with `z_i = w x_i + b`, sample weights `s_i` and their sum S. Sigmoid (K problems of
+//! one row, each with the samples whose label is known): `f_k = 1/S_k * sum_i s_i * ln(1 +
+//! exp(-t_ik z_ik)) + 1/(2 c S_k) * |w_k|^2`, `t` = +-1. Intercepts are not penalised. This is what
+//! scikit-learn's `LogisticRegression` minimises: its `C * sum of losses + 1/2 |w|^2` divided by
+//! `C * S`.
 //!
-//! The products run in f32 or f64; losses, residuals and sums over blocks are f64 either way. The rows are divided into a fixed
-//! number of segments whose sums are added in order: the result does not depend on the number of threads.
+//! The products run in f32 or f64; losses, residuals and sums over blocks are f64 either way. The
+//! rows are divided into a fixed number of segments whose sums are added in order: the result does
+//! not depend on the number of threads.
 
-use ndarray::Array2;
-use ndarray::ArrayView2;
-use ndarray::Axis;
-use ndarray::s;
+use ndarray::{Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
-use crate::probe::product::Scalar;
-use crate::probe::product::multiply;
-use crate::probe::product::multiply_add;
+use crate::probe::product::{Scalar, multiply, multiply_add};
 
-/// Rows whose products are formed at once: with a few hundred features they stay in the second-level cache.
+/// Rows whose products are formed at once: with a few hundred features they stay in the
+/// second-level cache.
 const BLOCK: usize = 256;
 /// Parts of the rows that are summed independently, at most.
 const SEGMENTS: usize = 16;
@@ -64,7 +65,8 @@ pub(super) struct Evaluation {
 }
 
 impl Objective {
-    /// The objective of `rows` rows of coefficients (classes of a softmax, labels of a sigmoid) on `x: [N, D]`.
+    /// The objective of `rows` rows of coefficients (classes of a softmax, labels of a sigmoid) on
+    /// `x: [N, D]`.
     pub(super) fn new(x: Array2<f32>, targets: Targets, weights: Option<Vec<f64>>, rows: usize) -> Self {
         let weight = |i: usize| weights.as_ref().map_or(1.0, |weights| weights[i]);
         let totals = match &targets {
@@ -184,13 +186,15 @@ fn softmax_residual(z: &mut [f64], class: usize) -> (f64, f64) {
         *value /= total;
         curvature += *value * (1.0 - *value);
     }
-    // `p - 1` and `-ln p` from the other classes' share: no digits are lost where p is close to one.
+    // `p - 1` and `-ln p` from the other classes' share: no digits are lost where p is close to
+    // one.
     z[class] = -others / total;
     let loss = if truth == largest { others.ln_1p() } else { largest - truth + total.ln() };
     (loss, curvature)
 }
 
-/// `z` becomes the derivative of the loss for `sign` (+1, -1; 0: unknown, no loss); gives the loss and `p (1 - p)`.
+/// `z` becomes the derivative of the loss for `sign` (+1, -1; 0: unknown, no loss); gives the loss
+/// and `p (1 - p)`.
 fn sigmoid_residual(z: &mut f64, sign: i8) -> (f64, f64) {
     if sign == 0 {
         *z = 0.0;

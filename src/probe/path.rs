@@ -1,28 +1,18 @@
-//! Logistic regressions along a grid of penalties on the same samples, each started from the ones before.
+//! Logistic regressions along a grid of penalties on the same samples, each started from the ones
+//! before.
 //!
-//! What does not depend on the penalty (scaled features, their second moments) is computed once. A fit starts where the line through
-//! the last two solutions, over the logarithm of `c`, leads to. It runs in f32 until the gradient is at 1e-6, or at the rounding of
-//! f32, and where the tolerance asks for more continues in f64.
+//! What does not depend on the penalty (scaled features, their second moments) is computed once. A
+//! fit starts where the line through the last two solutions, over the logarithm of `c`, leads to.
+//! It runs in f32 until the gradient is at 1e-6, or at the rounding of f32, and where the tolerance
+//! asks for more continues in f64.
 
-use ndarray::Array2;
-use ndarray::ArrayView2;
-use ndarray::ArrayViewMut2;
-use ndarray::s;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
-use crate::probe::FitReport;
-use crate::probe::LinearModel;
-use crate::probe::LinearValidParams;
-use crate::probe::Scaler;
-use crate::probe::curvature::Moments;
-use crate::probe::curvature::Preconditioner;
-use crate::probe::lbfgs::Lbfgs;
-use crate::probe::lbfgs::Status;
-use crate::probe::lbfgs::Stop;
+use crate::probe::curvature::{Moments, Preconditioner};
+use crate::probe::lbfgs::{Lbfgs, Status, Stop};
 use crate::probe::linear::Outputs;
-use crate::probe::objective::Evaluation;
-use crate::probe::objective::Objective;
-use crate::probe::objective::Precision;
-use crate::probe::objective::Targets;
+use crate::probe::objective::{Evaluation, Objective, Precision, Targets};
+use crate::probe::{FitReport, LinearModel, LinearValidParams, Scaler};
 
 /// Gradient below which products in f32 are not trusted.
 const SINGLE_FLOOR: f64 = 1e-6;
@@ -100,7 +90,8 @@ impl Path {
     }
 }
 
-/// Where to start for `c`: on the line through the last two solutions over ln c, at the last one, or at zero.
+/// Where to start for `c`: on the line through the last two solutions over ln c, at the last one,
+/// or at zero.
 fn start(solved: &[(f64, Array2<f64>)], c: f64, shape: (usize, usize)) -> Array2<f64> {
     match solved {
         [] => Array2::zeros(shape),

@@ -1,9 +1,10 @@
-//! Matrix products for probes: the `gemm` crate (AVX-512 where the CPU has it) behind `ndarray` views.
+//! Matrix products for probes: the `gemm` crate (AVX-512 where the CPU has it) behind `ndarray`
+//! views.
 //!
-//! A product runs on the calling thread; callers divide the work, so that sums never depend on the number of threads.
+//! A product runs on the calling thread; callers divide the work, so that sums never depend on the
+//! number of threads.
 
-use ndarray::ArrayView2;
-use ndarray::ArrayViewMut2;
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// An element type that products exist for.
 pub(super) trait Scalar: Copy + Send + Sync + 'static {
@@ -39,7 +40,8 @@ impl Scalar for f64 {
     }
 }
 
-/// `out = scale * a · b`; `a: [M, K]`, `b: [K, N]`, `out: [M, N]`, any strides. Shapes that do not fit are a bug of the caller.
+/// `out = scale * a · b`; `a: [M, K]`, `b: [K, N]`, `out: [M, N]`, any strides. Shapes that do not
+/// fit are a bug of the caller.
 pub(super) fn multiply<T: Scalar>(scale: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>, out: ArrayViewMut2<'_, T>) {
     run(false, scale, a, b, out);
 }
@@ -67,7 +69,8 @@ fn run<T: Scalar>(add: bool, scale: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T
         unsafe_code,
         reason = "the product reads and writes through pointers; the views guarantee shapes and strides"
     )]
-    // Safety: the shapes agree (checked above), `out` is exclusively borrowed, and pointers with strides come from views.
+    // Safety: the shapes agree (checked above), `out` is exclusively borrowed, and pointers with
+    // strides come from views.
     unsafe {
         gemm::gemm(
             rows,
@@ -95,9 +98,7 @@ fn run<T: Scalar>(add: bool, scale: T, a: ArrayView2<'_, T>, b: ArrayView2<'_, T
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array2;
-    use ndarray::array;
-    use ndarray::s;
+    use ndarray::{Array2, array, s};
 
     use super::*;
 

@@ -1,14 +1,12 @@
 //! Features on a plane: their first two principal components, for looking at them.
 //!
-//! In: features `[N, D] f32`; out: one point per row. At most [`MOST_ROWS`] rows, evenly spaced, define the components.
+//! In: features `[N, D] f32`; out: one point per row. At most [`MOST_ROWS`] rows, evenly spaced,
+//! define the components.
 
 use linfa::DatasetBase;
 use linfa::traits::Fit as _;
 use linfa_reduction::Pca;
-use ndarray::Array1;
-use ndarray::Array2;
-use ndarray::ArrayView2;
-use ndarray::Axis;
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 /// Rows that the components are computed from.
 pub const MOST_ROWS: usize = 4000;
@@ -23,8 +21,8 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// Projects features `x: [N, D] f32`; `None` when they do not span a plane (fewer than three rows, fewer than two
-    /// columns, or all on a line).
+    /// Projects features `x: [N, D] f32`; `None` when they do not span a plane (fewer than three
+    /// rows, fewer than two columns, or all on a line).
     pub fn new(x: ArrayView2<'_, f32>) -> Option<Self> {
         let (rows, columns) = x.dim();
         if rows < 3 || columns < 2 {
@@ -33,7 +31,8 @@ impl Projection {
         let kept: Vec<usize> = (0..rows.min(MOST_ROWS)).map(|at| at * rows / rows.min(MOST_ROWS)).collect();
         let sample = x.select(Axis(0), &kept).mapv(f64::from);
         let mean = sample.mean_axis(Axis(0))?;
-        // Of the size 1, whatever the unit of the features: the solver stops at an absolute precision.
+        // Of the size 1, whatever the unit of the features: the solver stops at an absolute
+        // precision.
         let scale = (&sample - &mean).mapv(|value| value * value).sum().sqrt();
         if !(scale.is_finite() && scale > 0.0) {
             return None;

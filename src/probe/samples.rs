@@ -1,24 +1,16 @@
 //! What a probe is given: features with ids, labels, groups and splits.
 //!
-//! Refused: values that are not finite (the row is named), labels that do not fit the task, no labels at all.
+//! Refused: values that are not finite (the row is named), labels that do not fit the task, no
+//! labels at all.
 
-use linfa::DatasetBase;
-use linfa::ParamGuard as _;
 use linfa::traits::Fit as _;
-use ndarray::Array1;
-use ndarray::Array2;
-use ndarray::Axis;
+use linfa::{DatasetBase, ParamGuard as _};
+use ndarray::{Array1, Array2, Axis};
 
-use crate::data::Label;
-use crate::data::Split;
-use crate::data::Task;
-use crate::error::ProbeError;
-use crate::error::Result;
-use crate::probe::KnnModel;
-use crate::probe::KnnParams;
-use crate::records::Division;
-use crate::records::Labelled;
-use crate::records::Partition;
+use crate::data::{Label, Split, Task};
+use crate::error::{ProbeError, Result};
+use crate::probe::{KnnModel, KnnParams};
+use crate::records::{Division, Labelled, Partition};
 
 /// Features of labelled samples; every vector has one entry per row.
 #[derive(Clone, Debug)]
@@ -50,7 +42,8 @@ pub(super) enum Subset {
 }
 
 impl Samples {
-    /// Checks lengths, values and labels, and leaves out samples without any label; gives their number.
+    /// Checks lengths, values and labels, and leaves out samples without any label; gives their
+    /// number.
     ///
     /// # Errors
     /// [`ProbeError`] naming the first row that does not fit.

@@ -1,18 +1,11 @@
 //! Scaling of features before a linear probe: standardised, L2-normalised, or as they are.
 //!
-//! In: features `[N, D] f32`. Out: the same shape. The statistics are f64 and come from the samples the probe is fitted on, never
-//! from those it is evaluated on.
+//! In: features `[N, D] f32`. Out: the same shape. The statistics are f64 and come from the samples
+//! the probe is fitted on, never from those it is evaluated on.
 
 use linfa::DatasetBase;
-use linfa::traits::Fit;
-use linfa::traits::Transformer;
-use ndarray::Array2;
-use ndarray::ArrayBase;
-use ndarray::ArrayView1;
-use ndarray::ArrayView2;
-use ndarray::Axis;
-use ndarray::Data;
-use ndarray::Ix2;
+use linfa::traits::{Fit, Transformer};
+use ndarray::{Array2, ArrayBase, ArrayView1, ArrayView2, Axis, Data, Ix2};
 use rayon::prelude::*;
 
 use crate::error::ProbeError;

@@ -1,22 +1,17 @@
 //! A fitted linear probe as a safetensors file, for export into other networks.
 //!
-//! Tensors: `weight` `[C, D]` and `bias` `[C]` for scaled features, and where features are standardised `mean` and `deviation`
-//! `[D]`; all f64. Metadata: `classes` (JSON list), `activation` (`softmax`, `sigmoid`), `scale` (`standard`, `l2`, `none`),
-//! `fit` (JSON, how the fit went). Scores are `weight · scaled + bias`, probabilities the activation of them.
+//! Tensors: `weight` `[C, D]` and `bias` `[C]` for scaled features, and where features are
+//! standardised `mean` and `deviation` `[D]`; all f64. Metadata: `classes` (JSON list),
+//! `activation` (`softmax`, `sigmoid`), `scale` (`standard`, `l2`, `none`), `fit` (JSON, how the
+//! fit went). Scores are `weight · scaled + bias`, probabilities the activation of them.
 
 use std::path::Path;
 
-use ndarray::Array1;
-use ndarray::Array2;
+use ndarray::{Array1, Array2};
 
-use crate::error::FileError;
-use crate::error::Result;
-use crate::probe::Activation;
-use crate::probe::LinearModel;
-use crate::probe::Scale;
-use crate::probe::Scaler;
-use crate::tensor::HostTensor;
-use crate::tensor::safetensors;
+use crate::error::{FileError, Result};
+use crate::probe::{Activation, LinearModel, Scale, Scaler};
+use crate::tensor::{HostTensor, safetensors};
 
 impl LinearModel {
     /// Writes the probe, replacing an older one atomically; `classes` are the names of its outputs.
@@ -56,7 +51,8 @@ impl LinearModel {
     /// Reads a probe that [`LinearModel::to_safetensors`] wrote, and the names of its outputs.
     ///
     /// # Errors
-    /// `ModelError::Malformed` for a damaged file, [`FileError::Parse`] for one that holds no linear probe.
+    /// `ModelError::Malformed` for a damaged file, [`FileError::Parse`] for one that holds no
+    /// linear probe.
     pub fn from_safetensors(path: &Path) -> Result<(LinearModel, Vec<String>)> {
         let (tensors, metadata) = safetensors::read(path)?;
         let refused = |source: Box<dyn std::error::Error + Send + Sync>| FileError::Parse {

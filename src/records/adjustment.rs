@@ -1,36 +1,24 @@
-//! What is fitted on validation predictions behind a classifier: temperatures, thresholds, cut-points; and the evaluation on test
-//! data with them and without. Probes and fine-tuned networks share it.
+//! What is fitted on validation predictions behind a classifier: temperatures, thresholds,
+//! cut-points; and the evaluation on test data with them and without. Probes and fine-tuned
+//! networks share it.
 //!
-//! In: scores of the validation split and of the test split; out: [`Judged`]. Nothing is fitted on test rows. The validation
-//! predictions are those of the classifier that was fitted on the train split alone, also where the final one is fitted on both
-//! (scikit-learn's `CalibratedClassifierCV(ensemble=False)` does the same). Temperatures come first; thresholds and cut-points are
-//! chosen on probabilities that are divided by them. Unknown labels count nowhere.
+//! In: scores of the validation split and of the test split; out: [`Judged`]. Nothing is fitted on
+//! test rows. The validation predictions are those of the classifier that was fitted on the train
+//! split alone, also where the final one is fitted on both (scikit-learn's
+//! `CalibratedClassifierCV(ensemble=False)` does the same). Temperatures come first; thresholds and
+//! cut-points are chosen on probabilities that are divided by them. Unknown labels count nowhere.
 
 use std::collections::BTreeMap;
 
 use ndarray::Array2;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::data::Split;
-use crate::data::Task;
-use crate::error::ProbeError;
-use crate::error::Result;
-use crate::metrics::Activation;
-use crate::metrics::Bootstrap;
-use crate::metrics::ClassThreshold;
-use crate::metrics::CutPoints;
-use crate::metrics::Decision;
-use crate::metrics::Estimate;
-use crate::metrics::Evaluation;
-use crate::metrics::Metric;
-use crate::metrics::ReliabilityBin;
-use crate::metrics::Temperature;
-use crate::metrics::ThresholdRule;
-use crate::metrics::cut_points;
-use crate::metrics::evaluate;
-use crate::metrics::temperatures;
-use crate::metrics::thresholds;
+use crate::data::{Split, Task};
+use crate::error::{ProbeError, Result};
+use crate::metrics::{
+    Activation, Bootstrap, ClassThreshold, CutPoints, Decision, Estimate, Evaluation, Metric, ReliabilityBin,
+    Temperature, ThresholdRule, cut_points, evaluate, temperatures, thresholds,
+};
 use crate::records::Labelled;
 
 /// What is to be fitted on validation predictions.
@@ -51,7 +39,8 @@ pub struct Adjusting {
 pub struct Adjustment {
     /// Validation samples that it was fitted on.
     pub samples: usize,
-    /// What scores are divided by: one for all classes, or one per label. Empty where probabilities were not calibrated.
+    /// What scores are divided by: one for all classes, or one per label. Empty where probabilities
+    /// were not calibrated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub temperatures: Vec<Temperature>,
     /// What thresholds were chosen for.
@@ -111,8 +100,8 @@ impl Adjusting {
     /// Checks that it suits the labels.
     ///
     /// # Errors
-    /// [`ProbeError::Parameter`] for thresholds of more than two classes that exclude each other, or of ordered ones, and for
-    /// cut-points of classes without order.
+    /// [`ProbeError::Parameter`] for thresholds of more than two classes that exclude each other,
+    /// or of ordered ones, and for cut-points of classes without order.
     pub fn check(&self, task: Task, classes: usize) -> Result<(), ProbeError> {
         let refused = |name, found: String, expected| Err(ProbeError::Parameter { name, found, expected });
         let is_thresholded = task == Task::MultiLabel || (task == Task::Multiclass && classes == 2);
@@ -132,11 +121,12 @@ impl Adjusting {
         }
     }
 
-    /// Fits on validation predictions what is asked for, and evaluates the test predictions, with it and without.
+    /// Fits on validation predictions what is asked for, and evaluates the test predictions, with
+    /// it and without.
     ///
     /// # Errors
-    /// [`ProbeError::EmptySplit`] where there is something to fit and no validation prediction; `MetricError` where shapes or values
-    /// do not fit.
+    /// [`ProbeError::EmptySplit`] where there is something to fit and no validation prediction;
+    /// `MetricError` where shapes or values do not fit.
     pub fn judge(
         &self,
         samples: &Labelled<'_>,
@@ -177,7 +167,8 @@ impl Adjusting {
 }
 
 impl Adjustment {
-    /// What scores are divided by, one number or one per label; none where probabilities were not calibrated.
+    /// What scores are divided by, one number or one per label; none where probabilities were not
+    /// calibrated.
     pub fn divisors(&self) -> Option<Vec<f64>> {
         let values: Vec<f64> = self.temperatures.iter().map(|temperature| temperature.value).collect();
         (!values.is_empty()).then_some(values)

@@ -2,15 +2,12 @@
 
 use crate::data::Split;
 use crate::data::split::Fractions;
-use crate::error::ProbeError;
-use crate::error::Result;
-use crate::records::Division;
-use crate::records::Labelled;
-use crate::records::Partition;
-use crate::records::Record;
+use crate::error::{ProbeError, Result};
+use crate::records::{Division, Labelled, Partition, Record};
 
 impl Record {
-    /// Samples that the classifier was fitted on: the train split, and the validation split where it was fitted again on both.
+    /// Samples that the classifier was fitted on: the train split, and the validation split where
+    /// it was fitted again on both.
     pub fn fitted(&self) -> usize {
         let counts = |split: Split| self.splits.get(&split).map_or(0, |counts| counts.samples);
         let refitted = if self.selection.refitted { counts(Split::Validation) } else { 0 };
@@ -20,8 +17,8 @@ impl Record {
     /// How the samples were divided, first repeat.
     ///
     /// # Errors
-    /// [`ProbeError::Changed`] where other counts come out than the record states: the samples are not what they were; those
-    /// of [`Labelled::divide`].
+    /// [`ProbeError::Changed`] where other counts come out than the record states: the samples are
+    /// not what they were; those of [`Labelled::divide`].
     pub fn partition(&self, samples: &Labelled<'_>) -> Result<Partition> {
         let changed = |what: &str, recorded: usize, found: usize| ProbeError::Changed {
             what: what.to_owned(),

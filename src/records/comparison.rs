@@ -6,17 +6,8 @@ use ndarray::Axis;
 use serde::Serialize;
 
 use crate::data::Label;
-use crate::error::ProbeError;
-use crate::error::Result;
-use crate::metrics::Bootstrap;
-use crate::metrics::DeLong;
-use crate::metrics::Difference;
-use crate::metrics::Estimate;
-use crate::metrics::Evaluation;
-use crate::metrics::Metric;
-use crate::metrics::delong;
-use crate::metrics::difference;
-use crate::metrics::evaluate;
+use crate::error::{ProbeError, Result};
+use crate::metrics::{Bootstrap, DeLong, Difference, Estimate, Evaluation, Metric, delong, difference, evaluate};
 use crate::records::PredictionTable;
 
 /// How much better the second classifier is than the first.
@@ -36,14 +27,16 @@ pub struct Comparison {
     pub second: BTreeMap<Metric, Estimate>,
     /// Second minus first, by paired bootstrap.
     pub differences: BTreeMap<Metric, Difference>,
-    /// DeLong's test of the areas under the ROC curves: of class 1 of two, or of each class or label against the rest.
+    /// DeLong's test of the areas under the ROC curves: of class 1 of two, or of each class or
+    /// label against the rest.
     pub delong: Vec<(String, DeLong)>,
 }
 
 /// Compares two classifiers on the samples that both predict.
 ///
 /// # Errors
-/// [`ProbeError::Incomparable`] where classes or truths differ or no sample is common; `MetricError`.
+/// [`ProbeError::Incomparable`] where classes or truths differ or no sample is common;
+/// `MetricError`.
 pub fn compare(first: &PredictionTable, second: &PredictionTable, bootstrap: &Bootstrap) -> Result<Comparison> {
     let refuse = |problem: String| ProbeError::Incomparable { problem };
     if first.classes != second.classes {
@@ -65,7 +58,8 @@ pub fn compare(first: &PredictionTable, second: &PredictionTable, bootstrap: &Bo
     let (left, right) = (a.predictions()?, b.predictions()?);
     let (of_first, of_second) = (evaluate(&left, bootstrap).metrics, evaluate(&right, bootstrap).metrics);
     let mut differences = difference(&left, &right, bootstrap)?;
-    // Metrics that stand in for undefined ones differ where those do, too: they are told only where they are reported.
+    // Metrics that stand in for undefined ones differ where those do, too: they are told only where
+    // they are reported.
     differences.retain(|metric, _| of_first.contains_key(metric) || of_second.contains_key(metric));
     Ok(Comparison {
         samples: pairs.len(),
@@ -107,7 +101,8 @@ pub struct Subgroup {
     pub evaluation: Evaluation,
 }
 
-/// Evaluates a classifier on each part of its test samples; `values` has one entry per sample of the table.
+/// Evaluates a classifier on each part of its test samples; `values` has one entry per sample of
+/// the table.
 ///
 /// # Errors
 /// `MetricError` where the predictions of a part cannot be evaluated.

@@ -1,27 +1,20 @@
-//! How labelled samples are divided into train, validation and test, and what is counted and predicted of them.
+//! How labelled samples are divided into train, validation and test, and what is counted and
+//! predicted of them.
 //!
-//! The same ids, labels, groups and seed give the same division, whether features or images are divided: a probe and a
-//! fine-tuned network are evaluated on the same test samples.
+//! The same ids, labels, groups and seed give the same division, whether features or images are
+//! divided: a probe and a fine-tuned network are evaluated on the same test samples.
 //!
-//! Where splits are drawn, images of the same content stay in one split, as groups do. Refused: labels that do not fit the task,
-//! empty splits, one class only in train; unless allowed, a group or an image (byte for byte) in two given splits. Warned of:
-//! classes missing from a split.
+//! Where splits are drawn, images of the same content stay in one split, as groups do. Refused:
+//! labels that do not fit the task, empty splits, one class only in train; unless allowed, a group
+//! or an image (byte for byte) in two given splits. Warned of: classes missing from a split.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::Array2;
 
-use crate::data::Label;
-use crate::data::Split;
-use crate::data::Task;
-use crate::data::split::Fractions;
-use crate::data::split::Member;
-use crate::data::split::Plan;
-use crate::data::split::Policy;
-use crate::data::split::assign;
-use crate::error::ProbeError;
-use crate::error::Result;
+use crate::data::split::{Fractions, Member, Plan, Policy, assign};
+use crate::data::{Label, Split, Task};
+use crate::error::{ProbeError, Result};
 use crate::metrics::Predictions;
 use crate::records::Counts;
 use crate::support::seed::Seed;
@@ -76,7 +69,8 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// The rows of the final fit, ascending: of the train split, and of the validation split where it is fitted on both.
+    /// The rows of the final fit, ascending: of the train split, and of the validation split where
+    /// it is fitted on both.
     pub fn fitted(&self, on_both: bool) -> Vec<usize> {
         let mut rows = self.train.clone();
         if on_both {
@@ -126,12 +120,12 @@ impl Labelled<'_> {
         Ok(rows)
     }
 
-    /// Divides the samples: as given, or at random from `seed`, stratified by class, groups whole where there are groups.
-    /// Without `choose` no validation split is drawn.
+    /// Divides the samples: as given, or at random from `seed`, stratified by class, groups whole
+    /// where there are groups. Without `choose` no validation split is drawn.
     ///
     /// # Errors
-    /// `DataError` where the samples cannot be divided; [`ProbeError::EmptySplit`], [`ProbeError::OneClass`] and
-    /// [`ProbeError::Leak`].
+    /// `DataError` where the samples cannot be divided; [`ProbeError::EmptySplit`],
+    /// [`ProbeError::OneClass`] and [`ProbeError::Leak`].
     pub fn divide(&self, division: &Division, seed: u64, choose: bool) -> Result<Partition> {
         let given = !division.redraw && self.splits.iter().any(Option::is_some);
         let mut fractions = division.fractions;
@@ -176,8 +170,8 @@ impl Labelled<'_> {
         Ok(partition)
     }
 
-    /// The unit of each sample that must stay in one split: its group, joined with the groups of images of the same content;
-    /// none for a sample that stands by itself.
+    /// The unit of each sample that must stay in one split: its group, joined with the groups of
+    /// images of the same content; none for a sample that stands by itself.
     fn units(&self) -> Vec<Option<String>> {
         let mut parents: Vec<usize> = (0..self.len()).collect();
         let mut first: BTreeMap<(bool, &str), usize> = BTreeMap::new();
@@ -322,7 +316,8 @@ impl Labelled<'_> {
     }
 }
 
-/// The first row whose key is also that of a row in another split, two of the splits, and how many such keys there are.
+/// The first row whose key is also that of a row in another split, two of the splits, and how many
+/// such keys there are.
 fn divided(keys: &[Option<String>], splits: &[Split]) -> Option<(usize, [&'static str; 2], usize)> {
     let mut seen: BTreeMap<&str, (usize, BTreeSet<Split>)> = BTreeMap::new();
     for (row, (key, split)) in keys.iter().zip(splits).enumerate() {

@@ -1,5 +1,5 @@
-//! What experiments have in common, whether they probe features or train a network: how labelled samples are divided, what
-//! their predictions and records look like on disk.
+//! What experiments have in common, whether they probe features or train a network: how labelled
+//! samples are divided, what their predictions and records look like on disk.
 
 mod adjustment;
 mod again;
@@ -9,15 +9,9 @@ mod predictions;
 mod record;
 mod selection;
 
-pub use adjustment::Adjusting;
-pub use adjustment::Adjustment;
-pub use adjustment::Judged;
-pub use adjustment::Scored;
+pub use adjustment::{Adjusting, Adjustment, Judged, Scored};
 pub use comparison::{Comparison, Subgroup, by_subgroup, compare};
-pub use division::Division;
-pub use division::Labelled;
-pub use division::Partition;
+pub use division::{Division, Labelled, Partition};
 pub use predictions::PredictionTable;
 pub use record::*;
-pub use selection::deciding_metric;
-pub use selection::score;
+pub use selection::{deciding_metric, score};

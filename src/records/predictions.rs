@@ -1,40 +1,29 @@
 //! Predictions of a classifier on its test split, as a Parquet table of one row per sample.
 //!
-//! Columns: `id` (string), `truth` (int32 class index; multi-label: list of bool, null where unknown), `predicted` (int32;
-//! multi-label: list of bool), `group` (string, null where a sample has none; absent where no sample has one) and
-//! `probabilities` (fixed-size list of f32, one entry per class). The class names are in the file's key-value metadata under
-//! `classes`, as a JSON list; where probabilities are not decided by the most probable class (one half for labels), the
-//! thresholds or cut-points are there under `decision`, as JSON; `ordered` says that the classes are grades.
+//! Columns: `id` (string), `truth` (int32 class index; multi-label: list of bool, null where
+//! unknown), `predicted` (int32; multi-label: list of bool), `group` (string, null where a sample
+//! has none; absent where no sample has one) and `probabilities` (fixed-size list of f32, one entry
+//! per class). The class names are in the file's key-value metadata under `classes`, as a JSON
+//! list; where probabilities are not decided by the most probable class (one half for labels), the
+//! thresholds or cut-points are there under `decision`, as JSON; `ordered` says that the classes
+//! are grades.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::Array;
-use arrow::array::ArrayRef;
-use arrow::array::AsArray as _;
-use arrow::array::BooleanBuilder;
-use arrow::array::FixedSizeListArray;
-use arrow::array::Float32Array;
-use arrow::array::Int32Array;
-use arrow::array::ListBuilder;
-use arrow::array::RecordBatch;
-use arrow::array::StringArray;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::Float32Type;
-use arrow::datatypes::Int32Type;
-use arrow::datatypes::Schema;
-use ndarray::Array2;
-use ndarray::Axis;
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, BooleanBuilder, FixedSizeListArray, Float32Array, Int32Array, ListBuilder,
+    RecordBatch, StringArray,
+};
+use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Schema};
+use ndarray::{Array2, Axis};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::data::Label;
-use crate::error::FileError;
-use crate::error::Result;
-use crate::metrics::Decision;
-use crate::metrics::Predictions;
+use crate::error::{FileError, Result};
+use crate::metrics::{Decision, Predictions};
 use crate::support::fs;
 
 /// The predictions of one classifier on one split.
@@ -125,7 +114,8 @@ impl PredictionTable {
         Decision::classes(self.decision.as_ref(), self.probabilities.view())
     }
 
-    /// The predictions as they are evaluated, with their groups. Samples without truth are left out.
+    /// The predictions as they are evaluated, with their groups. Samples without truth are left
+    /// out.
     ///
     /// # Errors
     /// `MetricError` where shapes or values do not fit.

@@ -1,23 +1,19 @@
-//! What a probe or a fine-tuning run leaves behind: hyper-parameters, metrics with intervals, curves, counts, and what is
-//! needed to do it again.
+//! What a probe or a fine-tuning run leaves behind: hyper-parameters, metrics with intervals,
+//! curves, counts, and what is needed to do it again.
 //!
-//! A record is the JSON file `probes/<name>.json` of a cache or `record.json` of a run, and what `--json` prints. It belongs to the *first* repeat: its
-//! predictions and weights lie beside it (see [`Record::predictions`] and [`Record::weights`]); the other repeats are
-//! summarised by mean and standard deviation.
+//! A record is the JSON file `probes/<name>.json` of a cache or `record.json` of a run, and what
+//! `--json` prints. It belongs to the *first* repeat: its predictions and weights lie beside it
+//! (see [`Record::predictions`] and [`Record::weights`]); the other repeats are summarised by mean
+//! and standard deviation.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Split;
-use crate::data::Task;
-use crate::error::FileError;
-use crate::error::Result;
-use crate::metrics::ClassScores;
-use crate::metrics::Estimate;
-use crate::metrics::Metric;
-use crate::metrics::ReliabilityBin;
+use crate::data::{Split, Task};
+use crate::error::{FileError, Result};
+use crate::metrics::{ClassScores, Estimate, Metric, ReliabilityBin};
 use crate::records::Adjustment;
 use crate::support::fs;
 
@@ -35,13 +31,15 @@ pub struct Record {
     pub selection: Selection,
     /// Every repeat, the first included.
     pub repeats: Vec<Repeat>,
-    /// Counts of the test split, first repeat: `confusion[truth][decision]`; none for multi-label tasks.
+    /// Counts of the test split, first repeat: `confusion[truth][decision]`; none for multi-label
+    /// tasks.
     pub confusion: Option<Vec<Vec<u64>>>,
     /// Each class (or label) by itself on the test split, first repeat.
     pub per_class: Vec<ClassScores>,
     /// The reliability diagram of the test split, first repeat.
     pub reliability: Vec<ReliabilityBin>,
-    /// What was fitted on validation predictions behind the classifier: the figures are of the classifier with it.
+    /// What was fitted on validation predictions behind the classifier: the figures are of the
+    /// classifier with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adjustment: Option<Adjustment>,
     /// What the labels mean.
@@ -64,7 +62,8 @@ pub struct Record {
     /// File name, beside the record, of the predictions on the test split, first repeat: see
     /// [`PredictionTable`](crate::records::PredictionTable).
     pub predictions: Option<String>,
-    /// File name, beside the record, of the fitted classifier's weights, first repeat. None for k-NN, whose model is the cache.
+    /// File name, beside the record, of the fitted classifier's weights, first repeat. None for
+    /// k-NN, whose model is the cache.
     pub weights: Option<String>,
     /// Version of this crate.
     pub version: String,
@@ -74,8 +73,8 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
-    /// Subtract each feature's mean and divide by its standard deviation (divisor N), both of the fitted samples.
-    /// A constant feature is only centred.
+    /// Subtract each feature's mean and divide by its standard deviation (divisor N), both of the
+    /// fitted samples. A constant feature is only centred.
     #[default]
     Standard,
     /// Divide each sample by its Euclidean norm (at least 1e-12).
@@ -138,8 +137,9 @@ pub struct Selection {
     pub parameter: String,
     /// The metric that decides; at equal values the first candidate wins.
     pub metric: Metric,
-    /// The candidates in the order they were tried. Scores are of the validation split, of the probe fitted on train alone; they are
-    /// absent when there was only one candidate and thus nothing to choose.
+    /// The candidates in the order they were tried. Scores are of the validation split, of the
+    /// probe fitted on train alone; they are absent when there was only one candidate and thus
+    /// nothing to choose.
     pub candidates: Vec<Candidate>,
     /// Whether the final probe was fitted on train and validation together.
     pub refitted: bool,
@@ -228,7 +228,8 @@ pub struct Counts {
 pub struct Source {
     /// The cache directory, Parquet file or dataset as given.
     pub path: String,
-    /// The column of the features; `pixels` for a network that was trained on the images themselves.
+    /// The column of the features; `pixels` for a network that was trained on the images
+    /// themselves.
     pub column: String,
     /// Length of a feature vector, or of the embedding of the network.
     pub dimension: usize,
@@ -243,7 +244,8 @@ pub struct Source {
 /// What was asked for: with the source, all that is needed to get the same record again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// How the splits came about: `given`, `given, validation drawn from train`, `stratified random`, `grouped random`.
+    /// How the splits came about: `given`, `given, validation drawn from train`, `stratified
+    /// random`, `grouped random`.
     pub splits: String,
     /// Seed of the first repeat's split; the others count up from it.
     pub split_seed: u64,
@@ -255,7 +257,8 @@ pub struct Settings {
     pub bootstrap: usize,
     /// Confidence level of the intervals.
     pub level: f64,
-    /// Largest entry of the gradient at which a logistic regression counts as fitted; only for linear probes.
+    /// Largest entry of the gradient at which a logistic regression counts as fitted; only for
+    /// linear probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
 }
@@ -265,11 +268,11 @@ pub struct Settings {
 pub struct Seconds {
     /// Reading the features.
     pub read: f64,
-    /// Linear: fitting every candidate. k-NN: finding the neighbours of the validation split. Finetune: the search for the
-    /// learning rate.
+    /// Linear: fitting every candidate. k-NN: finding the neighbours of the validation split.
+    /// Finetune: the search for the learning rate.
     pub select: f64,
-    /// Linear: fitting the final probe and predicting. k-NN: finding the neighbours of the test split and voting. Finetune:
-    /// training, validation included.
+    /// Linear: fitting the final probe and predicting. k-NN: finding the neighbours of the test
+    /// split and voting. Finetune: training, validation included.
     pub fit: f64,
     /// Metrics and their intervals.
     pub evaluate: f64,

@@ -1,11 +1,11 @@
 //! The metric that decides between candidates, and its value.
 
 use crate::data::Task;
-use crate::metrics::Evaluation;
-use crate::metrics::Metric;
+use crate::metrics::{Evaluation, Metric};
 
-/// The metric that decides unless another is named: accuracy, quadratic kappa for ordered classes, the mean ROC-AUC over labels
-/// for multi-label tasks (over the labels that have both values, where some lack one).
+/// The metric that decides unless another is named: accuracy, quadratic kappa for ordered classes,
+/// the mean ROC-AUC over labels for multi-label tasks (over the labels that have both values, where
+/// some lack one).
 pub fn deciding_metric(task: Task) -> Metric {
     match task {
         Task::Ordinal => Metric::QuadraticKappa,
@@ -14,7 +14,8 @@ pub fn deciding_metric(task: Task) -> Metric {
     }
 }
 
-/// The value of a metric; where absent classes leave the mean over all classes undefined, that over those present.
+/// The value of a metric; where absent classes leave the mean over all classes undefined, that over
+/// those present.
 pub fn score(evaluation: &Evaluation, metric: Metric) -> Option<f64> {
     let present = match metric {
         Metric::RocAucMacro => Some(Metric::RocAucMacroPresent),

@@ -1,5 +1,5 @@
-//! What was fitted on validation predictions behind a probe, as tables: test figures without and with it, temperatures, thresholds,
-//! cut-points.
+//! What was fitted on validation predictions behind a probe, as tables: test figures without and
+//! with it, temperatures, thresholds, cut-points.
 
 use serde::Serialize;
 

@@ -66,7 +66,8 @@ struct MemberView {
 /// Writes the page of an audit, replacing an older one atomically.
 ///
 /// # Errors
-/// [`ReportError::Template`] when the template does not fit, `FileError` when the file cannot be written.
+/// [`ReportError::Template`] when the template does not fit, `FileError` when the file cannot be
+/// written.
 pub fn write_audit(audit: &Audit, title: &str, path: &Path) -> Result<()> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);

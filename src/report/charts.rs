@@ -1,4 +1,5 @@
-//! The charts of a report: intervals, curves over hyper-parameters, reliability, the plane of principal components.
+//! The charts of a report: intervals, curves over hyper-parameters, reliability, the plane of
+//! principal components.
 
 use crate::metrics::{Estimate, ReliabilityBin};
 use crate::report::record::{Curve, Plane};
@@ -15,7 +16,8 @@ pub(super) fn class_mark(class: usize) -> (String, &'static str) {
     (format!("c{}", class % CLASS_COLOURS), SHAPES[class / CLASS_COLOURS % SHAPES.len()])
 }
 
-/// One metric of several probes: a line per interval, a dot per value, on an axis that all rows share.
+/// One metric of several probes: a line per interval, a dot per value, on an axis that all rows
+/// share.
 pub(super) fn intervals(axis: &Axis, estimates: &[Option<&Estimate>], title: &str) -> String {
     let mut svg = Svg::new("intervals", &format!("{title} with intervals"));
     for (value, _) in &axis.ticks {
@@ -44,7 +46,8 @@ pub(super) fn interval_axis(axis: &Axis) -> String {
     svg.finish()
 }
 
-/// Score along the candidates of a hyper-parameter, the chosen one marked; `None` for fewer than two scores.
+/// Score along the candidates of a hyper-parameter, the chosen one marked; `None` for fewer than
+/// two scores.
 pub(super) fn curve(curve: &Curve, series: usize) -> Option<String> {
     let scored: Vec<(f64, f64)> = curve.points.iter().filter_map(|(value, score)| Some((*value, (*score)?))).collect();
     if scored.len() < 2 {
@@ -93,7 +96,8 @@ pub(super) struct ReliabilityLine<'a> {
     pub(super) is_before: bool,
 }
 
-/// Stated probability against how often it came true, a line per probe; areas of the dots follow the number of samples.
+/// Stated probability against how often it came true, a line per probe; areas of the dots follow
+/// the number of samples.
 pub(super) fn reliability(lines: &[ReliabilityLine<'_>]) -> Option<String> {
     let largest = lines.iter().flat_map(|line| line.bins.iter()).map(|bin| bin.n).max().filter(|n| *n > 0)?;
     let mut svg = Svg::new("plot", "reliability diagram");

@@ -1,4 +1,5 @@
-//! The curve along the layers: a metric with its interval for every column that was probed, as chart and as table.
+//! The curve along the layers: a metric with its interval for every column that was probed, as
+//! chart and as table.
 
 use std::collections::BTreeMap;
 

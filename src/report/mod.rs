@@ -1,6 +1,8 @@
-//! Records to one self-contained HTML file: no script, no font, no image from elsewhere; readable on a phone, in print, in the dark.
+//! Records to one self-contained HTML file: no script, no font, no image from elsewhere; readable
+//! on a phone, in print, in the dark.
 //!
-//! [`Record`] holds what is shown; [`gather`] reads it from a cache directory, [`render`] makes the page of it.
+//! [`Record`] holds what is shown; [`gather`] reads it from a cache directory, [`render`] makes the
+//! page of it.
 
 mod adjustment;
 mod audit;
@@ -31,7 +33,8 @@ pub use record::{
 };
 pub use thumbnail::thumbnail;
 
-/// The page that shows a record; everything that comes from outside (names, ids, reasons) is escaped.
+/// The page that shows a record; everything that comes from outside (names, ids, reasons) is
+/// escaped.
 ///
 /// # Errors
 /// [`ReportError::Template`] when the page's template does not fit the record.

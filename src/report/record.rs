@@ -80,7 +80,8 @@ pub struct SplitFacts {
     pub per_class: Vec<usize>,
 }
 
-/// An image with its id; `data` is a data URI of a small version, `None` where the file cannot be read.
+/// An image with its id; `data` is a data URI of a small version, `None` where the file cannot be
+/// read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Picture {
     /// Id of the sample.

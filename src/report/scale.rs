@@ -1,4 +1,5 @@
-//! From values to positions: linear and logarithmic axes, where their ticks are and how these are written.
+//! From values to positions: linear and logarithmic axes, where their ticks are and how these are
+//! written.
 
 /// An axis: values from `low` to `high`, positions from 0 to 100 percent.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +55,8 @@ impl Axis {
         Axis { low, high, logarithmic: true, ticks }
     }
 
-    /// An axis of named places, half a place of margin on either side; where there are many, not all get their name.
+    /// An axis of named places, half a place of margin on either side; where there are many, not
+    /// all get their name.
     pub(super) fn places(names: &[String]) -> Self {
         let count = names.len().max(1);
         let every = count.div_ceil(16);

@@ -1,6 +1,8 @@
-//! Writing SVG whose marks are placed in percent: a chart fills its column at any width while text and strokes keep their size.
+//! Writing SVG whose marks are placed in percent: a chart fills its column at any width while text
+//! and strokes keep their size.
 //!
-//! Colours come from the style sheet by class (`s0` ... series, `c0` ... classes), so that charts follow light and dark.
+//! Colours come from the style sheet by class (`s0` ... series, `c0` ... classes), so that charts
+//! follow light and dark.
 
 use std::fmt::Write as _;
 

@@ -10,7 +10,8 @@ use crate::support::numbers::thousands;
 
 /// Classes up to which each cell of a confusion matrix states its numbers.
 const MOST_NUMBERED: usize = 12;
-/// Classes up to which a confusion matrix is drawn; beyond, the most frequent confusions are listed.
+/// Classes up to which a confusion matrix is drawn; beyond, the most frequent confusions are
+/// listed.
 const MOST_DRAWN: usize = 40;
 const MOST_LISTED: usize = 15;
 
@@ -203,7 +204,8 @@ pub(super) struct ClassRow {
     figures: [String; 6],
 }
 
-/// Recall, specificity, precision, F1, ROC-AUC and average precision of each class; a dash where undefined.
+/// Recall, specificity, precision, F1, ROC-AUC and average precision of each class; a dash where
+/// undefined.
 pub(super) fn class_rows(classes: &[ClassScores]) -> Vec<ClassRow> {
     let text = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
     let row = |class: &ClassScores| ClassRow {

@@ -15,7 +15,8 @@ use crate::preprocess::{Image, Samples};
 const SIDE: u32 = 168;
 const JPEG_QUALITY: u8 = 78;
 
-/// The image file as a JPEG data URI of at most 168 x 168 pixels; `None` when it cannot be read as an image.
+/// The image file as a JPEG data URI of at most 168 x 168 pixels; `None` when it cannot be read as
+/// an image.
 ///
 /// 16-bit samples are stretched from their darkest to their brightest.
 pub fn thumbnail(path: &Path) -> Option<String> {

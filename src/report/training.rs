@@ -1,4 +1,5 @@
-//! The curves of a training: loss and learning rate along the steps, the deciding metric along the epochs.
+//! The curves of a training: loss and learning rate along the steps, the deciding metric along the
+//! epochs.
 
 use serde::Serialize;
 

@@ -253,7 +253,8 @@ fn verdict(record: &Record) -> Option<String> {
     })
 }
 
-/// One diagram of all probes; where probabilities were calibrated, one of each with what it was before.
+/// One diagram of all probes; where probabilities were calibrated, one of each with what it was
+/// before.
 fn reliability(record: &Record) -> Vec<ReliabilityView> {
     let line = |series: usize| {
         let probe = &record.probes[series];

@@ -1,23 +1,18 @@
 //! Inputs and outputs that stay on the session's device from run to run.
 //!
-//! A [`Binding`] names the tensors a session reads and where its results go; running it moves nothing between host and
-//! device. A result can be bound as an input of the next run, and a result can be written over a tensor that is also an
-//! input, which is how a training loop updates its parameters in place.
+//! A [`Binding`] names the tensors a session reads and where its results go; running it moves
+//! nothing between host and device. A result can be bound as an input of the next run, and a result
+//! can be written over a tensor that is also an input, which is how a training loop updates its
+//! parameters in place.
 
-use ort::memory::AllocationDevice;
-use ort::memory::AllocatorType;
-use ort::memory::MemoryInfo;
-use ort::memory::MemoryType;
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::IoBinding;
 use ort::value::DynTensorValueType;
 
 use crate::error::{Result, RuntimeError};
-use crate::runtime::Device;
-use crate::runtime::DeviceTensor;
-use crate::runtime::Session;
 use crate::runtime::device_tensor::device_id;
 use crate::runtime::session::run_options;
-use crate::runtime::value;
+use crate::runtime::{Device, DeviceTensor, Session, value};
 
 /// What a session reads and writes, bound by name.
 #[derive(Debug)]
@@ -39,7 +34,8 @@ impl Binding {
         Ok(Binding { binding, device: session.device(), outputs: Vec::new() })
     }
 
-    /// Binds an input to a tensor on the device; it replaces what was bound to it before and stays bound.
+    /// Binds an input to a tensor on the device; it replaces what was bound to it before and stays
+    /// bound.
     ///
     /// # Errors
     /// [`RuntimeError::UnknownName`] for an input the model does not have.
@@ -59,11 +55,12 @@ impl Binding {
         }
     }
 
-    /// Lets an output be written into a tensor made by [`DeviceTensor::allocate`] or [`DeviceTensor::resident`]; it is not among
-    /// the results of [`Binding::run`].
+    /// Lets an output be written into a tensor made by [`DeviceTensor::allocate`] or
+    /// [`DeviceTensor::resident`]; it is not among the results of [`Binding::run`].
     ///
-    /// The tensor may be bound to an input, too. ONNX Runtime does not know of it: the graph must read the input in the node
-    /// that computes the output, or in nodes that the output depends on, and nowhere else.
+    /// The tensor may be bound to an input, too. ONNX Runtime does not know of it: the graph must
+    /// read the input in the node that computes the output, or in nodes that the output depends on,
+    /// and nowhere else.
     ///
     /// # Errors
     /// [`RuntimeError::UnknownName`] for an output the model does not have.
@@ -98,14 +95,16 @@ impl Binding {
         Ok(())
     }
 
-    /// Runs the session that the binding was made for; gives the outputs in the order in which they were first bound.
+    /// Runs the session that the binding was made for; gives the outputs in the order in which they
+    /// were first bound.
     ///
     /// # Errors
-    /// [`RuntimeError::Run`] where ONNX Runtime fails, also for a tensor of the wrong type or shape and for an input that
-    /// nothing was bound to.
+    /// [`RuntimeError::Run`] where ONNX Runtime fails, also for a tensor of the wrong type or shape
+    /// and for an input that nothing was bound to.
     pub fn run(&mut self, session: &mut Session) -> Result<Vec<DeviceTensor>> {
         let failed = |reason: String| RuntimeError::Run { reason };
-        // A run leaves its results bound: bound anew, the next run allocates instead of writing over them.
+        // A run leaves its results bound: bound anew, the next run allocates instead of writing
+        // over them.
         for (name, memory) in &self.outputs {
             let bound = self.binding.bind_output_to_device(name, memory);
             bound.map_err(|error| value::refused("bind an output", &error))?;

@@ -1,8 +1,9 @@
-//! One session run by several threads at once, on the CPU: weights are in memory once, however many threads compute.
+//! One session run by several threads at once, on the CPU: weights are in memory once, however many
+//! threads compute.
 //!
-//! ONNX Runtime says of its `Run` that threads may call it on one session without further locks, and its CPU provider keeps
-//! to that; `ort` asks for exclusive access because some providers do not. This module is the one place that calls it past
-//! `ort`, and for the CPU only.
+//! ONNX Runtime says of its `Run` that threads may call it on one session without further locks,
+//! and its CPU provider keeps to that; `ort` asks for exclusive access because some providers do
+//! not. This module is the one place that calls it past `ort`, and for the CPU only.
 
 use std::ffi::CString;
 use std::ptr::NonNull;
@@ -11,15 +12,13 @@ use ort::AsPointer as _;
 use ort::value::DynValue;
 
 use crate::error::{Result, RuntimeError};
-use crate::runtime::Device;
-use crate::runtime::Session;
-use crate::runtime::WorkingMemory;
 use crate::runtime::session::run_options;
-use crate::runtime::value;
+use crate::runtime::{Device, Session, WorkingMemory, value};
 use crate::tensor::HostTensor;
 
 impl Session {
-    /// Runs the model as [`Session::run`] does, also while other threads run it; for sessions on the CPU.
+    /// Runs the model as [`Session::run`] does, also while other threads run it; for sessions on
+    /// the CPU.
     ///
     /// # Errors
     /// As [`Session::run`]; [`RuntimeError::Run`] for a session on another device.
@@ -43,8 +42,9 @@ impl Session {
         let output_name_pointers: Vec<_> = output_names.iter().map(|name| name.as_ptr()).collect();
         let mut results = vec![std::ptr::null_mut(); wanted.len()];
         #[expect(unsafe_code, reason = "`ort` runs a session for one caller at a time only")]
-        // SAFETY: names and values are as many as stated and live until the call returns; the CPU provider may be run by
-        // several threads at once; each result is a new value that its `DynValue` owns.
+        // SAFETY: names and values are as many as stated and live until the call returns; the CPU
+        // provider may be run by several threads at once; each result is a new value that its
+        // `DynValue` owns.
         let results: Vec<Option<DynValue>> = unsafe {
             let status = (ort::api().Run)(
                 self.session.ptr().cast_mut(),

@@ -8,12 +8,14 @@ use crate::error::{Error, RuntimeError};
 /// A device to run models on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
-    /// The first CUDA device if it works, otherwise the CPU; [`Session::device`](super::Session::device) tells which.
+    /// The first CUDA device if it works, otherwise the CPU;
+    /// [`Session::device`](super::Session::device) tells which.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The CUDA device of this number, and nothing else: where it cannot be used, opening a session fails.
+    /// The CUDA device of this number, and nothing else: where it cannot be used, opening a session
+    /// fails.
     Cuda(u32),
 }
 

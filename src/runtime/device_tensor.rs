@@ -1,18 +1,11 @@
 //! Tensors in the memory of the device that a session computes on.
 
-use ort::memory::AllocationDevice;
-use ort::memory::Allocator;
-use ort::memory::AllocatorType;
-use ort::memory::MemoryInfo;
-use ort::memory::MemoryType;
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::value::DynTensor;
 
 use crate::error::Result;
-use crate::runtime::Device;
-use crate::runtime::Session;
-use crate::runtime::value;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::runtime::{Device, Session, value};
+use crate::tensor::{DType, HostTensor};
 
 /// A tensor in the memory of a device.
 #[derive(Debug)]
@@ -24,7 +17,8 @@ impl DeviceTensor {
     /// Copies a tensor to the device of a session.
     ///
     /// # Errors
-    /// [`RuntimeError::Call`](crate::error::RuntimeError::Call) where the device refuses, for example for lack of memory.
+    /// [`RuntimeError::Call`](crate::error::RuntimeError::Call) where the device refuses, for
+    /// example for lack of memory.
     pub fn from_host(tensor: &HostTensor, session: &Session) -> Result<DeviceTensor> {
         let value = value::owned(tensor)?;
         let Device::Cuda(number) = session.device() else { return Ok(DeviceTensor { value }) };
@@ -34,13 +28,16 @@ impl DeviceTensor {
         Ok(DeviceTensor { value })
     }
 
-    /// A tensor on the device of a session that outputs can be written to; its content is zeros or undefined.
+    /// A tensor on the device of a session that outputs can be written to; its content is zeros or
+    /// undefined.
     ///
     /// # Errors
-    /// [`RuntimeError::Call`](crate::error::RuntimeError::Call) where the device refuses, for example for lack of memory.
+    /// [`RuntimeError::Call`](crate::error::RuntimeError::Call) where the device refuses, for
+    /// example for lack of memory.
     pub fn allocate(dtype: DType, shape: &[usize], session: &Session) -> Result<DeviceTensor> {
         let refused = |error: ort::Error| value::refused("allocate a tensor", &error);
-        // On the CPU the plain allocator is taken, not the session's arena, which would grow by more than is asked for.
+        // On the CPU the plain allocator is taken, not the session's arena, which would grow by
+        // more than is asked for.
         let allocator = match session.device() {
             Device::Cuda(number) => {
                 let (kind, memory) = (AllocatorType::Device, MemoryType::Default);
@@ -78,7 +75,8 @@ impl DeviceTensor {
     /// Writes the elements of a tensor of the same type and shape over these.
     ///
     /// # Errors
-    /// [`RuntimeError::Call`](crate::error::RuntimeError::Call) where type or shape differ, or the device refuses.
+    /// [`RuntimeError::Call`](crate::error::RuntimeError::Call) where type or shape differ, or the
+    /// device refuses.
     pub fn write(&mut self, tensor: &HostTensor) -> Result<()> {
         if !self.value.memory_info().is_cpu_accessible() {
             let source = value::owned(tensor)?;
@@ -104,19 +102,22 @@ impl DeviceTensor {
     /// A copy of the tensor in host memory.
     ///
     /// # Errors
-    /// [`RuntimeError::Call`](crate::error::RuntimeError::Call) where the device refuses, [`RuntimeError::ElementType`](crate::error::RuntimeError::ElementType) for a tensor of other things than
-    /// numbers.
+    /// [`RuntimeError::Call`](crate::error::RuntimeError::Call) where the device refuses,
+    /// [`RuntimeError::ElementType`](crate::error::RuntimeError::ElementType) for a tensor of other
+    /// things than numbers.
     pub fn to_host(&self) -> Result<HostTensor> {
         let copied = self.value.to(AllocationDevice::CPU, 0);
         let copied = copied.map_err(|error| value::refused("copy a tensor from the device", &error))?;
         value::into_host("tensor", copied.into_dyn())
     }
 
-    /// The tensor in host memory: handed over without a copy on the CPU, copied from any other device.
+    /// The tensor in host memory: handed over without a copy on the CPU, copied from any other
+    /// device.
     ///
     /// # Errors
-    /// [`RuntimeError::Call`](crate::error::RuntimeError::Call) where the device refuses, [`RuntimeError::ElementType`](crate::error::RuntimeError::ElementType) for a tensor of other things than
-    /// numbers.
+    /// [`RuntimeError::Call`](crate::error::RuntimeError::Call) where the device refuses,
+    /// [`RuntimeError::ElementType`](crate::error::RuntimeError::ElementType) for a tensor of other
+    /// things than numbers.
     pub fn into_host(self) -> Result<HostTensor> {
         let value = if self.value.memory_info().is_cpu_accessible() {
             self.value

@@ -1,16 +1,17 @@
-//! Which wheels hold the ONNX Runtime library for this machine, and their installation into the cache directory.
+//! Which wheels hold the ONNX Runtime library for this machine, and their installation into the
+//! cache directory.
 //!
-//! The versions are pinned and their sha256 digests known. The CUDA flavour brings the parts of CUDA 13 and cuDNN 9 that the
-//! library needs, so that a machine needs nothing but the NVIDIA driver.
+//! The versions are pinned and their sha256 digests known. The CUDA flavour brings the parts of
+//! CUDA 13 and cuDNN 9 that the library needs, so that a machine needs nothing but the NVIDIA
+//! driver.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::error::{FetchError, Result};
-use crate::support::env;
 use crate::support::progress::Progress;
-use crate::support::wheel;
 use crate::support::wheel::Wheel;
+use crate::support::{env, wheel};
 
 /// What the library can run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +150,8 @@ const CUDA: [Part; 6] = [
 #[cfg(not(all(any(target_os = "linux", target_os = "windows"), target_arch = "x86_64")))]
 const CUDA: [Part; 0] = [];
 
-/// The `pip` platform tags of this machine, the newest first; empty where ONNX Runtime has no wheel.
+/// The `pip` platform tags of this machine, the newest first; empty where ONNX Runtime has no
+/// wheel.
 fn platforms() -> &'static [&'static str] {
     match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => {
@@ -178,7 +180,8 @@ fn onnxruntime_files(member: &str) -> Option<&str> {
     library.then_some(file)
 }
 
-/// From NVIDIA's wheels: the libraries beside ONNX Runtime's, the licences below the package's name.
+/// From NVIDIA's wheels: the libraries beside ONNX Runtime's, the licences below the package's
+/// name.
 fn nvidia_files(member: &str) -> Option<&str> {
     let (folder, file) = member.rsplit_once('/')?;
     if folder.contains(".dist-info") {

@@ -1,4 +1,5 @@
-//! One shared library: is it ONNX Runtime, and which version? What is wrong with it, where it is not usable.
+//! One shared library: is it ONNX Runtime, and which version? What is wrong with it, where it is
+//! not usable.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -43,7 +44,8 @@ const CUDA_LIBRARIES: [&str; 13] = [
     "cudnn_adv64_9.dll",
 ];
 
-/// Loads the CUDA libraries that lie beside the library, so that its CUDA provider finds them without a search path.
+/// Loads the CUDA libraries that lie beside the library, so that its CUDA provider finds them
+/// without a search path.
 pub(super) fn preload_beside(path: &Path) {
     let Some(directory) = path.parent() else { return };
     for name in CUDA_LIBRARIES {
@@ -57,7 +59,8 @@ pub(super) fn preload_beside(path: &Path) {
     }
 }
 
-/// Loads the library into `ort`; afterwards its functions can be called for the rest of the process.
+/// Loads the library into `ort`; afterwards its functions can be called for the rest of the
+/// process.
 pub(super) fn load(path: &Path) -> Result<ort::environment::EnvironmentBuilder, RuntimeError> {
     if let Some(reason) = foreign(path) {
         return Err(RuntimeError::NotALibrary { path: path.to_path_buf(), reason });
@@ -79,8 +82,9 @@ pub(super) fn load(path: &Path) -> Result<ort::environment::EnvironmentBuilder, 
 pub(super) fn version(path: &Path) -> Result<String, RuntimeError> {
     let failed =
         |error: libloading::Error| RuntimeError::NotALibrary { path: PathBuf::from(path), reason: error.to_string() };
-    // SAFETY: the library is loaded already (`load` accepted it), so that no foreign code starts here; `OrtGetApiBase` has
-    // this signature in every version, and its version string lives as long as the library, which `ort` never unloads.
+    // SAFETY: the library is loaded already (`load` accepted it), so that no foreign code starts
+    // here; `OrtGetApiBase` has this signature in every version, and its version string lives as
+    // long as the library, which `ort` never unloads.
     unsafe {
         let library = libloading::Library::new(path).map_err(failed)?;
         let base: libloading::Symbol<'_, unsafe extern "C" fn() -> *const ort::sys::OrtApiBase> =

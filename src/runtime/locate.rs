@@ -1,8 +1,9 @@
 //! Where the ONNX Runtime library may lie, in the order in which it is looked for.
 //!
-//! A path that the user names (flag, `ORT_DYLIB_PATH`) is taken or the search fails: a library is never replaced silently
-//! by another one. After them come our cache directory, the directory of the executable and the system's library paths;
-//! an unusable library there is passed over and named only when nothing else is found.
+//! A path that the user names (flag, `ORT_DYLIB_PATH`) is taken or the search fails: a library is
+//! never replaced silently by another one. After them come our cache directory, the directory of
+//! the executable and the system's library paths; an unusable library there is passed over and
+//! named only when nothing else is found.
 
 use std::path::{Path, PathBuf};
 
@@ -106,7 +107,8 @@ impl Places {
     }
 }
 
-/// The directories of installed versions, the preferred one first: with CUDA before without, newer before older.
+/// The directories of installed versions, the preferred one first: with CUDA before without, newer
+/// before older.
 fn installations(runtime_directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(runtime_directory) else { return Vec::new() };
     let mut ranked: Vec<((bool, Vec<u64>), PathBuf)> = entries
@@ -135,7 +137,8 @@ fn libraries_in(directory: &Path) -> Vec<PathBuf> {
     paths.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-/// The version in the file name of the library, empty where it has none; `None` where the name is another library's.
+/// The version in the file name of the library, empty where it has none; `None` where the name is
+/// another library's.
 fn library_version(name: &str) -> Option<Vec<u64>> {
     let version = if cfg!(target_os = "windows") {
         name.strip_prefix("onnxruntime.dll")?

@@ -1,7 +1,7 @@
 //! ONNX Runtime: find the library, open sessions, run them. The only user of `ort`.
 //!
-//! One process loads one library and holds one environment: [`Runtime`] is a handle to them. A [`Session`] is a model opened
-//! on a [`Device`]; it takes and gives host tensors.
+//! One process loads one library and holds one environment: [`Runtime`] is a handle to them. A
+//! [`Session`] is a model opened on a [`Device`]; it takes and gives host tensors.
 
 mod binding;
 mod concurrent;
@@ -56,13 +56,15 @@ struct Loaded {
 }
 
 impl Runtime {
-    /// Finds and loads the library: `library` if given, else `ORT_DYLIB_PATH`, the cache directory, the directory of the
-    /// executable, the system's library paths. A second call gives the same library.
+    /// Finds and loads the library: `library` if given, else `ORT_DYLIB_PATH`, the cache directory,
+    /// the directory of the executable, the system's library paths. A second call gives the same
+    /// library.
     ///
     /// # Errors
-    /// [`RuntimeError::NotFound`] where there is none; [`RuntimeError::NoSuchLibrary`], [`RuntimeError::NotALibrary`],
-    /// [`RuntimeError::NotOnnxRuntime`] and [`RuntimeError::TooOld`] where a library named by the user cannot be used;
-    /// [`RuntimeError::AlreadyLoaded`] where this process uses another one.
+    /// [`RuntimeError::NotFound`] where there is none; [`RuntimeError::NoSuchLibrary`],
+    /// [`RuntimeError::NotALibrary`], [`RuntimeError::NotOnnxRuntime`] and [`RuntimeError::TooOld`]
+    /// where a library named by the user cannot be used; [`RuntimeError::AlreadyLoaded`] where this
+    /// process uses another one.
     pub fn load(library: Option<&Path>) -> Result<Runtime> {
         let library = library.or(NAMED.get().map(PathBuf::as_path));
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +83,8 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// Finds and loads the library as [`Runtime::load`] does; where there is none, installs it after saying so.
+    /// Finds and loads the library as [`Runtime::load`] does; where there is none, installs it
+    /// after saying so.
     ///
     /// # Errors
     /// Those of [`Runtime::load`] and of [`Flavour::install`].
@@ -98,7 +101,8 @@ impl Runtime {
         }
     }
 
-    /// Names the library that [`Runtime::load`] and [`Runtime::ensure`] take when their caller names none; the first call counts.
+    /// Names the library that [`Runtime::load`] and [`Runtime::ensure`] take when their caller
+    /// names none; the first call counts.
     pub fn name_library(path: &Path) {
         // A second name has no effect, as documented.
         let _ = NAMED.set(path.to_path_buf());
@@ -119,7 +123,8 @@ impl Runtime {
         &self.0.version
     }
 
-    /// The execution providers the library was built with, in its order of preference: `CPUExecutionProvider`.
+    /// The execution providers the library was built with, in its order of preference:
+    /// `CPUExecutionProvider`.
     pub fn providers(&self) -> &[String] {
         &self.0.providers
     }

@@ -17,8 +17,9 @@ pub struct SessionOptions {
     pub spinning: bool,
     /// What happens to working memory between runs.
     pub memory: WorkingMemory,
-    /// Whether the second run of the same shapes takes all its working memory as one block, laid out by the first: a little
-    /// faster, but it comes on top of what the first run took, which is as much again.
+    /// Whether the second run of the same shapes takes all its working memory as one block, laid
+    /// out by the first: a little faster, but it comes on top of what the first run took, which is
+    /// as much again.
     pub memory_pattern: bool,
     /// How far the graph is rewritten before it runs.
     pub optimization: Optimization,

@@ -1,16 +1,12 @@
-//! Execution providers: the chosen device is registered strictly, so that nothing falls back to the CPU unseen.
+//! Execution providers: the chosen device is registered strictly, so that nothing falls back to the
+//! CPU unseen.
 
 use ort::ep;
 use ort::ep::ExecutionProvider as _;
 use ort::session::builder::SessionBuilder;
 
 use crate::error::{Result, RuntimeError};
-use crate::runtime::Device;
-use crate::runtime::Runtime;
-use crate::runtime::SessionOptions;
-use crate::runtime::WorkingMemory;
-use crate::runtime::library;
-use crate::runtime::value;
+use crate::runtime::{Device, Runtime, SessionOptions, WorkingMemory, library, value};
 
 /// Asks, one name after the other, for the providers that a library may be built with.
 macro_rules! known_providers {
@@ -76,7 +72,8 @@ fn cpu(builder: SessionBuilder, options: &SessionOptions) -> Result<SessionBuild
 }
 
 impl Runtime {
-    /// Whether the library was built with the CUDA execution provider; whether a GPU is there shows when a session is opened.
+    /// Whether the library was built with the CUDA execution provider; whether a GPU is there shows
+    /// when a session is opened.
     pub fn offers_cuda(&self) -> bool {
         self.providers().iter().any(|name| name == ep::CUDA::NAME)
     }

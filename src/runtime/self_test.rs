@@ -1,19 +1,16 @@
-//! A model of one operator with a known answer: does the library compute, and does it compute on this device?
+//! A model of one operator with a known answer: does the library compute, and does it compute on
+//! this device?
 
 use crate::error::{Result, RuntimeError};
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::runtime::Device;
-use crate::runtime::ModelSource;
-use crate::runtime::Runtime;
-use crate::runtime::Session;
-use crate::runtime::SessionOptions;
+use crate::graph::{Builder, Dim};
+use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
 use crate::tensor::{DType, HostTensor};
 
 /// Runs one matrix product on a device and checks its result; gives the device it ran on.
 ///
 /// # Errors
-/// [`RuntimeError::Device`] where the device cannot be used, [`RuntimeError::SelfTest`] where the result is wrong.
+/// [`RuntimeError::Device`] where the device cannot be used, [`RuntimeError::SelfTest`] where the
+/// result is wrong.
 pub fn self_test(runtime: &Runtime, device: Device) -> Result<Device> {
     const SIZE: usize = 16;
     let mut builder = Builder::new("self_test");

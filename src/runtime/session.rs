@@ -1,31 +1,22 @@
 //! Sessions: a model opened on a device, run by names with host tensors.
 //!
-//! Names, element types and shapes are checked before ONNX Runtime sees them, so that a mistake is told in terms of the
-//! model's inputs. Input bytes are borrowed, output bytes are handed over: nothing is copied on the CPU.
+//! Names, element types and shapes are checked before ONNX Runtime sees them, so that a mistake is
+//! told in terms of the model's inputs. Input bytes are borrowed, output bytes are handed over:
+//! nothing is copied on the CPU.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ort::session::OutputSelector;
-use ort::session::RunOptions;
-use ort::session::builder::GraphOptimizationLevel;
-use ort::session::builder::SessionBuilder;
-use ort::value::Outlet;
-use ort::value::ValueType;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{OutputSelector, RunOptions};
+use ort::value::{Outlet, ValueType};
 
 use crate::error::{Error, Result, RuntimeError};
 use crate::graph::Detached;
-use crate::runtime::Device;
-use crate::runtime::Optimization;
-use crate::runtime::Runtime;
-use crate::runtime::SessionOptions;
-use crate::runtime::WorkingMemory;
-use crate::runtime::provider;
-use crate::runtime::value;
-use crate::runtime::weights;
 use crate::runtime::weights::Lent;
+use crate::runtime::{Device, Optimization, Runtime, SessionOptions, WorkingMemory, provider, value, weights};
 use crate::support::names;
 use crate::tensor::{DType, HostTensor};
 
@@ -57,7 +48,8 @@ pub struct TensorInfo {
     pub name: String,
     /// Its element type; `None` where it is no tensor of numbers (strings, sequences, maps).
     pub dtype: Option<DType>,
-    /// The size of each axis, `None` where the model leaves it open; empty for scalars and where the model declares no shape.
+    /// The size of each axis, `None` where the model leaves it open; empty for scalars and where
+    /// the model declares no shape.
     pub shape: Vec<Option<usize>>,
     /// The name of each open axis, empty where it has none; as long as `shape`.
     pub symbols: Vec<String>,
@@ -130,8 +122,8 @@ impl Session {
     /// Opens a model.
     ///
     /// # Errors
-    /// [`RuntimeError::Device`] where the device asked for cannot be used, [`RuntimeError::Model`] where ONNX Runtime does
-    /// not accept the model.
+    /// [`RuntimeError::Device`] where the device asked for cannot be used, [`RuntimeError::Model`]
+    /// where ONNX Runtime does not accept the model.
     pub fn open(runtime: &Runtime, source: ModelSource<'_>, options: &SessionOptions) -> Result<Session> {
         let builder = builder(runtime, options).map_err(|error| value::refused("set session options", &error))?;
         let (mut builder, device, device_reason) = provider::register(runtime, builder, options)?;
@@ -179,12 +171,14 @@ impl Session {
         Ok(keys.into_iter().filter_map(|key| metadata.custom(&key).map(|text| (key, text))).collect())
     }
 
-    /// Runs the model: `inputs` by name in any order, `outputs` the names wanted (none: all, in the model's order).
+    /// Runs the model: `inputs` by name in any order, `outputs` the names wanted (none: all, in the
+    /// model's order).
     ///
     /// # Errors
-    /// [`RuntimeError::UnknownName`], [`RuntimeError::MissingInput`], [`RuntimeError::RepeatedInput`],
-    /// [`RuntimeError::InputType`] and [`RuntimeError::InputShape`] before anything runs, [`RuntimeError::Run`] where ONNX
-    /// Runtime fails, [`RuntimeError::ElementType`] for an output that is no tensor of numbers.
+    /// [`RuntimeError::UnknownName`], [`RuntimeError::MissingInput`],
+    /// [`RuntimeError::RepeatedInput`], [`RuntimeError::InputType`] and
+    /// [`RuntimeError::InputShape`] before anything runs, [`RuntimeError::Run`] where ONNX Runtime
+    /// fails, [`RuntimeError::ElementType`] for an output that is no tensor of numbers.
     pub fn run(&mut self, inputs: &[(&str, &HostTensor)], outputs: &[&str]) -> Result<Vec<HostTensor>> {
         self.check_inputs(inputs)?;
         let wanted = self.wanted(outputs)?;
@@ -296,7 +290,8 @@ fn builder(runtime: &Runtime, options: &SessionOptions) -> ort::Result<SessionBu
         .with_intra_threads(options.effective_threads())?
         .with_inter_threads(1)?
         .with_intra_op_spinning(options.spinning)?
-        // Patterns assume that shapes repeat and hold the largest seen; without an arena they have no use.
+        // Patterns assume that shapes repeat and hold the largest seen; without an arena they have
+        // no use.
         .with_memory_pattern(options.memory_pattern && options.memory == WorkingMemory::Keep)?;
     Ok(builder)
 }

@@ -2,13 +2,7 @@
 
 use bytes::Bytes;
 use ort::session::SessionInputValue;
-use ort::value::DynTensor;
-use ort::value::DynValue;
-use ort::value::IntoTensorElementType;
-use ort::value::Tensor;
-use ort::value::TensorElementType;
-use ort::value::TensorRef;
-use ort::value::ValueType;
+use ort::value::{DynTensor, DynValue, IntoTensorElementType, Tensor, TensorElementType, TensorRef, ValueType};
 
 use crate::error::{Result, RuntimeError};
 use crate::tensor::{DType, HostTensor};
@@ -50,7 +44,8 @@ pub(super) fn dtype_of(element: TensorElementType) -> Option<DType> {
     })
 }
 
-/// The tensor as a session's input: its bytes are borrowed if they are aligned for the element type, else copied.
+/// The tensor as a session's input: its bytes are borrowed if they are aligned for the element
+/// type, else copied.
 pub(super) fn borrowed(tensor: &HostTensor) -> Result<SessionInputValue<'_>> {
     let shape = tensor.shape().to_vec();
     let value = by_dtype!(tensor.dtype(), E => match bytemuck::try_cast_slice::<u8, E>(tensor.bytes()) {
@@ -123,7 +118,8 @@ pub(super) fn differs(found: usize) -> RuntimeError {
     RuntimeError::Call { action: "write a tensor", reason: format!("it has another number of elements than {found}") }
 }
 
-/// A value in host memory as a host tensor; the value stays alive behind the tensor's bytes, nothing is copied.
+/// A value in host memory as a host tensor; the value stays alive behind the tensor's bytes,
+/// nothing is copied.
 ///
 /// # Errors
 /// [`RuntimeError::ElementType`] for anything but a tensor of numbers or booleans.

@@ -1,7 +1,8 @@
-//! Weights handed to ONNX Runtime where they lie, in memory or in files: nothing is copied but what its kernels pack.
+//! Weights handed to ONNX Runtime where they lie, in memory or in files: nothing is copied but what
+//! its kernels pack.
 //!
-//! Weights in files are mapped by ONNX Runtime itself, which lets go of each as soon as it has packed it; those in memory
-//! are lent.
+//! Weights in files are mapped by ONNX Runtime itself, which lets go of each as soon as it has
+//! packed it; those in memory are lent.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -10,14 +11,12 @@ use ort::AsPointer as _;
 use ort::memory::MemoryInfo;
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
-use ort::value::DynValueRefMut;
-use ort::value::TensorRefMut;
+use ort::value::{DynValueRefMut, TensorRefMut};
 
 use crate::error::{Result, RuntimeError};
 use crate::graph::{Detached, DetachedWeight};
-use crate::runtime::Runtime;
-use crate::runtime::value;
 use crate::runtime::value::by_dtype;
+use crate::runtime::{Runtime, value};
 use crate::tensor::{DType, HostTensor};
 
 /// The directory that places of weights are relative to.
@@ -80,7 +79,8 @@ impl Lent {
     fn give(&self, builder: &mut SessionBuilder) -> ort::Result<()> {
         for (name, value) in &self.values {
             #[expect(unsafe_code, reason = "`ort` takes owned initializers only")]
-            // SAFETY: the name is a C string, and the value lives in the `Lent` that the session holds until it is gone.
+            // SAFETY: the name is a C string, and the value lives in the `Lent` that the session
+            // holds until it is gone.
             unsafe {
                 let add = ort::api().AddExternalInitializers;
                 ort::Error::result_from_status(add(builder.ptr_mut(), &name.as_ptr(), &value.ptr(), 1))?;
@@ -117,8 +117,8 @@ fn in_place(tensor: &HostTensor) -> Result<DynValueRefMut<'static>> {
     let data = tensor.bytes().as_ptr().cast_mut().cast();
     #[expect(unsafe_code, reason = "`ort` has no view of a tensor that keeps its owner")]
     let value = by_dtype!(tensor.dtype(), E => {
-        // SAFETY: the bytes are as many as shape and type ask for, aligned, kept beside the value, and never written to:
-        // initializers are constant.
+        // SAFETY: the bytes are as many as shape and type ask for, aligned, kept beside the value,
+        // and never written to: initializers are constant.
         unsafe { TensorRefMut::<'static, E>::from_raw(MemoryInfo::default(), data, shape) }.map(TensorRefMut::into_dyn)
     }, bool => unsafe { TensorRefMut::<'static, bool>::from_raw(MemoryInfo::default(), data, shape) }.map(TensorRefMut::into_dyn));
     value.map_err(|error| value::refused("lend a weight", &error))

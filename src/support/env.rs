@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::error::{FetchError, Result};
 
-/// Directory of everything `defrost` downloads or prepares; default `$XDG_CACHE_HOME/defrost` or `~/.cache/defrost`.
+/// Directory of everything `defrost` downloads or prepares; default `$XDG_CACHE_HOME/defrost` or
+/// `~/.cache/defrost`.
 pub const CACHE_DIRECTORY: &str = "DEFROST_CACHE_DIR";
 /// Path of the ONNX Runtime shared library, as `ort` understands it.
 pub const RUNTIME_LIBRARY: &str = "ORT_DYLIB_PATH";
@@ -41,7 +42,8 @@ pub fn hub_token() -> Option<String> {
     (!token.is_empty() && token.chars().all(|c| c.is_ascii_graphic())).then_some(token)
 }
 
-/// The user's cache directory of `defrost` (not created); `None` where neither a variable nor a home directory tells it.
+/// The user's cache directory of `defrost` (not created); `None` where neither a variable nor a
+/// home directory tells it.
 pub fn cache_directory() -> Option<PathBuf> {
     path(CACHE_DIRECTORY)
         .or_else(|| path("XDG_CACHE_HOME").map(|base| base.join("defrost")))

@@ -1,6 +1,7 @@
 //! Files with the path in every error: read, write by atomic replacement, sha256.
 //!
-//! `std::fs` is used nowhere else in the crate for these operations, so that no error lacks its path.
+//! `std::fs` is used nowhere else in the crate for these operations, so that no error lacks its
+//! path.
 
 use std::fs::{File, TryLockError};
 use std::io::{BufReader, Read, Write};
@@ -36,9 +37,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// Files of at least this many bytes are mapped by [`read_shared`] instead of read.
 const MAPPED_FROM: u64 = 1 << 20;
 
-/// The content of a file as shared bytes: a large file is memory-mapped, so that only what is used is read.
+/// The content of a file as shared bytes: a large file is memory-mapped, so that only what is used
+/// is read.
 ///
-/// A mapped file must not be shortened while the bytes are in use; replacing it by [`replace_with`] is safe.
+/// A mapped file must not be shortened while the bytes are in use; replacing it by [`replace_with`]
+/// is safe.
 pub fn read_shared(path: &Path) -> Result<Bytes> {
     let file = open(path)?;
     let size = file.metadata().map_err(io_error("read", path))?.len();
@@ -95,7 +98,8 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     Ok(std::fs::rename(from, to).map_err(io_error("rename", from))?)
 }
 
-/// The path under which a file is prepared before it replaces `path`: beside it, so that the rename is atomic.
+/// The path under which a file is prepared before it replaces `path`: beside it, so that the rename
+/// is atomic.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -103,10 +107,11 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Replaces `path` by what `write` produces: readers see the old file or the whole new one, also after a crash.
+/// Replaces `path` by what `write` produces: readers see the old file or the whole new one, also
+/// after a crash.
 ///
-/// The file is flushed to disk before the rename and the directory after it. On failure nothing is left behind. A device or a
-/// pipe is written to instead of being replaced.
+/// The file is flushed to disk before the rename and the directory after it. On failure nothing is
+/// left behind. A device or a pipe is written to instead of being replaced.
 pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
         return write(&mut File::options().write(true).open(path).map_err(io_error("open", path))?);
@@ -131,13 +136,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_with(path, |file| Ok(file.write_all(bytes).map_err(io_error("write", path))?))
 }
 
-/// Writes a file that is written again where it is found to be unfinished: neither atomic nor flushed to disk.
+/// Writes a file that is written again where it is found to be unfinished: neither atomic nor
+/// flushed to disk.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(std::fs::write(path, bytes).map_err(io_error("write", path))?)
 }
 
-/// Waits until this process alone holds the lock file `path`; it is held until the file is dropped. `waiting` is called once
-/// where another process holds it.
+/// Waits until this process alone holds the lock file `path`; it is held until the file is dropped.
+/// `waiting` is called once where another process holds it.
 pub fn lock(path: &Path, waiting: impl FnOnce()) -> Result<File> {
     let file = File::create(path).map_err(io_error("create", path))?;
     match file.try_lock() {

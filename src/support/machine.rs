@@ -1,4 +1,5 @@
-//! What this machine offers: cores, instruction sets, memory, disk space. `None` where the system does not tell.
+//! What this machine offers: cores, instruction sets, memory, disk space. `None` where the system
+//! does not tell.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,7 +30,8 @@ pub fn instruction_sets() -> Vec<&'static str> {
     found
 }
 
-/// Memory of the machine in MiB, or what the control group of this process may use where that is less.
+/// Memory of the machine in MiB, or what the control group of this process may use where that is
+/// less.
 pub fn memory_mib() -> Option<f64> {
     let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let limit = limit.and_then(|text| text.trim().parse::<f64>().ok()).map(|bytes| bytes / 1_048_576.0);
@@ -52,7 +54,8 @@ pub fn free_space_mib(path: &Path) -> Option<f64> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
     let output = Command::new("df").arg("-Pk").arg(existing).stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // Filesystem, blocks, used, available: counted from the end, since a file system's name may hold spaces.
+    // Filesystem, blocks, used, available: counted from the end, since a file system's name may
+    // hold spaces.
     let fields: Vec<&str> = text.lines().nth(1)?.split_whitespace().collect();
     let percent = fields.iter().position(|field| field.ends_with('%'))?;
     fields.get(percent.checked_sub(1)?)?.parse::<f64>().ok().map(|kib| kib / 1024.0)

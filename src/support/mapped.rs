@@ -1,7 +1,9 @@
-//! Memory-mapped files that are remembered: where in which file some bytes lie, and their digest read past the mapping.
+//! Memory-mapped files that are remembered: where in which file some bytes lie, and their digest
+//! read past the mapping.
 //!
-//! Weights stay in the file they came in: whoever needs them as a file (ONNX Runtime maps them itself and lets go of them
-//! when it has packed them) is told where they are, and hashing them does not bring the whole mapping into memory.
+//! Weights stay in the file they came in: whoever needs them as a file (ONNX Runtime maps them
+//! itself and lets go of them when it has packed them) is told where they are, and hashing them
+//! does not bring the whole mapping into memory.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -72,7 +74,8 @@ fn find(bytes: &[u8]) -> Option<(Mapping, usize)> {
     mappings.iter().find(holds).map(|mapping| (mapping.clone(), start - mapping.start))
 }
 
-/// Where these bytes lie in a file; `None` where they were not mapped, or where another file has taken its name since.
+/// Where these bytes lie in a file; `None` where they were not mapped, or where another file has
+/// taken its name since.
 pub fn place_of(bytes: &[u8]) -> Option<Place> {
     let (mapping, offset) = find(bytes).filter(|_| !bytes.is_empty())?;
     let (mapped, now) = (mapping.file.metadata().ok()?, std::fs::metadata(&mapping.path).ok()?);

@@ -1,6 +1,7 @@
 //! Memory of this process, as the operating system accounts it.
 
-/// Peak resident set size of this process in MiB; `None` where the system does not tell (read from `/proc` on Linux).
+/// Peak resident set size of this process in MiB; `None` where the system does not tell (read from
+/// `/proc` on Linux).
 pub fn peak_resident_mib() -> Option<f64> {
     status_kib("VmHWM:").map(|kib| kib / 1024.0)
 }

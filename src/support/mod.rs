@@ -1,5 +1,5 @@
-//! What any layer may use: files with their path in every error, environment variables, seeds, progress, process memory,
-//! numbers as text.
+//! What any layer may use: files with their path in every error, environment variables, seeds,
+//! progress, process memory, numbers as text.
 
 pub mod env;
 pub mod fs;

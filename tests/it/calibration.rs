@@ -1,10 +1,8 @@
-//! Temperatures, thresholds and cut-points on their whole way: fitted on validation predictions, evaluated on test data, part of the
-//! exported file, used by `predict`, shown in the report.
+//! Temperatures, thresholds and cut-points on their whole way: fitted on validation predictions,
+//! evaluated on test data, part of the exported file, used by `predict`, shown in the report.
 
 use defrost::data::Label;
-use defrost::records::Adjustment;
-use defrost::records::PredictionTable;
-use defrost::records::Record;
+use defrost::records::{Adjustment, PredictionTable, Record};
 use defrost::support::seed::Seed;
 use rand::Rng as _;
 use serde_json::Value;
@@ -14,7 +12,8 @@ use crate::embed::picture;
 
 const IMAGES: usize = 160;
 
-/// What is to be learned of an image: how red and how green it is, and each again as a reader with an unsteady eye says it.
+/// What is to be learned of an image: how red and how green it is, and each again as a reader with
+/// an unsteady eye says it.
 struct Latent {
     red: f64,
     green: f64,
@@ -95,8 +94,9 @@ impl<'a> Probed<'a> {
         PredictionTable::read(&self.scene.path(&format!("{folder}/{}-predictions.parquet", self.name))).unwrap()
     }
 
-    /// Exports both; predictions of the fitted one are those that were evaluated. Gives what `export` printed, and on how many
-    /// test images probabilities and labels of the two files differ.
+    /// Exports both; predictions of the fitted one are those that were evaluated. Gives what
+    /// `export` printed, and on how many test images probabilities and labels of the two files
+    /// differ.
     fn export(&self) -> (Value, [usize; 2]) {
         let export = |folder: &str, out: &str| -> Value {
             let record = format!("{folder}/{}.json", self.name);
@@ -141,7 +141,8 @@ impl<'a> Probed<'a> {
     }
 }
 
-/// Rows of `predict` have the probabilities of a table of predictions, and the labels that its decision makes of them.
+/// Rows of `predict` have the probabilities of a table of predictions, and the labels that its
+/// decision makes of them.
 fn check_answers(table: &PredictionTable, rows: &[Value]) {
     let decided = table.decided();
     for (at, id) in table.ids.iter().enumerate() {
@@ -165,7 +166,8 @@ fn check_answers(table: &PredictionTable, rows: &[Value]) {
     }
 }
 
-/// Whether a row of `predict` is about the image of that id, which is its path below the table's folder.
+/// Whether a row of `predict` is about the image of that id, which is its path below the table's
+/// folder.
 fn is_of(row: &Value, id: &str) -> bool {
     row["path"].as_str().unwrap().ends_with(id)
 }

@@ -1,4 +1,5 @@
-//! Changed networks: other input channels, fewer blocks. Every family, against the unchanged network and the fixtures.
+//! Changed networks: other input channels, fewer blocks. Every family, against the unchanged
+//! network and the fixtures.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -146,7 +147,8 @@ fn normed_class(tokens: &HostTensor, graph: &defrost::graph::Model) -> HostTenso
     HostTensor::from_vec(vec![batch, width], rows.collect()).unwrap()
 }
 
-/// The embedding that the documentation promises for a cut behind a block, from what the fixture stored.
+/// The embedding that the documentation promises for a cut behind a block, from what the fixture
+/// stored.
 fn promised(
     fixture: &Fixture,
     kept: usize,

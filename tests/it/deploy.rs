@@ -1,23 +1,20 @@
-//! Exported classifiers: the same probabilities as the probes they were made from, as files that run by themselves; what is
-//! refused before and found out while exporting.
+//! Exported classifiers: the same probabilities as the probes they were made from, as files that
+//! run by themselves; what is refused before and found out while exporting.
 
-use std::path::Path;
-use std::path::PathBuf;
-use std::process::Command;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use defrost::graph::Model;
 use defrost::records::PredictionTable;
 use serde_json::Value;
 
-use crate::embed::network;
-use crate::embed::picture;
-use crate::embed::write_images;
+use crate::embed::{network, picture, write_images};
 
 const DESCRIPTION: &str = "[preprocess]\nresize = { shorter_side = 36 }\nfilter = \"bicubic\"\n\
                            crop = { height = 32, width = 32 }\nmean = [0.5, 0.4, 0.3]\nstd = [0.3, 0.2, 0.3]\n";
 
-/// Photographs, a small network in an ONNX file, a cache of its embeddings; every command runs in their folder.
+/// Photographs, a small network in an ONNX file, a cache of its embeddings; every command runs in
+/// their folder.
 pub(crate) struct Scene(tempfile::TempDir);
 
 impl Scene {

@@ -1,4 +1,5 @@
-//! DICOM files against what pydicom reads: stored values, modality and VOI transforms, and how they are shown.
+//! DICOM files against what pydicom reads: stored values, modality and VOI transforms, and how they
+//! are shown.
 //!
 //! `scripts/reference/dicom.py` wrote the fixtures.
 

@@ -1,4 +1,5 @@
-//! Embedding real image files with a small real network: what a cache holds, what it reuses, what it refuses.
+//! Embedding real image files with a small real network: what a cache holds, what it reuses, what
+//! it refuses.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! A user's ONNX file as a backbone: what is found by inspection, what is asked for, what is refused by name.
+//! A user's ONNX file as a backbone: what is found by inspection, what is asked for, what is
+//! refused by name.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Fine-tuning from the command line on pictures of stripes: whole runs, killed runs, repeated runs, refused runs.
+//! Fine-tuning from the command line on pictures of stripes: whole runs, killed runs, repeated
+//! runs, refused runs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,7 @@ use defrost::metrics::Metric;
 use defrost::records::{Chosen, PredictionTable, Record};
 use defrost::runtime::{Device, ModelSource, Session, SessionOptions};
 use defrost::support::seed::Seed;
-use defrost::tensor::safetensors;
-use defrost::tensor::{DType, HostTensor};
+use defrost::tensor::{DType, HostTensor, safetensors};
 use image::RgbImage;
 use rand::Rng;
 

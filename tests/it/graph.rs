@@ -1,31 +1,14 @@
-//! ONNX files: everything a model can hold survives a round trip, external data is found and confined, damage is told.
+//! ONNX files: everything a model can hold survives a round trip, external data is found and
+//! confined, damage is told.
 
 use std::path::Path;
 
 use bytes::Bytes;
-use defrost::graph::Attribute;
-use defrost::graph::AttributeKind;
-use defrost::graph::AttributeValue;
-use defrost::graph::Dim;
-use defrost::graph::ElementType;
-use defrost::graph::Function;
-use defrost::graph::Graph;
-use defrost::graph::Model;
-use defrost::graph::Node;
-use defrost::graph::OperatorSet;
-use defrost::graph::Property;
-use defrost::graph::SaveOptions;
-use defrost::graph::SparseTensor;
-use defrost::graph::Tensor;
-use defrost::graph::TensorData;
-use defrost::graph::TensorType;
-use defrost::graph::Training;
-use defrost::graph::Type;
-use defrost::graph::TypeKind;
-use defrost::graph::ValueInfo;
-use defrost::graph::validate;
-use defrost::tensor::DType;
-use defrost::tensor::HostTensor;
+use defrost::graph::{
+    Attribute, AttributeKind, AttributeValue, Dim, ElementType, Function, Graph, Model, Node, OperatorSet, Property,
+    SaveOptions, SparseTensor, Tensor, TensorData, TensorType, Training, Type, TypeKind, ValueInfo, validate,
+};
+use defrost::tensor::{DType, HostTensor};
 use proptest::prelude::*;
 
 fn tensor(name: &str, element: ElementType, shape: &[usize], bytes: &[u8]) -> Tensor {
@@ -256,7 +239,8 @@ fn weights_of_a_loaded_file_are_not_copied() {
     assert!(range.contains(&(weight.as_ptr() as usize)));
 }
 
-/// Saves a model with external data, changes its file by `change` (old text to new text of one length), and loads it.
+/// Saves a model with external data, changes its file by `change` (old text to new text of one
+/// length), and loads it.
 fn load_changed(directory: &Path, old: &str, new: &str) -> String {
     assert_eq!(old.len(), new.len());
     let path = directory.join("model.onnx");

@@ -3,26 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use defrost::graph::BatchNormParameters;
-use defrost::graph::Builder;
-use defrost::graph::ConvOptions;
-use defrost::graph::Dim;
-use defrost::graph::Interpolation;
-use defrost::graph::Model;
-use defrost::graph::Node;
-use defrost::graph::PoolOptions;
-use defrost::graph::ResizeOptions;
-use defrost::graph::Slice;
-use defrost::graph::Value;
-use defrost::graph::infer;
-use defrost::graph::rewrite;
-use defrost::runtime::ModelSource;
-use defrost::runtime::Session;
-use defrost::runtime::SessionOptions;
-use defrost::tensor::DType;
-use defrost::tensor::HostTensor;
-use defrost::tensor::Tolerance;
-use defrost::tensor::compare;
+use defrost::graph::{
+    BatchNormParameters, Builder, ConvOptions, Dim, Interpolation, Model, Node, PoolOptions, ResizeOptions, Slice,
+    Value, infer, rewrite,
+};
+use defrost::runtime::{ModelSource, Session, SessionOptions};
+use defrost::tensor::{DType, HostTensor, Tolerance, compare};
 
 use crate::session::runtime;
 

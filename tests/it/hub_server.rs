@@ -1,6 +1,8 @@
-//! A small Hugging Face hub on this machine: real sockets, the hub's headers, redirections, ranges, and failures on demand.
+//! A small Hugging Face hub on this machine: real sockets, the hub's headers, redirections, ranges,
+//! and failures on demand.
 //!
-//! Two listeners stand for two hosts: the hub itself, and the place it redirects to for large files.
+//! Two listeners stand for two hosts: the hub itself, and the place it redirects to for large
+//! files.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,5 @@
-//! Killed runs: whenever the process dies, running the same command again gives the cache of a run that was never killed.
+//! Killed runs: whenever the process dies, running the same command again gives the cache of a run
+//! that was never killed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

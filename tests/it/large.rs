@@ -1,4 +1,5 @@
-//! A model larger than protobuf allows: built, saved with its weights beside it, opened from there and from memory.
+//! A model larger than protobuf allows: built, saved with its weights beside it, opened from there
+//! and from memory.
 
 use std::path::Path;
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::house::{rust_files, source};
 
-/// Module name to the number of its group, low groups first, read from the blank-line groups of `pub mod` in `lib.rs`.
+/// Module name to the number of its group, low groups first, read from the blank-line groups of
+/// `pub mod` in `lib.rs`.
 fn groups(library: &str) -> BTreeMap<String, usize> {
     let mut group = 0;
     let mut groups = BTreeMap::new();

@@ -1,20 +1,12 @@
-//! Published datasets on small trees in the exact layout of their publication: labels, groups, splits, counts, bad input.
+//! Published datasets on small trees in the exact layout of their publication: labels, groups,
+//! splits, counts, bad input.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use defrost::data::Dataset;
-use defrost::data::DecodeLimits;
-use defrost::data::Label;
-use defrost::data::OpenOptions;
-use defrost::data::Task;
-use defrost::data::decode_file;
-use defrost::data::manifest::Import;
-use defrost::data::manifest::ImportOptions;
-use defrost::data::manifest::manifest;
+use defrost::data::manifest::{Import, ImportOptions, manifest};
 use defrost::data::split::Policy;
-use defrost::data::write_table_with;
+use defrost::data::{Dataset, DecodeLimits, Label, OpenOptions, Task, decode_file, write_table_with};
 use defrost::preprocess::Samples;
 
 /// Writes a file and the folders above it.

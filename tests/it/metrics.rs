@@ -1,5 +1,6 @@
-//! Metrics equal scikit-learn's (`tests/fixtures/numerics/metrics.json` holds the definitions), classes that are absent from the
-//! truth or never predicted included; intervals behave as intervals.
+//! Metrics equal scikit-learn's (`tests/fixtures/numerics/metrics.json` holds the definitions),
+//! classes that are absent from the truth or never predicted included; intervals behave as
+//! intervals.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -76,7 +77,8 @@ fn multiclass_metrics_equal_the_reference() {
             let evaluation = evaluate(&predictions.with_order(true), &without_intervals());
             let values = &record["values"];
             let value = |name: &str| values[name].as_f64();
-            // The mean average precision of the reference counts an absent class as 0; here it is undefined.
+            // The mean average precision of the reference counts an absent class as 0; here it is
+            // undefined.
             let absent = values["roc_auc_ovr_per_class"].as_array().unwrap().iter().any(Value::is_null);
             let strict = |name: &str| value(name).filter(|_| !absent);
             assert_equal(
@@ -217,7 +219,8 @@ fn intervals_enclose_the_value_and_groups_widen_them() {
     with_fixture(|file, _| {
         let truth = integers(file, "multi5.y");
         let probabilities = floats(file, "multi5.proba");
-        // Each sample four times: as independent samples the interval is half as wide as by groups of four.
+        // Each sample four times: as independent samples the interval is half as wide as by groups
+        // of four.
         let repeated: Vec<usize> = truth.iter().flat_map(|&class| [class; 4]).collect();
         let rows: Vec<usize> = (0..truth.len()).flat_map(|row| [row; 4]).collect();
         let predictions = Predictions::of_classes(repeated, probabilities.select(Axis(0), &rows)).unwrap();
@@ -228,7 +231,8 @@ fn intervals_enclose_the_value_and_groups_widen_them() {
         assert_eq!(grouped.groups, Some(original.samples));
         for (metric, estimate) in &original.metrics {
             let (low, high) = (estimate.low.unwrap(), estimate.high.unwrap());
-            // The calibration error of a resample is biased upwards and may leave the value below its interval.
+            // The calibration error of a resample is biased upwards and may leave the value below
+            // its interval.
             if *metric != Metric::Ece {
                 assert!(low < estimate.value.unwrap() && estimate.value.unwrap() < high, "{metric}");
             }

@@ -1,5 +1,6 @@
-//! Weights under every name they are published by: the original releases' names give the fixtures' numbers, too, and for every
-//! naming what is missing, left over or of a wrong shape is listed with the nearest names.
+//! Weights under every name they are published by: the original releases' names give the fixtures'
+//! numbers, too, and for every naming what is missing, left over or of a wrong shape is listed with
+//! the nearest names.
 
 use defrost::backbones::{self, Origin, Size, Taps};
 use defrost::error::{Error, ModelError};

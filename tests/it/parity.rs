@@ -1,5 +1,5 @@
-//! Backbones against the references' stored outputs: every output of every fixture, every size, with the runtime's
-//! optimisation off and full, after saving and loading.
+//! Backbones against the references' stored outputs: every output of every fixture, every size,
+//! with the runtime's optimisation off and full, after saving and loading.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use defrost::backbones::{self, Backbone, Entry, Origin, Size, Taps};
 use defrost::graph::Model;
 use defrost::runtime::{Device, ModelSource, Optimization, Runtime, Session, SessionOptions};
-use defrost::tensor::safetensors;
-use defrost::tensor::{HostTensor, Tolerance, Weights, compare};
+use defrost::tensor::{HostTensor, Tolerance, Weights, compare, safetensors};
 
-/// A folder of the fixtures, with the catalog's entry whose family it belongs to and the sizes of its variant.
+/// A folder of the fixtures, with the catalog's entry whose family it belongs to and the sizes of
+/// its variant.
 #[derive(Clone, Copy)]
 pub(crate) struct Fixture {
     pub(crate) folder: &'static str,
@@ -88,7 +88,8 @@ pub(crate) const TRANSFORMERS: [Fixture; 10] = [
     },
 ];
 
-/// SAM: the fixtures call the vector behind the neck `embedding`, the study takes the one before it.
+/// SAM: the fixtures call the vector behind the neck `embedding`, the study takes the one before
+/// it.
 pub(crate) const SAM: [Fixture; 2] = [
     Fixture {
         folder: "sam-timm",
@@ -161,7 +162,8 @@ impl Fixture {
         }
     }
 
-    /// Twenty times the reference's own distance from f64, as the fixtures advise, and never below 1e-5.
+    /// Twenty times the reference's own distance from f64, as the fixtures advise, and never below
+    /// 1e-5.
     pub(crate) fn tolerance(&self) -> impl Fn(&str) -> Tolerance {
         let config: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(self.path("config.json")).unwrap()).unwrap();
@@ -193,8 +195,8 @@ pub(crate) fn assert_close(found: &HostTensor, expected: &HostTensor, tolerance:
     assert!(comparison.holds(), "{what}: {comparison}");
 }
 
-/// Stored outputs that are no part of a backbone, computed from what is: from the embedding and the tokens of the graph
-/// and the weights of the layer that the fixture's library puts behind them.
+/// Stored outputs that are no part of a backbone, computed from what is: from the embedding and the
+/// tokens of the graph and the weights of the layer that the fixture's library puts behind them.
 fn behind(fixture: &Fixture, weights: &Weights, found: &mut BTreeMap<String, HostTensor>) {
     let values = |name: &str| weights.get(name).unwrap().values::<f32>().unwrap().into_owned();
     let linear = |x: &HostTensor, name: &str| {
@@ -244,8 +246,8 @@ fn run_file(path: &Path, input: &HostTensor) -> BTreeMap<String, HostTensor> {
     names.into_iter().zip(session.run(&[("input", input)], &[]).unwrap()).collect()
 }
 
-/// Every stored output of a fixture, at its base size and at the others, for graphs of open size, where the family has
-/// them, and of fixed size.
+/// Every stored output of a fixture, at its base size and at the others, for graphs of open size,
+/// where the family has them, and of fixed size.
 fn equals_reference(fixture: &Fixture, sizes_are_open: bool) {
     let (weights, expected, tolerance) = (fixture.weights(), fixture.outputs(), fixture.tolerance());
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Decoding: every kind of file against what Pillow reads, and files that must be refused with their reason.
+//! Decoding: every kind of file against what Pillow reads, and files that must be refused with
+//! their reason.
 //!
 //! `scripts/reference/pixels.py` wrote the fixtures.
 

@@ -1,4 +1,5 @@
-//! Preprocessing against stored results of Pillow 13 and torchvision: `tests/fixtures/preprocess/cases.json` says what each is.
+//! Preprocessing against stored results of Pillow 13 and torchvision:
+//! `tests/fixtures/preprocess/cases.json` says what each is.
 
 use std::path::PathBuf;
 
@@ -130,7 +131,8 @@ fn decoders_equal_pillow_to_the_bit() {
         let mut image =
             decode_file(&folder().join(source["file"].as_str().unwrap()), &DecodeLimits::default()).unwrap();
         match (name.as_str(), &image.samples) {
-            // PIL saturates 16 bits at 255; here they keep their depth, and the reference's other tensor is `value / 257`.
+            // PIL saturates 16 bits at 255; here they keep their depth, and the reference's other
+            // tensor is `value / 257`.
             ("gray16", Samples::U16(samples)) => {
                 let scaled = reference.bytes("gray16/decoded_scaled").1;
                 let samples: Vec<u8> = samples.iter().flat_map(|&sample| [(sample / 257) as u8; 3]).collect();
@@ -138,7 +140,8 @@ fn decoders_equal_pillow_to_the_bit() {
                 compared += 1;
                 continue;
             }
-            // PIL leaves the orientation tag to its caller: here the image is turned by 90 degrees clockwise.
+            // PIL leaves the orientation tag to its caller: here the image is turned by 90 degrees
+            // clockwise.
             ("exif_jpg", _) => {
                 let (height, width) = (shape[0], shape[1]);
                 expected = (0..width)

@@ -1,25 +1,12 @@
-//! Preprocessing as nodes of a graph against the interpreter for the CPU: equal to the bit, whatever the size of the image.
+//! Preprocessing as nodes of a graph against the interpreter for the CPU: equal to the bit,
+//! whatever the size of the image.
 
-use defrost::graph::Builder;
-use defrost::graph::Dim;
-use defrost::graph::Model;
-use defrost::preprocess::Border;
-use defrost::preprocess::Channels;
-use defrost::preprocess::Crop;
-use defrost::preprocess::Filter;
-use defrost::preprocess::Image;
-use defrost::preprocess::Preprocess;
-use defrost::preprocess::Resize;
-use defrost::preprocess::Samples;
-use defrost::runtime::Device;
-use defrost::runtime::ModelSource;
-use defrost::runtime::Runtime;
-use defrost::runtime::Session;
-use defrost::runtime::SessionOptions;
+use defrost::graph::{Builder, Dim, Model};
+use defrost::preprocess::{Border, Channels, Crop, Filter, Image, Preprocess, Resize, Samples};
+use defrost::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
 use defrost::support::progress::Silent;
 use defrost::support::seed::Seed;
-use defrost::tensor::DType;
-use defrost::tensor::HostTensor;
+use defrost::tensor::{DType, HostTensor};
 use rand::Rng;
 
 /// The graph of a specification alone.

@@ -1,20 +1,14 @@
-//! Probes against scikit-learn, Newton's optimum and the k-NN of DINO and DINOv2, on the stored digits.
+//! Probes against scikit-learn, Newton's optimum and the k-NN of DINO and DINOv2, on the stored
+//! digits.
 
 use std::path::PathBuf;
 
-use defrost::probe::KnnParams;
-use defrost::probe::LinearModel;
-use defrost::probe::LinearParams;
-use defrost::probe::Scale;
-use defrost::probe::nearest;
+use defrost::probe::{KnnParams, LinearModel, LinearParams, Scale, nearest};
 use defrost::tensor::HostTensor;
 use defrost::tensor::safetensors::Tensors;
 use linfa::DatasetBase;
-use linfa::prelude::Fit;
-use linfa::prelude::Predict;
-use ndarray::Array1;
-use ndarray::Array2;
-use ndarray::Axis;
+use linfa::prelude::{Fit, Predict};
+use ndarray::{Array1, Array2, Axis};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/numerics").join(name)
@@ -71,8 +65,8 @@ fn largest_difference(found: &Array2<f64>, expected: &Array2<f64>) -> f64 {
     (found - expected).iter().fold(0.0, |most, difference| most.max(difference.abs()))
 }
 
-/// Coefficients, centred intercepts and test probabilities agree with the optimum at least as well as scikit-learn's do, with
-/// room for its own luck where it is already within 1e-7.
+/// Coefficients, centred intercepts and test probabilities agree with the optimum at least as well
+/// as scikit-learn's do, with room for its own luck where it is already within 1e-7.
 fn check_optimum(model: &LinearModel, kind: &str, c: &str, test: &Array2<f32>) {
     let stored = tensors("linear_probe.safetensors");
     let entry = |field: &str| matrix(&stored[&format!("{kind}_C{c}.{field}")]);

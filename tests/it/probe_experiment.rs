@@ -1,34 +1,21 @@
-//! Whole probe experiments: what is chosen, what is refused, what is warned of, and what must not matter.
+//! Whole probe experiments: what is chosen, what is refused, what is warned of, and what must not
+//! matter.
 
-use defrost::data::Label;
-use defrost::data::Split;
-use defrost::data::Task;
 use defrost::data::split::Fractions;
-use defrost::error::Error;
-use defrost::error::ProbeError;
-use defrost::metrics::Bootstrap;
-use defrost::metrics::Metric;
-use defrost::probe::Chosen;
-use defrost::probe::Division;
-use defrost::probe::Experiment;
-use defrost::probe::Findings;
-use defrost::probe::LinearParams;
-use defrost::probe::Method;
-use defrost::probe::Samples;
-use defrost::probe::Scale;
-use defrost::probe::Source;
+use defrost::data::{Label, Split, Task};
+use defrost::error::{Error, ProbeError};
+use defrost::metrics::{Bootstrap, Metric};
+use defrost::probe::{Chosen, Division, Experiment, Findings, LinearParams, Method, Samples, Scale, Source};
 use defrost::support::progress::Silent;
 use defrost::support::seed::Seed;
 use linfa::DatasetBase;
-use linfa::prelude::Fit;
-use linfa::prelude::Predict;
-use ndarray::Array1;
-use ndarray::Array2;
-use ndarray::Axis;
+use linfa::prelude::{Fit, Predict};
+use ndarray::{Array1, Array2, Axis};
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 
-/// Two fits of the same problem in another order or scaling: both are within the solver's tolerance of the optimum.
+/// Two fits of the same problem in another order or scaling: both are within the solver's tolerance
+/// of the optimum.
 const SAME_OPTIMUM: f64 = 1e-5;
 
 /// Overlapping clusters of `classes` classes in 6 dimensions.

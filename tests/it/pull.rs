@@ -1,4 +1,5 @@
-//! `defrost models pull`: downloads that break and go on, what is recorded and checked ever after, folders and caches.
+//! `defrost models pull`: downloads that break and go on, what is recorded and checked ever after,
+//! folders and caches.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -149,7 +150,8 @@ fn a_server_without_ranges_sends_the_whole_again() {
     let (hub, home, content) = deit_tiny();
     let folder = home.cache().join(WEIGHTS).parent().unwrap().to_path_buf();
     std::fs::create_dir_all(&folder).unwrap();
-    // What an interrupted run left: the beginning, then a later version's whole file with rubbish behind it.
+    // What an interrupted run left: the beginning, then a later version's whole file with rubbish
+    // behind it.
     let tag = &fs::sha256(fs::sha256(&content).as_bytes())[..16];
     let partial = folder.join(format!(".model.safetensors.{tag}.partial"));
     std::fs::write(&partial, &content[..700_000]).unwrap();
@@ -310,7 +312,8 @@ fn weights_that_were_pulled_come_before_those_of_a_wheel() {
     std::fs::write(folder.path().join("model.safetensors"), &content).unwrap();
     let home = Home::new("http://127.0.0.1:9".to_owned());
     home.json(&["models", "pull", "efficientnet-lite0", "--from", folder.path().to_str().unwrap()]);
-    // They are not those of the network: which is how it shows that they were taken, and nothing was fetched.
+    // They are not those of the network: which is how it shows that they were taken, and nothing
+    // was fetched.
     let said = home.failure(&["models", "build", "efficientnet-lite0", "--out", "out.onnx"], 2);
     assert!(said.contains("model.safetensors` does not hold weights of the family of `efficientnet-lite0`"), "{said}");
 }

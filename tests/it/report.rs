@@ -1,4 +1,5 @@
-//! A report is one file that needs nothing else, says what the record says, and lets no name out of its text.
+//! A report is one file that needs nothing else, says what the record says, and lets no name out of
+//! its text.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -89,7 +90,8 @@ fn a_record_without_probes_is_a_page_too() {
     assert!(page.contains("<h1>unlabelled</h1>") && !page.contains("id=\"probes\""));
 }
 
-/// A table of six images of two classes, with a record and predictions of each probe, as `defrost probe` leaves them.
+/// A table of six images of two classes, with a record and predictions of each probe, as `defrost
+/// probe` leaves them.
 fn cache(folder: &Path) {
     let ids: Vec<String> = (0..6).map(|row| format!("image {row}.png")).collect();
     for (row, id) in ids.iter().enumerate() {

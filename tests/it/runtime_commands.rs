@@ -22,7 +22,8 @@ fn a_library_that_cannot_be_used_is_told_with_the_reason_and_exit_3() {
     let text = home.path().join("libonnxruntime.so");
     std::fs::write(&text, "this is no library").unwrap();
     let missing = home.path().join("none.so");
-    // A real shared library that is not ONNX Runtime: the one beside it that only its providers use.
+    // A real shared library that is not ONNX Runtime: the one beside it that only its providers
+    // use.
     let other = runtime().library().with_file_name("libonnxruntime_providers_shared.so");
     for (path, reason) in [
         (text.as_path(), "cannot be loaded as a shared library"),

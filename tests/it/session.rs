@@ -1,4 +1,5 @@
-//! Sessions: a model of a few bytes is opened and run; mistakes are told before ONNX Runtime sees them.
+//! Sessions: a model of a few bytes is opened and run; mistakes are told before ONNX Runtime sees
+//! them.
 
 use defrost::error::{Error, Kind, RuntimeError};
 use defrost::graph::{Builder, Dim};

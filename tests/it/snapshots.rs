@@ -1,4 +1,5 @@
-//! Folders as models: configurations as timm, transformers and open_clip write them, beside the fixtures' weights.
+//! Folders as models: configurations as timm, transformers and open_clip write them, beside the
+//! fixtures' weights.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -95,7 +96,8 @@ fn snapshots_of_timm_equal_timm() {
     ] {
         let snapshot = Snapshot::new(name, "");
         if name == "sam-timm" {
-            // Its images are whole patches, the other sizes of the fixture too, but no square is asked for.
+            // Its images are whole patches, the other sizes of the fixture too, but no square is
+            // asked for.
             assert_eq!(snapshot.open(&ModelOptions::default()).unwrap().provenance.family, "sam");
         }
         snapshot.equals_reference();
@@ -179,7 +181,8 @@ fn open_clip_is_read_from_its_own_file_and_its_own_weights() {
         "head_width": 8, "mlp_ratio": 3.0}, "text_cfg": {}}, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}"#;
     std::fs::write(folder.path().join("open_clip_config.json"), config).unwrap();
     std::fs::copy(fixture.path("model.safetensors"), folder.path().join("open_clip_model.safetensors")).unwrap();
-    // The same network for another library, whose weights are not here, and weights that belong to nothing.
+    // The same network for another library, whose weights are not here, and weights that belong to
+    // nothing.
     std::fs::write(folder.path().join("config.json"), r#"{"model_type": "clip"}"#).unwrap();
     std::fs::write(folder.path().join("other.bin"), "").unwrap();
     let snapshot = Snapshot { folder, fixture };

@@ -109,7 +109,8 @@ proptest! {
             let group = group.as_deref().unwrap();
             prop_assert_eq!(*found.entry(group).or_insert(*split), *split);
         }
-        // A class in three groups has to be in every split: of few samples the largest group, of nine, may go where two belong.
+        // A class in three groups has to be in every split: of few samples the largest group, of
+        // nine, may go where two belong.
         let most = if rows.len() < 100 { 9.0 } else { 5.0 };
         for split in Split::ALL {
             let size = assignment.splits.iter().filter(|found| **found == split).count();
@@ -204,7 +205,8 @@ fn impossible_divisions_are_refused_and_absent_classes_are_told() {
 
 #[test]
 fn large_grouped_datasets_are_divided_quickly_and_evenly() {
-    // 65,000 patients with 1 to 6 images and 14 findings from 1 in 2 to 1 in 300, as in chest radiograph collections.
+    // 65,000 patients with 1 to 6 images and 14 findings from 1 in 2 to 1 in 300, as in chest
+    // radiograph collections.
     let mut rows: Vec<Row> = Vec::new();
     for patient in 0..65_000usize {
         for image in 0..1 + patient * 7919 % 6 {

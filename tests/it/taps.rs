@@ -1,4 +1,5 @@
-//! Taps in use: pooled by nodes of the graph, cached in one pass, probed layer by layer, drawn in the report.
+//! Taps in use: pooled by nodes of the graph, cached in one pass, probed layer by layer, drawn in
+//! the report.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

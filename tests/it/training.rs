@@ -1,4 +1,5 @@
-//! Training steps against PyTorch's: losses of AdamW trajectories, running statistics, accumulated gradients, frozen parts.
+//! Training steps against PyTorch's: losses of AdamW trajectories, running statistics, accumulated
+//! gradients, frozen parts.
 
 use std::path::Path;
 
@@ -14,8 +15,9 @@ use defrost::tensor::{HostTensor, Tolerance, compare};
 use crate::parity::{EFFICIENTNET_LITE, FOCALNET, Fixture, RESNET, SAM, TRANSFORMERS};
 use crate::session::runtime;
 
-/// Largest difference of a loss from PyTorch's, relative to the largest loss of the trajectory: late losses are small, and AdamW
-/// makes full steps of gradients that are rounding errors; PyTorch on another number of threads is as far from itself.
+/// Largest difference of a loss from PyTorch's, relative to the largest loss of the trajectory:
+/// late losses are small, and AdamW makes full steps of gradients that are rounding errors; PyTorch
+/// on another number of threads is as far from itself.
 const ALLOWED: f64 = 1e-4;
 
 /// What PyTorch trained: head, labels, losses.
@@ -230,8 +232,8 @@ fn mixed_precision_is_as_near_as_its_digits() {
     }
 }
 
-/// A network whose head is surely wrong about a class, and an image: the cotangent of a logit is the factor on the loss itself,
-/// which f16 does not hold.
+/// A network whose head is surely wrong about a class, and an image: the cotangent of a logit is
+/// the factor on the loss itself, which f16 does not hold.
 fn surely_wrong() -> (Classifier, Vec<f32>) {
     let fixture = &TRANSFORMERS[0];
     let reference = Reference::of(fixture);

@@ -1,22 +1,16 @@
-//! Folders that spell their architecture out: `config.json` with `naming`, `family`, `architecture` and all sizes.
+//! Folders that spell their architecture out: `config.json` with `naming`, `family`, `architecture`
+//! and all sizes.
 //!
-//! They say nothing about preprocessing unless a `preprocessor_config.json` lies beside: images then go through what the
-//! catalog has for a model of that family, at the folder's image size, and a note tells so.
+//! They say nothing about preprocessing unless a `preprocessor_config.json` lies beside: images
+//! then go through what the catalog has for a model of that family, at the folder's image size, and
+//! a note tells so.
 
 use serde_json::Value;
 
-use crate::backbones::catalog;
 use crate::backbones::fields::Fields;
-use crate::backbones::processor;
-use crate::backbones::snapshot::Context;
-use crate::backbones::snapshot::Described;
-use crate::backbones::snapshot::Description;
-use crate::backbones::snapshot::focalnet;
-use crate::backbones::snapshot::integer;
-use crate::backbones::snapshot::list;
-use crate::backbones::snapshot::transformer::Key;
-use crate::backbones::snapshot::transformer::Keys;
-use crate::backbones::snapshot::transformer::activation;
+use crate::backbones::snapshot::transformer::{Key, Keys, activation};
+use crate::backbones::snapshot::{Context, Described, Description, focalnet, integer, list};
+use crate::backbones::{catalog, processor};
 use crate::error::Result;
 use crate::support::fs;
 

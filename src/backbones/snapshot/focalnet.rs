@@ -1,11 +1,11 @@
-//! FocalNet in folders: timm's names and arguments, and folders that spell everything out, also for SEEM's form.
+//! FocalNet in folders: timm's names and arguments, and folders that spell everything out, also for
+//! SEEM's form.
 
 use serde_json::Value;
 
 use crate::backbones::fields::Fields;
-use crate::backbones::snapshot::integer;
-use crate::backbones::snapshot::list;
 use crate::backbones::snapshot::transformer::Key;
+use crate::backbones::snapshot::{integer, list};
 use crate::error::Result;
 
 /// Sizes of timm's FocalNets: name, channels of the first stage, blocks of the third.

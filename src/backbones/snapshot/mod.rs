@@ -1,7 +1,8 @@
 //! A folder as a model: a Hugging Face snapshot, or a folder that spells its architecture out.
 //!
-//! In: a folder with a configuration and, unless they are given, weights. Out: a [`Blueprint`] (family, sizes, preprocessing,
-//! licence) and the weights. Four styles of configuration are read, recognised by their keys:
+//! In: a folder with a configuration and, unless they are given, weights. Out: a [`Blueprint`]
+//! (family, sizes, preprocessing, licence) and the weights. Four styles of configuration are read,
+//! recognised by their keys:
 //!
 //! | style | files | recognised by |
 //! |---|---|---|
@@ -10,7 +11,8 @@
 //! | open_clip | `open_clip_config.json` | `model_cfg` |
 //! | explicit | `config.json` | `naming` |
 //!
-//! Refused, by file and key: architectures, activations and options that no family has, sizes that do not divide.
+//! Refused, by file and key: architectures, activations and options that no family has, sizes that
+//! do not divide.
 
 mod explicit;
 mod focalnet;
@@ -23,18 +25,13 @@ mod transformers;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::backbones::Blueprint;
-use crate::backbones::ModelOptions;
-use crate::backbones::Size;
 use crate::backbones::fields::Fields;
-use crate::backbones::sidecar;
-use crate::error::ModelError;
-use crate::error::Result;
+use crate::backbones::{Blueprint, ModelOptions, Size, sidecar};
+use crate::error::{ModelError, Result};
 use crate::preprocess::Preprocess;
 use crate::support::fs;
 use crate::support::progress::Progress;
@@ -91,11 +88,12 @@ impl Context<'_> {
     }
 }
 
-/// Reads a folder: its configuration and, unless `options` name others or want random ones, its weights.
+/// Reads a folder: its configuration and, unless `options` name others or want random ones, its
+/// weights.
 ///
 /// # Errors
-/// [`ModelError::NoConfiguration`]; [`ModelError::Configuration`] and [`ModelError::Processor`] with file and key; those of
-/// [`Weights::open`].
+/// [`ModelError::NoConfiguration`]; [`ModelError::Configuration`] and [`ModelError::Processor`]
+/// with file and key; those of [`Weights::open`].
 pub(super) fn open(folder: &Path, options: &ModelOptions, progress: &dyn Progress) -> Result<Snapshot> {
     let (file, own_weights) = configuration(folder)?;
     let weights = match (&options.weights, options.random_weights) {
@@ -121,7 +119,8 @@ pub(super) fn open(folder: &Path, options: &ModelOptions, progress: &dyn Progres
     Ok(Snapshot { blueprint, weights })
 }
 
-/// The configuration of a folder, and the weights that belong to it where the folder has others too.
+/// The configuration of a folder, and the weights that belong to it where the folder has others
+/// too.
 fn configuration(folder: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
     let config = Some(folder.join(CONFIG)).filter(|path| path.is_file());
     let open_clip = Some(folder.join(OPEN_CLIP_CONFIG)).filter(|path| path.is_file());

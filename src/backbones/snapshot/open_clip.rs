@@ -1,21 +1,15 @@
 //! Configurations of open_clip: `open_clip_config.json` with `model_cfg` and `preprocess_cfg`.
 //!
-//! Understood is the plain vision transformer of `vision_cfg`; ResNets, timm trunks and pooling by attention are refused.
+//! Understood is the plain vision transformer of `vision_cfg`; ResNets, timm trunks and pooling by
+//! attention are refused.
 
 use serde_json::Value;
 
-use crate::backbones::fields::Fields;
-use crate::backbones::fields::Subject;
-use crate::backbones::snapshot::Described;
-use crate::backbones::snapshot::Description;
-use crate::backbones::snapshot::integer;
+use crate::backbones::fields::{Fields, Subject};
 use crate::backbones::snapshot::transformer::Key;
+use crate::backbones::snapshot::{Described, Description, integer};
 use crate::error::Result;
-use crate::preprocess::Channels;
-use crate::preprocess::Crop;
-use crate::preprocess::Filter;
-use crate::preprocess::Preprocess;
-use crate::preprocess::Resize;
+use crate::preprocess::{Channels, Crop, Filter, Preprocess, Resize};
 
 /// What changes nothing in a network that is not trained.
 const WITHOUT_EFFECT: [&str; 4] = ["patch_dropout", "output_tokens", "attn_pooler_queries", "attn_pooler_heads"];

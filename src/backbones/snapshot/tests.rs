@@ -1,17 +1,14 @@
-//! Configurations of published models give what the catalog says; names and options that are not understood are refused.
+//! Configurations of published models give what the catalog says; names and options that are not
+//! understood are refused.
 
 use std::path::Path;
 
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::backbones::fields::Fields;
 use crate::backbones::find;
-use crate::backbones::snapshot::Context;
-use crate::backbones::snapshot::Description;
-use crate::backbones::snapshot::describe;
-use crate::backbones::snapshot::timm_names;
 use crate::backbones::snapshot::timm_names::Architecture;
+use crate::backbones::snapshot::{Context, Description, describe, timm_names};
 use crate::error::Result;
 use crate::preprocess::Preprocess;
 use crate::support::progress::Silent;
@@ -80,7 +77,8 @@ fn published_configurations_of_timm_give_the_architectures_of_the_catalog() {
         assert_eq!(found.family, entry.family, "{name}");
         assert_eq!(essence(found.architecture), essence(entry.variant.architecture), "{name}");
         let preprocess = found.preprocess.unwrap().specification;
-        // timm evaluates some otherwise than the original releases, whose preprocessing the catalog has.
+        // timm evaluates some otherwise than the original releases, whose preprocessing the catalog
+        // has.
         let expected = match name.split('-').next() {
             Some("dinov2") => Preprocess::imagenet(518, 518),
             Some("deit" | "dino") => Preprocess::imagenet(248, 224),
@@ -93,7 +91,8 @@ fn published_configurations_of_timm_give_the_architectures_of_the_catalog() {
     }
 }
 
-/// Configurations as the repositories have them; what does not describe the image tower is left out.
+/// Configurations as the repositories have them; what does not describe the image tower is left
+/// out.
 #[test]
 fn published_configurations_of_other_libraries_give_the_architectures_of_the_catalog() {
     let dinov2 = |width: usize, depth: usize, heads: usize, swiglu: bool| {

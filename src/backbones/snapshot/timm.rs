@@ -1,30 +1,17 @@
-//! Configurations of timm: `architecture` names the network, `model_args` change it, `pretrained_cfg` says the preprocessing.
+//! Configurations of timm: `architecture` names the network, `model_args` change it,
+//! `pretrained_cfg` says the preprocessing.
 //!
-//! An argument that no family has is refused by its key; arguments that only training knows are passed over.
+//! An argument that no family has is refused by its key; arguments that only training knows are
+//! passed over.
 
 use serde_json::Value;
 
-use crate::backbones::fields::Fields;
-use crate::backbones::fields::Subject;
-use crate::backbones::snapshot::Described;
-use crate::backbones::snapshot::Description;
-use crate::backbones::snapshot::focalnet;
-use crate::backbones::snapshot::integer;
-use crate::backbones::snapshot::list;
-use crate::backbones::snapshot::three_channels;
-use crate::backbones::snapshot::timm_names;
-use crate::backbones::snapshot::timm_names::Architecture;
-use crate::backbones::snapshot::timm_names::Sam;
-use crate::backbones::snapshot::timm_names::Vit;
-use crate::backbones::snapshot::transformer::Key;
-use crate::backbones::snapshot::transformer::Keys;
-use crate::backbones::snapshot::transformer::activation;
+use crate::backbones::fields::{Fields, Subject};
+use crate::backbones::snapshot::timm_names::{Architecture, Sam, Vit};
+use crate::backbones::snapshot::transformer::{Key, Keys, activation};
+use crate::backbones::snapshot::{Described, Description, focalnet, integer, list, three_channels, timm_names};
 use crate::error::Result;
-use crate::preprocess::Channels;
-use crate::preprocess::Crop;
-use crate::preprocess::Filter;
-use crate::preprocess::Preprocess;
-use crate::preprocess::Resize;
+use crate::preprocess::{Channels, Crop, Filter, Preprocess, Resize};
 
 /// Arguments without effect on the embeddings of a network that is not trained.
 const WITHOUT_EFFECT: [&str; 14] = [
@@ -219,7 +206,8 @@ fn resnet(arguments: &Fields<'_>, block: &str, repeats: [usize; 4]) -> Result<to
     Ok(table)
 }
 
-/// timm's transform for evaluation, with its defaults: the shorter side to `size / crop_pct`, then a central crop.
+/// timm's transform for evaluation, with its defaults: the shorter side to `size / crop_pct`, then
+/// a central crop.
 fn preprocess(fields: Fields<'_>) -> Result<Described> {
     let [height, width] = match fields.sizes("input_size")?.as_deref() {
         None => [224, 224],

@@ -1,7 +1,9 @@
-//! The architectures that timm's names stand for: `vit_base_patch14_reg4_dinov2`, `deit_small_patch16_224`, `resnet50`.
+//! The architectures that timm's names stand for: `vit_base_patch14_reg4_dinov2`,
+//! `deit_small_patch16_224`, `resnet50`.
 //!
-//! A name of a vision transformer is `vit_SIZE_patchP`, perhaps `_regR`, then a resolution or a recipe (`dinov2`, `clip_224`,
-//! `clip_quickgelu_336`); DeiT's and SAM's are alike; FocalNet's are in `focalnet`. Sizes and recipes are tables, so that all combinations are known.
+//! A name of a vision transformer is `vit_SIZE_patchP`, perhaps `_regR`, then a resolution or a
+//! recipe (`dinov2`, `clip_224`, `clip_quickgelu_336`); DeiT's and SAM's are alike; FocalNet's are
+//! in `focalnet`. Sizes and recipes are tables, so that all combinations are known.
 
 use crate::backbones::snapshot::focalnet;
 use crate::backbones::snapshot::focalnet::FocalNet;

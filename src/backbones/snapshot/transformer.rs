@@ -1,4 +1,5 @@
-//! What all transformers have: image, patch, width, depth and heads, under the keys of each library, checked together.
+//! What all transformers have: image, patch, width, depth and heads, under the keys of each
+//! library, checked together.
 
 use crate::backbones::fields::Fields;
 use crate::backbones::snapshot::integer;
@@ -54,8 +55,8 @@ impl Keys {
     /// Reads the sizes.
     ///
     /// # Errors
-    /// [`ModelError::Configuration`](crate::error::ModelError::Configuration) for an image that is not made of whole patches
-    /// and for heads that do not divide the width.
+    /// [`ModelError::Configuration`](crate::error::ModelError::Configuration) for an image that is
+    /// not made of whole patches and for heads that do not divide the width.
     pub(super) fn read(&self, fields: &Fields<'_>) -> Result<Sizes> {
         let sizes = Sizes {
             image: self.image.read(fields)?,

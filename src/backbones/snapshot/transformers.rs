@@ -1,22 +1,16 @@
-//! Configurations of transformers: `model_type` says the class, each with defaults of its own for keys that are left out.
+//! Configurations of transformers: `model_type` says the class, each with defaults of its own for
+//! keys that are left out.
 //!
-//! The image towers of CLIP, BLIP and SAM are read from a configuration of their own or from the `vision_config` of the whole
-//! model. The preprocessing is that of `preprocessor_config.json` (or of `image_processor` in `processor_config.json`).
+//! The image towers of CLIP, BLIP and SAM are read from a configuration of their own or from the
+//! `vision_config` of the whole model. The preprocessing is that of `preprocessor_config.json` (or
+//! of `image_processor` in `processor_config.json`).
 
 use serde_json::Value;
 
-use crate::backbones::catalog;
 use crate::backbones::fields::Fields;
-use crate::backbones::processor;
-use crate::backbones::snapshot::Context;
-use crate::backbones::snapshot::Described;
-use crate::backbones::snapshot::Description;
-use crate::backbones::snapshot::integer;
-use crate::backbones::snapshot::list;
-use crate::backbones::snapshot::three_channels;
-use crate::backbones::snapshot::transformer::Key;
-use crate::backbones::snapshot::transformer::Keys;
-use crate::backbones::snapshot::transformer::activation;
+use crate::backbones::snapshot::transformer::{Key, Keys, activation};
+use crate::backbones::snapshot::{Context, Described, Description, integer, list, three_channels};
+use crate::backbones::{catalog, processor};
 use crate::error::Result;
 use crate::support::fs;
 
@@ -202,7 +196,8 @@ fn preprocess(family: &str, context: &Context<'_>) -> Result<Option<Described>> 
     };
     let fields = Fields::parse(&path, &text, "preprocessor configuration (JSON)")?;
     let fields = fields.inner("image_processor")?.unwrap_or(fields);
-    // SAM's processor pads a scaled image to a square for its decoder, which no classifier of whole images needs.
+    // SAM's processor pads a scaled image to a square for its decoder, which no classifier of whole
+    // images needs.
     if family == "sam" && processor::class(&fields).is_some_and(|class| class.starts_with("Sam")) {
         let specification = catalog::find("sam-base")?.variant.preprocess;
         context.progress.note(&format!(

@@ -2,8 +2,7 @@
 
 mod train;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 
 /// Measure speed and memory on made-up data.

@@ -1,21 +1,15 @@
 //! `defrost bench train`: time and memory of training steps on random images.
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::model_flags::ModelFlags;
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
-use crate::finetune::BatchNorm;
-use crate::finetune::Classifier;
-use crate::finetune::Freeze;
-use crate::finetune::bench;
-use crate::finetune::bench::Bench;
-use crate::finetune::bench::Measured;
-use crate::runtime::Device;
-use crate::runtime::Runtime;
-use crate::runtime::SessionOptions;
+use crate::finetune::bench::{Bench, Measured};
+use crate::finetune::{BatchNorm, Classifier, Freeze, bench};
+use crate::runtime::{Device, Runtime, SessionOptions};
 use crate::support::seed::Seed;
 
-/// Measure training steps: forward, backward, clipping and AdamW of all parameters, on random images.
+/// Measure training steps: forward, backward, clipping and AdamW of all parameters, on random
+/// images.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     defrost bench train --model deit-small --random-weights 0 --batch 8 --steps 10 --threads 2 --json\n  \
@@ -40,7 +34,8 @@ pub(super) struct Arguments {
     /// What happens to batch norms.
     #[arg(long, value_enum, default_value = "updated")]
     batch_norm: BatchNorm,
-    /// Compute activations again in the backward pass instead of keeping them: less memory, more time.
+    /// Compute activations again in the backward pass instead of keeping them: less memory, more
+    /// time.
     #[arg(long)]
     recompute: bool,
     /// Compute products and convolutions in f16: for GPUs; a CPU is slower so.

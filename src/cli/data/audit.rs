@@ -3,22 +3,20 @@
 use std::path::PathBuf;
 
 use crate::audit::{Audit, Pair, Pairs, of_features, of_images};
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::dataset::DatasetArguments;
-use crate::data;
+use crate::cli::{Outcome, Printer};
 use crate::data::DecodeLimits;
-use crate::embed::FeatureColumns;
-use crate::embed::Features;
+use crate::embed::{FeatureColumns, Features};
 use crate::error::Result;
-use crate::report;
-use crate::support::numbers::counted;
-use crate::support::numbers::thousands;
+use crate::support::numbers::{counted, thousands};
+use crate::{data, report};
 
-/// Search for leaks: groups in two splits, equal images, near-duplicates by embedding, labels that contradict each other.
+/// Search for leaks: groups in two splits, equal images, near-duplicates by embedding, labels that
+/// contradict each other.
 ///
-/// A dataset is searched for images of equal pixels; a cache (or, with `--embedding`, any table of features) for equal files
-/// and for near-duplicates. Where splits are stated, pairs in two splits are shown; otherwise all pairs.
+/// A dataset is searched for images of equal pixels; a cache (or, with `--embedding`, any table of
+/// features) for equal files and for near-duplicates. Where splits are stated, pairs in two splits
+/// are shown; otherwise all pairs.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  defrost data audit photos/\n  defrost data audit cache/ --threshold 0.99 --out audit.html\n  \
@@ -32,7 +30,8 @@ pub(super) struct Arguments {
     /// Cosine of two embeddings from which on images count as near-duplicates.
     #[arg(long, default_value_t = 0.98, value_name = "COSINE")]
     threshold: f64,
-    /// Column of the embeddings of a cache or of a table of features [default: `embedding` of a cache].
+    /// Column of the embeddings of a cache or of a table of features [default: `embedding` of a
+    /// cache].
     #[arg(long, value_name = "COLUMN")]
     embedding: Option<String>,
     /// Do not open the images of a dataset: search its groups alone.

@@ -1,23 +1,18 @@
 //! `defrost data dicom`: what DICOM files say of their pixels.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
-use crate::data::DecodeLimits;
-use crate::data::DicomFile;
-use crate::data::DicomSummary;
-use crate::error::Error;
-use crate::error::Result;
+use crate::cli::{Outcome, Printer};
+use crate::data::{DecodeLimits, DicomFile, DicomSummary};
+use crate::error::{Error, Result};
 use crate::support::fs;
 
 /// Show what DICOM files say of their pixels, and why a file cannot be read.
 ///
-/// Only what decides the pixels is looked at: nothing that identifies a patient is read, shown or stored. The exit code is 1
-/// when a file cannot be read as an image.
+/// Only what decides the pixels is looked at: nothing that identifies a patient is read, shown or
+/// stored. The exit code is 1 when a file cannot be read as an image.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  defrost data dicom scan.dcm\n  defrost data dicom study/*.dcm --json")]
 pub(super) struct Arguments {

@@ -4,22 +4,18 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::alignment::columns;
 use crate::cli::data::census_rows;
 use crate::cli::data::split::command;
-use crate::data::Census;
-use crate::data::manifest::ImportOptions;
-use crate::data::manifest::manifest;
-use crate::data::split::Fractions;
-use crate::data::split::Policy;
-use crate::data::write_table_with;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::cli::{Outcome, Printer};
+use crate::data::manifest::{ImportOptions, manifest};
+use crate::data::split::{Fractions, Policy};
+use crate::data::{Census, write_table_with};
+use crate::error::{DataError, Result};
 use crate::support::numbers::thousands;
 
-/// Import a published dataset as it lies on disk: labels, groups, splits, checked against the published counts.
+/// Import a published dataset as it lies on disk: labels, groups, splits, checked against the
+/// published counts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     defrost data import aptos2019 --root aptos2019/ --out aptos.parquet\n  \
@@ -54,7 +50,8 @@ pub(super) struct Arguments {
     /// Keep rows whose image does not exist.
     #[arg(long)]
     keep_missing: bool,
-    /// Folder for images that are published packed into few files [default: the table's name without its extension].
+    /// Folder for images that are published packed into few files [default: the table's name
+    /// without its extension].
     #[arg(long, value_name = "FOLDER")]
     unpack: Option<PathBuf>,
     /// Replace the table if it exists.

@@ -1,25 +1,20 @@
 //! `defrost data inspect`: what is in a dataset, and what is wrong with it.
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::alignment::columns;
 use crate::cli::data::census_rows;
 use crate::cli::dataset::DatasetArguments;
+use crate::cli::{Outcome, Printer};
 use crate::data;
 use crate::data::DecodeLimits;
-use crate::data::inspect::Duplicate;
-use crate::data::inspect::Frequency;
-use crate::data::inspect::Inspection;
-use crate::data::inspect::Range;
+use crate::data::inspect::{Duplicate, Frequency, Inspection, Range};
 use crate::error::Result;
-use crate::support::numbers::byte_size;
-use crate::support::numbers::counted;
-use crate::support::numbers::thousands;
+use crate::support::numbers::{byte_size, counted, thousands};
 
-/// Show counts per class and split, image sizes and formats, broken files, duplicates, leaks between splits.
+/// Show counts per class and split, image sizes and formats, broken files, duplicates, leaks
+/// between splits.
 ///
-/// Every image is decoded. The exit code is 1 when a file cannot be decoded, an image or a group is in two splits, or equal
-/// images have different labels.
+/// Every image is decoded. The exit code is 1 when a file cannot be decoded, an image or a group is
+/// in two splits, or equal images have different labels.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  defrost data inspect photos/\n  defrost data inspect lesions.csv --group-column patient_id\n  \

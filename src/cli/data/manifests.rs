@@ -1,10 +1,7 @@
 //! `defrost data manifests`: the published datasets that can be imported.
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
-use crate::data::manifest::Manifest;
-use crate::data::manifest::manifest;
-use crate::data::manifest::manifests;
+use crate::cli::{Outcome, Printer};
+use crate::data::manifest::{Manifest, manifest, manifests};
 use crate::error::Result;
 use crate::support::numbers::thousands;
 

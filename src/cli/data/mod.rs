@@ -1,4 +1,5 @@
-//! `defrost data`: import a published dataset, look at a dataset or DICOM files, search for leaks, divide into splits.
+//! `defrost data`: import a published dataset, look at a dataset or DICOM files, search for leaks,
+//! divide into splits.
 
 mod audit;
 mod dicom;
@@ -7,14 +8,13 @@ mod inspect;
 mod manifests;
 mod split;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
-use crate::data::Census;
-use crate::data::Counts;
+use crate::cli::{Outcome, Printer};
+use crate::data::{Census, Counts};
 use crate::error::Result;
 use crate::support::numbers::thousands;
 
-/// Import a published dataset, look at a dataset or DICOM files, search for leaks, or divide a dataset into splits.
+/// Import a published dataset, look at a dataset or DICOM files, search for leaks, or divide a
+/// dataset into splits.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -45,7 +45,8 @@ impl Arguments {
     }
 }
 
-/// Classes by splits as rows of cells: only the splits that occur; unlabelled samples and unknown labels where there are any.
+/// Classes by splits as rows of cells: only the splits that occur; unlabelled samples and unknown
+/// labels where there are any.
 fn census_rows(census: &Census) -> Vec<Vec<String>> {
     type Column = (&'static str, fn(&Counts) -> usize);
     let columns: [Column; 5] = [

@@ -1,30 +1,23 @@
-//! `defrost data split`: divides a dataset and writes the division as a table that can be used again.
+//! `defrost data split`: divides a dataset and writes the division as a table that can be used
+//! again.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::alignment::columns;
 use crate::cli::data::census_rows;
 use crate::cli::dataset::DatasetArguments;
-use crate::data::Census;
-use crate::data::Split;
-use crate::data::split;
-use crate::data::split::Fractions;
-use crate::data::split::Plan;
-use crate::data::split::Policy;
-use crate::data::write_table;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::cli::{Outcome, Printer};
+use crate::data::split::{Fractions, Plan, Policy};
+use crate::data::{Census, Split, split, write_table};
+use crate::error::{DataError, Result};
 use crate::support::seed::Seed;
 
 /// Divide a dataset into training, validation and test data and write the division as a table.
 ///
-/// Splits that the dataset states are kept unless `--policy` says otherwise; where there are groups, no group is divided.
-/// The division depends on ids, labels, groups and seed alone.
+/// Splits that the dataset states are kept unless `--policy` says otherwise; where there are
+/// groups, no group is divided. The division depends on ids, labels, groups and seed alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  defrost data split photos/ --out photos.csv\n  \
                         defrost data split lesions.csv --group-column patient_id --seed 1 --fractions 70,15,15 --out divided.csv\n\n\
@@ -42,7 +35,8 @@ pub(super) struct Arguments {
     /// Shares of training, validation and test data.
     #[arg(long, value_name = "TRAIN,VALIDATION,TEST", default_value = "0.7,0.1,0.2")]
     fractions: Fractions,
-    /// How to divide [default: given where every sample states a split, else grouped where there are groups, else stratified].
+    /// How to divide [default: given where every sample states a split, else grouped where there
+    /// are groups, else stratified].
     #[arg(long, value_parser = ["given", "stratified", "grouped"])]
     policy: Option<String>,
     /// Replace the table if it exists.

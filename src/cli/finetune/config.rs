@@ -1,17 +1,13 @@
 //! `config.toml` of a run: data, model and recipe, everything that makes the same run again.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::backbones::ModelOptions;
 use crate::data::OpenOptions;
-use crate::error::FileError;
-use crate::error::Result;
-use crate::finetune::CONFIG;
-use crate::finetune::Recipe;
+use crate::error::{FileError, Result};
+use crate::finetune::{CONFIG, Recipe};
 use crate::support::fs;
 
 /// The whole file.

@@ -4,28 +4,18 @@ mod config;
 mod recipe_flags;
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
-use crate::cli::dataset;
 use crate::cli::dataset::ReadingArguments;
 use crate::cli::finetune::config::Config;
 use crate::cli::finetune::recipe_flags::RecipeFlags;
-use crate::cli::model_flags;
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::probe::table;
-use crate::data;
-use crate::error::FinetuneError;
-use crate::error::Result;
-use crate::finetune;
-use crate::finetune::CONFIG;
-use crate::finetune::Job;
-use crate::finetune::Options;
-use crate::finetune::RECORD;
-use crate::runtime::Device;
-use crate::runtime::Runtime;
+use crate::cli::{Outcome, Printer, dataset, model_flags};
+use crate::error::{FinetuneError, Result};
+use crate::finetune::{CONFIG, Job, Options, RECORD};
+use crate::runtime::{Device, Runtime};
+use crate::{data, finetune};
 
 /// Train a backbone further on labelled images: interruptible, reproducible, ends in one ONNX file.
 #[derive(Debug, clap::Args)]
@@ -49,12 +39,14 @@ pub(crate) struct Arguments {
     /// Folder of the run.
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// Data, model and recipe from the `config.toml` of a run; flags for these are then not looked at.
+    /// Data, model and recipe from the `config.toml` of a run; flags for these are then not looked
+    /// at.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "model"])]
     config: Option<PathBuf>,
     #[command(flatten)]
     recipe: RecipeFlags,
-    /// Steps after which a checkpoint is written within an epoch; at the end of every epoch there is one.
+    /// Steps after which a checkpoint is written within an epoch; at the end of every epoch there
+    /// is one.
     #[arg(long, value_name = "STEPS", default_value_t = 0)]
     checkpoint_every: usize,
     /// Threads that compute, and as many that prepare images [default: one per core].

@@ -5,15 +5,8 @@ use std::path::PathBuf;
 use crate::cli::adjust_flags::AdjustFlags;
 use crate::data::augment::Augmentation;
 use crate::data::split::Fractions;
-use crate::error::FinetuneError;
-use crate::error::Result;
-use crate::finetune::BatchNorm;
-use crate::finetune::Freeze;
-use crate::finetune::Head;
-use crate::finetune::Loss;
-use crate::finetune::Recipe;
-use crate::finetune::Sampling;
-use crate::finetune::Schedule;
+use crate::error::{FinetuneError, Result};
+use crate::finetune::{BatchNorm, Freeze, Head, Loss, Recipe, Sampling, Schedule};
 use crate::metrics::Metric;
 
 const RECIPE: &str = "Recipe";
@@ -22,16 +15,19 @@ const EVALUATION: &str = "Splits and evaluation";
 /// A recipe, flag by flag.
 #[derive(Debug, clap::Args)]
 pub(super) struct RecipeFlags {
-    /// The recipe that the other flags change: `default`, or `study` for that of Palés Huix et al. (2024).
+    /// The recipe that the other flags change: `default`, or `study` for that of Palés Huix et al.
+    /// (2024).
     #[arg(long, help_heading = RECIPE, value_name = "NAME", default_value = "default", value_parser = ["default", "study"])]
     recipe: String,
-    /// What stands on the backbone: `linear`, `deit-b`, or `deit:WIDTHxDEPTHxHEADS` on the patch tokens.
+    /// What stands on the backbone: `linear`, `deit-b`, or `deit:WIDTHxDEPTHxHEADS` on the patch
+    /// tokens.
     #[arg(long, help_heading = RECIPE, value_name = "HEAD")]
     head: Option<Head>,
     /// Weights of a DeiT that such a head starts from.
     #[arg(long, help_heading = RECIPE, value_name = "FILE")]
     pub(super) head_weights: Option<PathBuf>,
-    /// How much of the backbone stays as it is: `all`, `none`, or `blocks:K` for the first K blocks.
+    /// How much of the backbone stays as it is: `all`, `none`, or `blocks:K` for the first K
+    /// blocks.
     #[arg(long, help_heading = RECIPE, value_name = "WHAT")]
     freeze: Option<Freeze>,
     /// What is minimised [default: cross-entropy, or bce for several labels per image].
@@ -46,8 +42,8 @@ pub(super) struct RecipeFlags {
     /// How the images of an epoch are drawn: each once, or classes equally often.
     #[arg(long, help_heading = RECIPE, value_enum)]
     sampling: Option<Sampling>,
-    /// What may happen to training images: `none`, `light` (crops, mirror images), `crop-flips` (square crops, flips both ways) or
-    /// `study` (flips, colours, crops).
+    /// What may happen to training images: `none`, `light` (crops, mirror images), `crop-flips`
+    /// (square crops, flips both ways) or `study` (flips, colours, crops).
     #[arg(long, help_heading = RECIPE, value_name = "NAME", value_parser = ["none", "light", "crop-flips", "study"])]
     augment: Option<String>,
     /// Passes over the training images.
@@ -92,13 +88,16 @@ pub(super) struct RecipeFlags {
     /// What happens to batch norms.
     #[arg(long, help_heading = RECIPE, value_enum)]
     batch_norm: Option<BatchNorm>,
-    /// Compute activations again in the backward pass instead of keeping them: less memory, more time.
+    /// Compute activations again in the backward pass instead of keeping them: less memory, more
+    /// time.
     #[arg(long, help_heading = RECIPE)]
     recompute: bool,
-    /// Compute products and convolutions in f16, with parameters in f32 and a scaled loss: for GPUs.
+    /// Compute products and convolutions in f16, with parameters in f32 and a scaled loss: for
+    /// GPUs.
     #[arg(long, help_heading = RECIPE)]
     mixed_precision: bool,
-    /// Metric that decides between epochs and learning rates [default: that of the task, as for probes].
+    /// Metric that decides between epochs and learning rates [default: that of the task, as for
+    /// probes].
     #[arg(long, help_heading = EVALUATION, value_parser = crate::cli::probe::parse_metric, value_name = "METRIC")]
     metric: Option<Metric>,
     /// Seed of splits, head, order and augmentation; repeats count up from it.

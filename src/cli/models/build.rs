@@ -2,23 +2,15 @@
 
 use std::path::PathBuf;
 
-use crate::backbones::Arithmetic;
-use crate::backbones::Backbone;
-use crate::cli::Outcome;
-use crate::cli::Printer;
+use crate::backbones::{Arithmetic, Backbone};
 use crate::cli::model_flags::ModelFlags;
-use crate::cli::models::built::Built;
-use crate::cli::models::built::fingerprint_of;
+use crate::cli::models::built::{Built, fingerprint_of};
+use crate::cli::{Outcome, Printer};
 use crate::data;
 use crate::data::OpenOptions;
-use crate::embed::Fidelity;
-use crate::embed::Network;
-use crate::embed::Precision;
-use crate::embed::fidelity;
-use crate::error::CacheError;
-use crate::error::Result;
-use crate::runtime::Device;
-use crate::runtime::Runtime;
+use crate::embed::{Fidelity, Network, Precision, fidelity};
+use crate::error::{CacheError, Result};
+use crate::runtime::{Device, Runtime};
 
 /// Build a model into an ONNX file, or write a user's ONNX file as `defrost` runs it.
 #[derive(Debug, clap::Args)]
@@ -34,7 +26,8 @@ use crate::runtime::Runtime;
     `preprocessor_config.json`.\n\n\
     The file's input is `input`, its outputs `embedding` and the taps asked for; `defrost graph show` prints it.")]
 pub(super) struct Arguments {
-    /// Name of a model of the catalog, folder with a model's `config.json` and weights, or ONNX file.
+    /// Name of a model of the catalog, folder with a model's `config.json` and weights, or ONNX
+    /// file.
     name: String,
     /// The ONNX file to write.
     #[arg(long, value_name = "FILE")]
@@ -42,7 +35,8 @@ pub(super) struct Arguments {
     /// Do not run the model once and store what it gives for `defrost models check`.
     #[arg(long)]
     no_fingerprint: bool,
-    /// What the network computes with: `f32`, `f16` (for GPUs), or `int8` (matrix products of transformers on CPUs).
+    /// What the network computes with: `f32`, `f16` (for GPUs), or `int8` (matrix products of
+    /// transformers on CPUs).
     #[arg(long, visible_alias = "compute", value_name = "NUMBERS", default_value = "f32")]
     dtype: Arithmetic,
     /// Images, a dataset as for `defrost embed`, that tell how close `--dtype` comes to f32.

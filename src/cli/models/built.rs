@@ -2,21 +2,17 @@
 
 use serde::Serialize;
 
-use crate::backbones::Backbone;
-use crate::backbones::Output;
-use crate::backbones::Provenance;
 use crate::backbones::fingerprint::Fingerprint;
+use crate::backbones::{Backbone, Output, Provenance};
 use crate::cli::Printer;
 use crate::cli::models::table;
 use crate::embed::Fidelity;
 use crate::error::Result;
 use crate::preprocess::Preprocess;
-use crate::runtime::Device;
-use crate::runtime::Runtime;
-use crate::runtime::SessionOptions;
+use crate::runtime::{Device, Runtime, SessionOptions};
 
-/// What a model gives for its known input, on the CPU; `None`, with a note, where it cannot be run here or gives what is no
-/// number.
+/// What a model gives for its known input, on the CPU; `None`, with a note, where it cannot be run
+/// here or gives what is no number.
 pub(super) fn fingerprint_of(backbone: &Backbone, printer: &Printer) -> Result<Option<Fingerprint>> {
     let runtime = match Runtime::load(None) {
         Ok(runtime) => runtime,

@@ -1,25 +1,20 @@
-//! `defrost models check`: does a model give on this device what it gave when it was built, or what its reference gives?
+//! `defrost models check`: does a model give on this device what it gave when it was built, or what
+//! its reference gives?
 
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::backbones;
-use crate::backbones::Backbone;
-use crate::backbones::fingerprint::Comparison;
-use crate::backbones::fingerprint::Fingerprint;
-use crate::backbones::lock;
+use crate::backbones::fingerprint::{Comparison, Fingerprint};
 use crate::backbones::lock::Source;
-use crate::cli::Outcome;
-use crate::cli::Printer;
+use crate::backbones::{Backbone, lock};
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::models::table;
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 use crate::graph::Model;
-use crate::runtime::Device;
-use crate::runtime::Optimization;
-use crate::runtime::Runtime;
-use crate::runtime::SessionOptions;
+use crate::runtime::{Device, Optimization, Runtime, SessionOptions};
 
 /// Run a model on a known input and compare what it gives with what it should give.
 #[derive(Debug, clap::Args)]

@@ -3,13 +3,9 @@
 use std::path::PathBuf;
 
 use crate::backbones;
-use crate::backbones::ImportOptions;
-use crate::backbones::ModelOptions;
-use crate::backbones::Pool;
-use crate::cli::Outcome;
-use crate::cli::Printer;
-use crate::cli::models::built::Built;
-use crate::cli::models::built::fingerprint_of;
+use crate::backbones::{ImportOptions, ModelOptions, Pool};
+use crate::cli::models::built::{Built, fingerprint_of};
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 
 /// Register an ONNX file under a name, with its preprocessing and the output that is the embedding.

@@ -3,15 +3,10 @@
 use serde::Serialize;
 
 use crate::backbones;
-use crate::backbones::Entry;
-use crate::backbones::Imported;
-use crate::backbones::Size;
-use crate::backbones::lock;
-use crate::backbones::lock::Record;
-use crate::backbones::lock::Source;
-use crate::cli::Outcome;
-use crate::cli::Printer;
+use crate::backbones::lock::{Record, Source};
+use crate::backbones::{Entry, Imported, Size, lock};
 use crate::cli::models::table;
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 use crate::preprocess::Preprocess;
 use crate::support::env;

@@ -1,5 +1,5 @@
-//! `defrost models`: what there is, one model in detail, weights fetched, models built, imported and checked. One file per
-//! verb.
+//! `defrost models`: what there is, one model in detail, weights fetched, models built, imported
+//! and checked. One file per verb.
 
 mod build;
 mod built;
@@ -9,11 +9,11 @@ mod list;
 mod pull;
 mod show;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 
-/// List the models known by name, show one, fetch its weights, build it into an ONNX file, import one, or check it.
+/// List the models known by name, show one, fetch its weights, build it into an ONNX file, import
+/// one, or check it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

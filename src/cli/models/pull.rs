@@ -1,4 +1,5 @@
-//! `defrost models pull`: a model's weights into the cache directory, checked against the first time.
+//! `defrost models pull`: a model's weights into the cache directory, checked against the first
+//! time.
 
 use std::path::PathBuf;
 
@@ -7,9 +8,8 @@ use serde::Serialize;
 use crate::backbones;
 use crate::backbones::PullOptions;
 use crate::backbones::lock::Record;
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::models::table;
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 
 /// Fetch a model's weights into the cache directory, where `--model NAME` finds them.

@@ -2,11 +2,9 @@
 
 use crate::backbones;
 use crate::backbones::lock;
-use crate::backbones::lock::Record;
-use crate::backbones::lock::Source;
-use crate::cli::Outcome;
-use crate::cli::Printer;
+use crate::backbones::lock::{Record, Source};
 use crate::cli::models::table;
+use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 
 /// Show what the catalog knows about one model, or what is recorded of an imported or pulled one.

@@ -1,36 +1,21 @@
-//! `defrost probe`: fit a linear or nearest-neighbour probe on features, choose its hyper-parameter, evaluate it.
+//! `defrost probe`: fit a linear or nearest-neighbour probe on features, choose its
+//! hyper-parameter, evaluate it.
 
 pub(super) mod table;
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::cli::Outcome;
-use crate::cli::Printer;
 use crate::cli::adjust_flags::AdjustFlags;
+use crate::cli::{Outcome, Printer};
 use crate::data::split::Fractions;
-use crate::embed::FeatureColumns;
-use crate::embed::Features;
-use crate::embed::embedding_columns;
-use crate::embed::schema;
-use crate::error::ProbeError;
-use crate::error::Result;
-use crate::metrics::Bootstrap;
-use crate::metrics::Metric;
-use crate::probe::DEFAULT_ITERATIONS;
-use crate::probe::DEFAULT_K;
-use crate::probe::DEFAULT_TEMPERATURE;
-use crate::probe::DEFAULT_TOLERANCE;
-use crate::probe::Division;
-use crate::probe::Experiment;
-use crate::probe::Findings;
-use crate::probe::Method;
-use crate::probe::Record;
-use crate::probe::Samples;
-use crate::probe::Scale;
-use crate::probe::Source;
-use crate::probe::default_grid;
+use crate::embed::{FeatureColumns, Features, embedding_columns, schema};
+use crate::error::{ProbeError, Result};
+use crate::metrics::{Bootstrap, Metric};
+use crate::probe::{
+    DEFAULT_ITERATIONS, DEFAULT_K, DEFAULT_TEMPERATURE, DEFAULT_TOLERANCE, Division, Experiment, Findings, Method,
+    Record, Samples, Scale, Source, default_grid,
+};
 use crate::support::fs;
 use crate::support::progress::Progress as _;
 
@@ -54,10 +39,12 @@ enum Probe {
     Linear {
         #[command(flatten)]
         shared: Shared,
-        /// What is done to the features first; statistics come from the samples the probe is fitted on.
+        /// What is done to the features first; statistics come from the samples the probe is fitted
+        /// on.
         #[arg(long, value_enum, default_value = "standard")]
         scale: Scale,
-        /// Candidates for C (inverse penalty), for example 0.01,1,100; one value fixes it. Default: 45 from 1e-6 to 1e5.
+        /// Candidates for C (inverse penalty), for example 0.01,1,100; one value fixes it. Default:
+        /// 45 from 1e-6 to 1e5.
         #[arg(long, value_delimiter = ',', value_name = "C,..")]
         c_grid: Vec<f64>,
         /// Largest entry of the gradient of a fitted probe, as scikit-learn's `tol`.
@@ -97,18 +84,19 @@ const KNN_EXAMPLES: &str = "Examples:
 /// What both probes share.
 #[derive(Debug, clap::Args)]
 struct Shared {
-    /// An embedding cache, or a Parquet file (or a folder of them) with a column of embeddings and one of labels.
+    /// An embedding cache, or a Parquet file (or a folder of them) with a column of embeddings and
+    /// one of labels.
     #[arg(value_name = "CACHE")]
     cache: PathBuf,
-    /// Column of the features: a tap of the cache, or the embedding column of a Parquet file; `all` probes each of them on
-    /// the same splits, for the curve along the layers in the report.
+    /// Column of the features: a tap of the cache, or the embedding column of a Parquet file; `all`
+    /// probes each of them on the same splits, for the curve along the layers in the report.
     #[arg(long, visible_alias = "embedding", value_name = "COLUMN")]
     tap: Option<String>,
     /// Column of the labels of a Parquet file.
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
-    /// Metric that decides between candidates; by default accuracy, quadratic_kappa for ordered classes, roc_auc_macro for
-    /// several labels per image.
+    /// Metric that decides between candidates; by default accuracy, quadratic_kappa for ordered
+    /// classes, roc_auc_macro for several labels per image.
     #[arg(long, value_parser = parse_metric, value_name = "METRIC")]
     metric: Option<Metric>,
     /// Train, validation and test shares of splits that are drawn.
@@ -123,16 +111,19 @@ struct Shared {
     /// Draw new splits although the samples have some.
     #[arg(long)]
     resplit: bool,
-    /// Accept given splits that divide a group (a patient, say) or copies of an image between them; the report shows it in red.
+    /// Accept given splits that divide a group (a patient, say) or copies of an image between them;
+    /// the report shows it in red.
     #[arg(long)]
     allow_leak: bool,
-    /// Keep the probe that was fitted on train alone, instead of fitting it again on train and validation.
+    /// Keep the probe that was fitted on train alone, instead of fitting it again on train and
+    /// validation.
     #[arg(long)]
     no_refit: bool,
     /// Resamples behind each confidence interval; 0 for none.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     bootstrap: usize,
-    /// Folder for record, predictions and weights; by default `probes` in the cache, nowhere for a Parquet file.
+    /// Folder for record, predictions and weights; by default `probes` in the cache, nowhere for a
+    /// Parquet file.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -209,7 +200,8 @@ impl Shared {
             let warning = format!("{unlabelled} samples without label are left out");
             findings.record.warnings.insert(0, warning);
         }
-        // The embedding's record goes without the name of its column; so does a table's, which has but one as a rule.
+        // The embedding's record goes without the name of its column; so does a table's, which has
+        // but one as a rule.
         let named =
             findings.record.source.column != schema::EMBEDDING && (is_cache || self.tap.as_deref() == Some(ALL));
         if let Some(directory) = &directory {

@@ -3,11 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::data::Split;
-use crate::metrics::Estimate;
-use crate::metrics::Temperature;
-use crate::probe::Adjustment;
-use crate::probe::Chosen;
-use crate::probe::Record;
+use crate::metrics::{Estimate, Temperature};
+use crate::probe::{Adjustment, Chosen, Record};
 
 /// Classes up to which the confusion matrix is shown.
 const MOST_CLASSES: usize = 12;

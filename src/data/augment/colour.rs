@@ -1,10 +1,10 @@
-//! Random changes of brightness, contrast, saturation and hue, as torchvision's `ColorJitter` makes them of floating-point
-//! images: the four in random order, each by a factor around 1 (hue: a shift around 0), results clipped to 0..=1.
+//! Random changes of brightness, contrast, saturation and hue, as torchvision's `ColorJitter` makes
+//! them of floating-point images: the four in random order, each by a factor around 1 (hue: a shift
+//! around 0), results clipped to 0..=1.
 
 use rand::Rng;
 use rand::seq::SliceRandom;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
 use crate::support::seed::Random;
@@ -83,7 +83,8 @@ impl Change {
     }
 }
 
-/// Changes `samples: [channels, H, W]`, 0 to 1; without colours, saturation and hue are left as they are.
+/// Changes `samples: [channels, H, W]`, 0 to 1; without colours, saturation and hue are left as
+/// they are.
 pub(super) fn apply(changes: &[Change], coloured: bool, channels: usize, samples: &mut [f32]) {
     let plane = samples.len() / channels.max(1);
     for change in changes {

@@ -1,16 +1,13 @@
 //! Crops of random size, shape and place, as torchvision's `RandomResizedCrop` draws them.
 //!
-//! Ten times, a share of the area and an aspect ratio are drawn; the first rectangle that fits is placed at random. Where none
-//! fits, the largest central rectangle of an allowed ratio is taken.
+//! Ten times, a share of the area and an aspect ratio are drawn; the first rectangle that fits is
+//! placed at random. Where none fits, the largest central rectangle of an allowed ratio is taken.
 
 use rand::Rng;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::error::DataError;
-use crate::error::Result;
-use crate::preprocess::Image;
-use crate::preprocess::Samples;
+use crate::error::{DataError, Result};
+use crate::preprocess::{Image, Samples};
 use crate::support::seed::Random;
 
 /// How often a rectangle is drawn before the central one is taken.

@@ -1,32 +1,27 @@
 //! Random changes of training images: crops of random size and place, flips, colour jitter.
 //!
-//! An [`Augmentation`] says what may happen and how often; [`Augmentation::draw`] decides it for one image from a seeded
-//! generator, [`Augmenter::apply`] carries it out and gives the network's input. The order is crop and resize, flips, colour,
-//! normalisation. What is drawn depends on the generator and the image's size alone, so that a sample of an epoch looks the
-//! same whoever prepares it, and whenever.
+//! An [`Augmentation`] says what may happen and how often; [`Augmentation::draw`] decides it for
+//! one image from a seeded generator, [`Augmenter::apply`] carries it out and gives the network's
+//! input. The order is crop and resize, flips, colour, normalisation. What is drawn depends on the
+//! generator and the image's size alone, so that a sample of an epoch looks the same whoever
+//! prepares it, and whenever.
 //!
-//! Crops are those of torchvision's `RandomResizedCrop`, colours those of its `ColorJitter` on floating-point images.
+//! Crops are those of torchvision's `RandomResizedCrop`, colours those of its `ColorJitter` on
+//! floating-point images.
 
 mod colour;
 mod crop;
 
 use rand::Rng;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use colour::Jitter;
 pub use crop::RandomCrop;
 
 use crate::data::augment::colour::Change;
 use crate::data::augment::crop::Region;
-use crate::error::DataError;
-use crate::error::Result;
-use crate::preprocess::Channels;
-use crate::preprocess::Image;
-use crate::preprocess::Preprocess;
-use crate::preprocess::Resize;
-use crate::preprocess::Scratch;
-use crate::preprocess::ValidPreprocess;
+use crate::error::{DataError, Result};
+use crate::preprocess::{Channels, Image, Preprocess, Resize, Scratch, ValidPreprocess};
 use crate::support::seed::Random;
 
 /// What may happen to a training image; the default is nothing.
@@ -57,7 +52,8 @@ pub struct Changes {
 }
 
 impl Augmentation {
-    /// The study's: flips both ways, colour jitter with probability .8, crops of .8 to 1.2 of the area.
+    /// The study's: flips both ways, colour jitter with probability .8, crops of .8 to 1.2 of the
+    /// area.
     pub fn study() -> Self {
         Augmentation {
             horizontal_flip: 0.5,
@@ -67,7 +63,8 @@ impl Augmentation {
         }
     }
 
-    /// For images whose colours matter and whose up and down differ: mirror images and crops of half the area and more.
+    /// For images whose colours matter and whose up and down differ: mirror images and crops of
+    /// half the area and more.
     pub fn light() -> Self {
         Augmentation {
             horizontal_flip: 0.5,
@@ -76,7 +73,8 @@ impl Augmentation {
         }
     }
 
-    /// For images without up and down, seen at one scale: square crops of 7/8 of each side, flips both ways.
+    /// For images without up and down, seen at one scale: square crops of 7/8 of each side, flips
+    /// both ways.
     pub fn crop_flips() -> Self {
         let share = (7.0f64 / 8.0).powi(2);
         Augmentation {
@@ -139,8 +137,9 @@ impl Augmenter {
     /// Checks both.
     ///
     /// # Errors
-    /// [`DataError::Augmentation`] for values out of range, [`DataError::OpenSize`] for a preprocessing whose result has not
-    /// one size for all images, and those of [`Preprocess::check`].
+    /// [`DataError::Augmentation`] for values out of range, [`DataError::OpenSize`] for a
+    /// preprocessing whose result has not one size for all images, and those of
+    /// [`Preprocess::check`].
     pub fn new(augmentation: Augmentation, preprocess: &Preprocess) -> Result<Self> {
         augmentation.check()?;
         let shape = preprocess.clone().check()?.output_shape().ok_or(DataError::OpenSize)?;

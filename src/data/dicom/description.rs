@@ -54,7 +54,8 @@ impl Description {
     /// Reads and checks the elements of an image.
     ///
     /// # Errors
-    /// [`PixelError`] where there are no pixels, an element is missing or cannot be, or the image is larger than allowed.
+    /// [`PixelError`] where there are no pixels, an element is missing or cannot be, or the image
+    /// is larger than allowed.
     pub(super) fn of(data_set: &DataSet<'_>, syntax: &Syntax, limits: &DecodeLimits) -> Result<Self, PixelError> {
         if data_set.get(tags::PIXEL_DATA).is_none() {
             for (tag, kind) in [(tags::FLOAT_PIXEL_DATA, "float"), (tags::DOUBLE_FLOAT_PIXEL_DATA, "double float")] {

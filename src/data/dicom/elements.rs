@@ -1,7 +1,8 @@
 //! Data elements: the few that say how an image is stored and shown, as slices of the file.
 //!
-//! Headers are read by dicom-rs; values are never copied, so that a length that lies allocates nothing. Elements outside
-//! [`WANTED`] are passed over unread: what identifies a patient is not even looked at.
+//! Headers are read by dicom-rs; values are never copied, so that a length that lies allocates
+//! nothing. Elements outside [`WANTED`] are passed over unread: what identifies a patient is not
+//! even looked at.
 
 use dicom_core::header::{DataElementHeader, HasLength as _, Header as _};
 use dicom_core::{Tag, VR};
@@ -82,8 +83,8 @@ pub(super) enum Encoding {
     ExplicitBig,
 }
 
-/// The encoding of a data set, which for some writers is not that of the transfer syntax: an explicit representation is two
-/// letters after the first tag.
+/// The encoding of a data set, which for some writers is not that of the transfer syntax: an
+/// explicit representation is two letters after the first tag.
 pub(super) fn actual(bytes: &[u8], stated: Encoding) -> Encoding {
     let is_explicit = bytes.get(4..6).is_some_and(|letters| letters.iter().all(u8::is_ascii_uppercase));
     match stated {
@@ -166,7 +167,8 @@ impl<'a> DataSet<'a> {
         text.split('\\').map(|part| number(part).ok_or_else(|| unreadable(tag, "a decimal number"))).collect()
     }
 
-    /// Whole numbers, 16 bits each unless the element says otherwise; `signed` decides where the dictionary leaves it open.
+    /// Whole numbers, 16 bits each unless the element says otherwise; `signed` decides where the
+    /// dictionary leaves it open.
     pub(super) fn integers(&self, tag: Tag, signed: bool) -> Result<Vec<i64>, PixelError> {
         let Some((vr, _)) = self.get(tag) else { return Ok(Vec::new()) };
         let bytes = self.bytes(tag).ok_or_else(|| unreadable(tag, "a number"))?;
@@ -269,7 +271,8 @@ impl<'a> Reader<'a> {
             if tag == tags::PIXEL_DATA {
                 return self.fragments(end).map(|fragments| Some(Value::Fragments(fragments)));
             }
-            // A sequence of unknown representation is written as the default transfer syntax writes it.
+            // A sequence of unknown representation is written as the default transfer syntax writes
+            // it.
             let encoding = self.encoding;
             if vr == VR::UN {
                 self.encoding = Encoding::Implicit;

@@ -1,4 +1,5 @@
-//! Where the bytes of a frame are: a slice of native pixel data, or the fragments that make up a frame.
+//! Where the bytes of a frame are: a slice of native pixel data, or the fragments that make up a
+//! frame.
 
 use std::borrow::Cow;
 
@@ -11,7 +12,8 @@ use super::syntax::Coding;
 use super::{damaged, truncated};
 use crate::error::PixelError;
 
-/// The bytes of a frame, and the bit of the first byte where it starts (other than 0 only for samples of one bit).
+/// The bytes of a frame, and the bit of the first byte where it starts (other than 0 only for
+/// samples of one bit).
 pub(super) struct FrameBytes<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
     pub(super) first_bit: u32,
@@ -20,8 +22,8 @@ pub(super) struct FrameBytes<'a> {
 /// The bytes of frame `index` (from 0).
 ///
 /// # Errors
-/// [`PixelError::Truncated`] where the file ends before the frame does, [`PixelError::Damaged`] where fragments cannot be
-/// told apart or pixel data and transfer syntax contradict each other.
+/// [`PixelError::Truncated`] where the file ends before the frame does, [`PixelError::Damaged`]
+/// where fragments cannot be told apart or pixel data and transfer syntax contradict each other.
 pub(super) fn frame<'a>(
     data_set: &DataSet<'a>,
     image: &Description,

@@ -1,6 +1,8 @@
-//! Grey values to shades: modality transform, window, inversion, padding (PS3.3, C.11.1 and C.11.2).
+//! Grey values to shades: modality transform, window, inversion, padding (PS3.3, C.11.1 and
+//! C.11.2).
 //!
-//! Up to 16 bits, all of it is one table from stored bits to shades, so that a pixel costs a look-up.
+//! Up to 16 bits, all of it is one table from stored bits to shades, so that a pixel costs a
+//! look-up.
 
 use dicom_dictionary_std::tags;
 
@@ -95,7 +97,8 @@ impl Grey {
         }
     }
 
-    /// The values that the file's VOI transform gives, as PS3.3 defines their range; values without VOI are as they are.
+    /// The values that the file's VOI transform gives, as PS3.3 defines their range; values without
+    /// VOI are as they are.
     pub(super) fn file_voi(&self, stored: i64) -> f64 {
         let value = self.value(stored);
         let (low, high) = self.range();

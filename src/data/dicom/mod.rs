@@ -1,19 +1,20 @@
-//! DICOM files to pixels: frames are found, decoded, and shown as their file or a chosen window says.
+//! DICOM files to pixels: frames are found, decoded, and shown as their file or a chosen window
+//! says.
 //!
 //! ```text
 //! file ──elements──▶ frame ──codec──▶ stored values ──modality, window──▶ shades, or colours
 //! ```
 //!
-//! Elements are found with dicom-rs, codecs are written in safe Rust: native and deflated pixels, run lengths, JPEG (baseline,
-//! extended, progressive and lossless of 8 to 16 bits), JPEG-LS and JPEG 2000. What is not read is refused by its name: video,
-//! JPEG XL, high-throughput JPEG 2000, float pixels. Overlays are not drawn, presentation states and colour profiles not
-//! applied.
+//! Elements are found with dicom-rs, codecs are written in safe Rust: native and deflated pixels,
+//! run lengths, JPEG (baseline, extended, progressive and lossless of 8 to 16 bits), JPEG-LS and
+//! JPEG 2000. What is not read is refused by its name: video, JPEG XL, high-throughput JPEG 2000,
+//! float pixels. Overlays are not drawn, presentation states and colour profiles not applied.
 //!
-//! Nothing that identifies a patient leaves the file: elements outside a short list about pixels are passed over unread, and
-//! error messages quote tags and numbers only.
+//! Nothing that identifies a patient leaves the file: elements outside a short list about pixels
+//! are passed over unread, and error messages quote tags and numbers only.
 //!
-//! Reference: DICOM PS3.3, C.7.6.3 and C.11; PS3.5, sections 7 and 8, annexes A and G; PS3.10. The values equal those of pydicom
-//! (`scripts/dicom_parity.py`).
+//! Reference: DICOM PS3.3, C.7.6.3 and C.11; PS3.5, sections 7 and 8, annexes A and G; PS3.10. The
+//! values equal those of pydicom (`scripts/dicom_parity.py`).
 
 mod coded;
 mod colour;
@@ -75,7 +76,8 @@ impl<'a> DicomFile<'a> {
     /// Reads the file's meta information.
     ///
     /// # Errors
-    /// [`PixelError`] where it is no DICOM file, names no transfer syntax, or inflates to more bytes than allowed.
+    /// [`PixelError`] where it is no DICOM file, names no transfer syntax, or inflates to more
+    /// bytes than allowed.
     pub fn open(bytes: &'a [u8], limits: &DecodeLimits) -> Result<Self> {
         if !is_dicom(bytes) {
             return Err(damaged("the letters `DICM` are missing").into());
@@ -100,7 +102,8 @@ impl<'a> DicomFile<'a> {
     /// Reads the elements about pixels.
     ///
     /// # Errors
-    /// [`PixelError`] where there is no image, or what the elements say of it cannot be or is not read.
+    /// [`PixelError`] where there is no image, or what the elements say of it cannot be or is not
+    /// read.
     pub fn image(&self) -> Result<DicomImage<'_>> {
         if self.class.as_deref() == Some(DIRECTORY_CLASS) {
             return Err(unsupported("a directory of files instead of an image").into());
@@ -117,7 +120,8 @@ impl DicomImage<'_> {
         self.image.frames
     }
 
-    /// The stored values of frame `index` (from 0): of colours red, green and blue, of palettes the entries' numbers.
+    /// The stored values of frame `index` (from 0): of colours red, green and blue, of palettes the
+    /// entries' numbers.
     ///
     /// # Errors
     /// [`PixelError`] where the frame is not there or cannot be decoded.
@@ -140,7 +144,8 @@ impl DicomImage<'_> {
         Ok(stored.values().into_iter().map(|value| grey.value(value)).collect())
     }
 
-    /// Grey values after modality and VOI transform as the file says, in the range that PS3.3 defines.
+    /// Grey values after modality and VOI transform as the file says, in the range that PS3.3
+    /// defines.
     ///
     /// # Errors
     /// As [`DicomImage::modality_values`].
@@ -168,7 +173,8 @@ impl DicomImage<'_> {
     }
 }
 
-/// Decodes a frame (from 0) of the content of a DICOM file; without a choice the file must have one frame.
+/// Decodes a frame (from 0) of the content of a DICOM file; without a choice the file must have one
+/// frame.
 pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits, frame: Option<u32>, window: Window) -> Result<Image> {
     let file = DicomFile::open(bytes, limits)?;
     let image = file.image()?;

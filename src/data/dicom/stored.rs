@@ -1,4 +1,5 @@
-//! Stored values: the samples of a frame as the file has them, before anything is done to show them.
+//! Stored values: the samples of a frame as the file has them, before anything is done to show
+//! them.
 
 use super::damaged;
 use super::description::Description;

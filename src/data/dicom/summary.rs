@@ -29,7 +29,8 @@ pub struct DicomSummary {
     pub signed: bool,
     /// Smallest and largest stored value that means that there is no pixel.
     pub padding: Option<[i64; 2]>,
-    /// How the values of the first frame are shown where nothing else is chosen; `None` for colours.
+    /// How the values of the first frame are shown where nothing else is chosen; `None` for
+    /// colours.
     pub window: Option<String>,
     /// Smallest and largest value of the first frame, after rescaling; `None` for colours.
     pub values: Option<[f64; 2]>,

@@ -35,7 +35,8 @@ pub(super) struct Syntax {
 }
 
 impl Syntax {
-    /// The transfer syntax of this identifier; elements of an unknown one are explicit and little-endian by the standard.
+    /// The transfer syntax of this identifier; elements of an unknown one are explicit and
+    /// little-endian by the standard.
     pub(super) fn of(uid: &str) -> Self {
         #[expect(deprecated, reason = "retired, but its files exist")]
         let big_endian = uids::EXPLICIT_VR_BIG_ENDIAN;

@@ -1,13 +1,12 @@
-//! Images with equal pixels, and what is wrong with them: members in two splits, labels that contradict each other.
+//! Images with equal pixels, and what is wrong with them: members in two splits, labels that
+//! contradict each other.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::data::Dataset;
-use crate::data::Label;
-use crate::data::Split;
 use crate::data::inspect::looks::Look;
+use crate::data::{Dataset, Label, Split};
 
 /// Images with equal pixels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,7 +30,8 @@ pub struct Member {
     pub labels: Vec<String>,
 }
 
-/// All sets of images with equal pixels: those across splits first, then those whose labels differ, then by id.
+/// All sets of images with equal pixels: those across splits first, then those whose labels differ,
+/// then by id.
 pub(super) fn find(dataset: &Dataset, looks: &[Look]) -> Vec<Duplicate> {
     let mut same: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
     for (index, look) in looks.iter().enumerate() {

@@ -5,14 +5,10 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::data::decode;
-use crate::data::decode::DecodeLimits;
-use crate::data::decode::Decoding;
-use crate::data::frame;
-use crate::error::Error;
-use crate::error::Result;
-use crate::preprocess::Image;
-use crate::preprocess::Samples;
+use crate::data::decode::{DecodeLimits, Decoding};
+use crate::data::{decode, frame};
+use crate::error::{Error, Result};
+use crate::preprocess::{Image, Samples};
 use crate::support::fs;
 
 /// What one file is.

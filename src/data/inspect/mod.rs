@@ -1,24 +1,22 @@
 //! What is in a dataset: counts, sizes, formats, broken files, duplicates and leaks between splits.
 //!
-//! Every image is read and decoded once, in parallel. Two images are duplicates when their decoded pixels are equal, so that
-//! copies are found under another name, with other metadata or in another lossless format.
+//! Every image is read and decoded once, in parallel. Two images are duplicates when their decoded
+//! pixels are equal, so that copies are found under another name, with other metadata or in another
+//! lossless format.
 
 mod duplicates;
 mod looks;
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::data::Dataset;
-use crate::data::Sample;
-use crate::data::Task;
 use crate::data::counts::Census;
 use crate::data::decode::DecodeLimits;
 use crate::data::split::divided_groups;
+use crate::data::{Dataset, Sample, Task};
 use crate::support::progress::Progress;
 
 pub use duplicates::{Duplicate, Member};
@@ -49,7 +47,8 @@ pub struct Inspection {
     pub pixels: Vec<Frequency>,
     /// Files that cannot be decoded, by id.
     pub broken: Vec<Broken>,
-    /// Sets of images with equal pixels: those across splits first, then those whose labels differ, then by id.
+    /// Sets of images with equal pixels: those across splits first, then those whose labels differ,
+    /// then by id.
     pub duplicates: Vec<Duplicate>,
     /// Files that were left out when the dataset was read.
     pub left_out: usize,
@@ -123,14 +122,16 @@ impl Inspection {
         self.duplicates.iter().filter(|duplicate| duplicate.labels_differ)
     }
 
-    /// Whether every file can be decoded, no image or group is in two splits and no equal images are labelled differently.
+    /// Whether every file can be decoded, no image or group is in two splits and no equal images
+    /// are labelled differently.
     pub fn is_sound(&self) -> bool {
         let undivided = self.groups.as_ref().is_none_or(|groups| groups.divided.is_empty());
         self.broken.is_empty() && undivided && self.leaks().next().is_none() && self.contradictions().next().is_none()
     }
 }
 
-/// Reads and decodes every image of the dataset, in parallel; broken files are recorded and never stop it.
+/// Reads and decodes every image of the dataset, in parallel; broken files are recorded and never
+/// stop it.
 pub fn inspect(dataset: &Dataset, limits: &DecodeLimits, progress: &dyn Progress) -> Inspection {
     progress.begin("inspecting", dataset.samples.len() as u64, 0);
     let looks: Vec<Look> = dataset

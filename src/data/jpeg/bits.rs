@@ -130,7 +130,8 @@ impl<'a> Bits<'a> {
         Err(damaged("impossible Huffman code"))
     }
 
-    /// The next run of zeros and non-zero coefficient of a block, where the direct table holds both.
+    /// The next run of zeros and non-zero coefficient of a block, where the direct table holds
+    /// both.
     #[inline(always)]
     pub(super) fn short_coefficient(&mut self, table: &Huffman) -> Option<(usize, i16)> {
         self.refill();
@@ -156,7 +157,8 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Drops the bits up to the next byte and passes the restart marker `number` (0 to 7) that must follow.
+    /// Drops the bits up to the next byte and passes the restart marker `number` (0 to 7) that must
+    /// follow.
     pub(super) fn restart(&mut self, number: u8) -> Result<(), PixelError> {
         self.check()?;
         let mut at = self.position();
@@ -209,7 +211,8 @@ pub(super) struct Huffman {
 }
 
 impl Huffman {
-    /// A table from the number of codes of each length, 1 to 16, and the symbols in order of their codes.
+    /// A table from the number of codes of each length, 1 to 16, and the symbols in order of their
+    /// codes.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Result<Self, PixelError> {
         let mut table = Huffman {
             symbols: symbols.to_vec(),

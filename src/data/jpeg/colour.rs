@@ -1,4 +1,5 @@
-//! Components to grey or RGB: libjpeg's fixed-point conversion (`jdcolor.c`), and PIL's for CMYK, to the bit.
+//! Components to grey or RGB: libjpeg's fixed-point conversion (`jdcolor.c`), and PIL's for CMYK,
+//! to the bit.
 
 use multiversion::multiversion;
 
@@ -74,7 +75,8 @@ fn to_rgb(y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]) {
     }
 }
 
-/// PIL's `convert("RGB")` of CMYK: `out` holds inverted cyan, magenta and yellow, `black` is inverted too.
+/// PIL's `convert("RGB")` of CMYK: `out` holds inverted cyan, magenta and yellow, `black` is
+/// inverted too.
 fn under_black(black: &[u8], out: &mut [u8]) {
     for (pixel, &white) in out.chunks_exact_mut(3).zip(black) {
         let white = i32::from(white);

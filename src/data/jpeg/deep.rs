@@ -1,4 +1,5 @@
-//! Frames of 12 bits: coefficients to samples, pixel by pixel; libjpeg's accurate integer transform with its constants for 12 bits.
+//! Frames of 12 bits: coefficients to samples, pixel by pixel; libjpeg's accurate integer transform
+//! with its constants for 12 bits.
 
 use super::frame::{Component, Frame};
 use super::inverse::transform_deep;

@@ -34,7 +34,8 @@ pub(super) struct Component {
     pub(super) blocks_down: usize,
     /// All blocks; of a streamed frame those of one row of MCUs.
     pub(super) blocks: Vec<Block>,
-    /// Samples `[blocks_down * edge, blocks_across * edge]` of 8 bits, once blocks were transformed.
+    /// Samples `[blocks_down * edge, blocks_across * edge]` of 8 bits, once blocks were
+    /// transformed.
     pixels: Vec<u8>,
     /// Columns and rows of samples that a block becomes: 8 or less.
     edge: usize,
@@ -60,7 +61,8 @@ impl Component {
         }
     }
 
-    /// Transforms the first `rows` rows of blocks into samples, from block row `first` of the component on.
+    /// Transforms the first `rows` rows of blocks into samples, from block row `first` of the
+    /// component on.
     pub(super) fn transform(&mut self, first: usize, rows: usize) -> Result<(), PixelError> {
         let Some(table) = self.table else { return Err(damaged("a component is in no scan")) };
         let size = self.blocks_across * self.edge * self.edge;
@@ -93,7 +95,8 @@ pub(super) struct Frame {
     largest: (usize, usize),
     /// How many times smaller the image becomes: 1, 2, 4 or 8.
     reduction: u32,
-    /// Whether blocks become samples row by row while they are read: where one scan holds all of every block.
+    /// Whether blocks become samples row by row while they are read: where one scan holds all of
+    /// every block.
     pub(super) is_streamed: bool,
 }
 
@@ -158,9 +161,11 @@ impl Frame {
         self.components.iter().all(|component| (component.horizontal, component.vertical) == self.largest)
     }
 
-    /// Makes room for the coefficients or samples, before the first scan; the image becomes `reduction` (1, 2, 4 or 8) times smaller.
+    /// Makes room for the coefficients or samples, before the first scan; the image becomes
+    /// `reduction` (1, 2, 4 or 8) times smaller.
     ///
-    /// As libjpeg does, subsampled components are reduced less, as far as that saves their upsampling.
+    /// As libjpeg does, subsampled components are reduced less, as far as that saves their
+    /// upsampling.
     pub(super) fn allocate(&mut self, reduction: u32, scan: &Scan) {
         self.reduction = reduction;
         let holds_all = scan.components.len() == self.components.len();

@@ -1,4 +1,5 @@
-//! Marker segments: tables, frame and scan headers, and the application segments that say what the components mean.
+//! Marker segments: tables, frame and scan headers, and the application segments that say what the
+//! components mean.
 
 use crate::error::PixelError;
 
@@ -38,7 +39,8 @@ pub(super) struct Scan {
     pub(super) components: Vec<ScanComponent>,
     /// First and last coefficient, in zigzag order.
     pub(super) band: (usize, usize),
-    /// Bit position of the previous scan over these coefficients (0: this is the first) and of this one.
+    /// Bit position of the previous scan over these coefficients (0: this is the first) and of this
+    /// one.
     pub(super) approximation: (u32, u32),
     /// Where its entropy-coded data starts.
     pub(super) start: usize,

@@ -1,4 +1,5 @@
-//! Lossless scans (T.81, annex H): each sample as the difference to a prediction from its neighbours.
+//! Lossless scans (T.81, annex H): each sample as the difference to a prediction from its
+//! neighbours.
 
 use super::bits::{Bits, Huffman};
 use super::frame::Frame;

@@ -1,12 +1,15 @@
-//! JPEG to pixels, equal to libjpeg-turbo to the bit, and so to what PIL, torchvision and OpenCV read.
+//! JPEG to pixels, equal to libjpeg-turbo to the bit, and so to what PIL, torchvision and OpenCV
+//! read.
 //!
-//! Sequential and progressive Huffman-coded images of 8 bits with 1, 3 or 4 components; inside DICOM also those of 12 bits
-//! and lossless ones of 2 to 16 bits. The transform is libjpeg's accurate
-//! integer one, subsampled chroma is interpolated as its "fancy upsampling" does, colours are converted with its fixed-point
-//! constants, CMYK and YCCK become RGB as in PIL. Damage that libjpeg papers over with a warning is an error here: missing
-//! entropy-coded data, impossible codes, markers out of place.
+//! Sequential and progressive Huffman-coded images of 8 bits with 1, 3 or 4 components; inside
+//! DICOM also those of 12 bits and lossless ones of 2 to 16 bits. The transform is libjpeg's
+//! accurate integer one, subsampled chroma is interpolated as its "fancy upsampling" does, colours
+//! are converted with its fixed-point constants, CMYK and YCCK become RGB as in PIL. Damage that
+//! libjpeg papers over with a warning is an error here: missing entropy-coded data, impossible
+//! codes, markers out of place.
 //!
-//! Reference: ITU-T T.81; `jdhuff.c`, `jdphuff.c`, `jidctint.c`, `jdsample.c`, `jdcolor.c` of libjpeg-turbo.
+//! Reference: ITU-T T.81; `jdhuff.c`, `jdphuff.c`, `jidctint.c`, `jdsample.c`, `jdcolor.c` of
+//! libjpeg-turbo.
 
 mod bits;
 mod colour;
@@ -41,7 +44,8 @@ pub(super) struct Jpeg {
     pub(super) exif: Option<Vec<u8>>,
 }
 
-/// Decodes a JPEG whose width and height `admit` lets through, so many times smaller (1, 2, 4 or 8) as it says.
+/// Decodes a JPEG whose width and height `admit` lets through, so many times smaller (1, 2, 4 or 8)
+/// as it says.
 pub(super) fn decode(
     bytes: &[u8],
     admit: impl FnOnce(u32, u32) -> Result<u32, PixelError>,
@@ -61,8 +65,8 @@ pub(super) fn decode(
     Ok(Jpeg { width, height, channels: colours.channels(), samples, exif: headers.exif })
 }
 
-/// Decodes a JPEG inside another format: lossless coding and samples of other than 8 bits are read too, colours are not
-/// converted.
+/// Decodes a JPEG inside another format: lossless coding and samples of other than 8 bits are read
+/// too, colours are not converted.
 pub(super) fn components(
     bytes: &[u8],
     admit: impl FnOnce(u32, u32) -> Result<(), PixelError>,
@@ -85,7 +89,8 @@ pub(super) fn components(
     Ok(Codestream { width, height, channels, bits, samples, is_luma_chroma })
 }
 
-/// Reads all headers and scans of a frame that `admit` lets through, so many times smaller as it says.
+/// Reads all headers and scans of a frame that `admit` lets through, so many times smaller as it
+/// says.
 fn read<'a>(
     bytes: &'a [u8],
     admit: impl FnOnce(&Frame) -> Result<u32, PixelError>,

@@ -1,4 +1,5 @@
-//! Inverse cosine transforms to blocks of 4 x 4, 2 x 2 and 1 x 1: libjpeg's (`jidctred.c`), to the bit.
+//! Inverse cosine transforms to blocks of 4 x 4, 2 x 2 and 1 x 1: libjpeg's (`jidctred.c`), to the
+//! bit.
 
 use multiversion::multiversion;
 
@@ -9,7 +10,8 @@ const CONSTANT_BITS: u32 = 13;
 /// Fractional bits that the first pass keeps.
 const FIRST_PASS_BITS: u32 = 2;
 
-/// Dequantises and transforms one row of blocks into `samples: [size, size * blocks]`; `size` is 4, 2 or 1.
+/// Dequantises and transforms one row of blocks into `samples: [size, size * blocks]`; `size` is 4,
+/// 2 or 1.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2", "aarch64+neon"))]
 pub(super) fn transform(blocks: &[Block], table: &[u16; 64], size: usize, samples: &mut [u8]) {
     let stride = blocks.len() * size;

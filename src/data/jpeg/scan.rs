@@ -1,4 +1,5 @@
-//! Scans: from entropy-coded data to coefficients, sequential and progressive (T.81, annexes F and G).
+//! Scans: from entropy-coded data to coefficients, sequential and progressive (T.81, annexes F and
+//! G).
 
 use crate::error::PixelError;
 
@@ -18,7 +19,8 @@ enum Coding {
     RefineAc,
 }
 
-/// Blocks of a band that are still known to have no further coefficient, and the last mean of each component.
+/// Blocks of a band that are still known to have no further coefficient, and the last mean of each
+/// component.
 #[derive(Default)]
 struct State {
     end_of_band_run: u32,

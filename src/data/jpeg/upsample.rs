@@ -1,11 +1,13 @@
-//! Subsampled components to full rows: libjpeg's triangle filter ("fancy upsampling", `jdsample.c`), to the bit.
+//! Subsampled components to full rows: libjpeg's triangle filter ("fancy upsampling",
+//! `jdsample.c`), to the bit.
 
 use multiversion::multiversion;
 
 use super::frame::Plane;
 
 impl Plane {
-    /// Writes row `y` of the full image into `row`, which has room for a whole number of samples' repetitions.
+    /// Writes row `y` of the full image into `row`, which has room for a whole number of samples'
+    /// repetitions.
     ///
     /// `sums` is a buffer; without `is_smooth` samples are repeated.
     pub(super) fn row(&self, y: usize, is_smooth: bool, sums: &mut Vec<u16>, row: &mut Vec<u8>) {
@@ -47,7 +49,8 @@ fn vertical(near: &[u8], far: &[u8], bias: u16, row: &mut [u8]) {
     }
 }
 
-/// The samples of a line with the outer ones repeated, so that the filter needs no special case at the ends.
+/// The samples of a line with the outer ones repeated, so that the filter needs no special case at
+/// the ends.
 fn with_edges(values: impl ExactSizeIterator<Item = u16>, sums: &mut Vec<u16>) {
     sums.clear();
     sums.push(0);

@@ -75,7 +75,8 @@ impl Contexts {
         }
     }
 
-    /// The next sample of context `number` (-364 to 364), predicted as `prediction` without correction.
+    /// The next sample of context `number` (-364 to 364), predicted as `prediction` without
+    /// correction.
     #[inline(always)]
     pub(super) fn regular(&mut self, bits: &mut Bits<'_>, number: i32, prediction: i32) -> Result<i32, PixelError> {
         let Coding { largest, near, error_bits, limit, reset, .. } = self.coding;
@@ -109,7 +110,8 @@ impl Contexts {
         Ok(self.coding.reconstruct(prediction, sign * error))
     }
 
-    /// The sample that ends a run, between `left` and `above`; `order_of_run` is the order of the run's code.
+    /// The sample that ends a run, between `left` and `above`; `order_of_run` is the order of the
+    /// run's code.
     pub(super) fn after_run(
         &mut self,
         bits: &mut Bits<'_>,

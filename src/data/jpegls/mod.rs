@@ -1,7 +1,7 @@
 //! JPEG-LS to samples: lossless and near-lossless, 2 to 16 bits, every interleaving.
 //!
-//! Reference: ITU-T T.87. Not read: mapping tables (palettes inside the codestream), restart intervals, point transforms and
-//! the colour transforms of one vendor; each is refused by name.
+//! Reference: ITU-T T.87. Not read: mapping tables (palettes inside the codestream), restart
+//! intervals, point transforms and the colour transforms of one vendor; each is refused by name.
 
 mod bits;
 mod contexts;
@@ -154,7 +154,8 @@ impl Frame {
         self
     }
 
-    /// Decodes the scan whose header is `body` and whose data starts at `at`; gives the position after it.
+    /// Decodes the scan whose header is `body` and whose data starts at `at`; gives the position
+    /// after it.
     fn scan(&mut self, bytes: &[u8], at: usize, body: &[u8], presets: &Presets) -> Result<usize, PixelError> {
         let malformed = || damaged("a scan header is malformed");
         let (&count, rest) = body.split_first().ok_or_else(malformed)?;

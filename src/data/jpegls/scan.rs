@@ -1,4 +1,5 @@
-//! Scans: lines of samples from their neighbours, in regular mode or as runs (T.87, annexes A and B).
+//! Scans: lines of samples from their neighbours, in regular mode or as runs (T.87, annexes A and
+//! B).
 
 use super::bits::Bits;
 use super::contexts::{Coding, Contexts};
@@ -57,8 +58,8 @@ impl Scan {
         Ok(Scan { coding, thresholds })
     }
 
-    /// Decodes the data at `data.1` into channel `first`, or into all channels, of `samples: [height, width, channels]`;
-    /// gives the position after the data.
+    /// Decodes the data at `data.1` into channel `first`, or into all channels, of `samples:
+    /// [height, width, channels]`; gives the position after the data.
     pub(super) fn decode(
         &self,
         (bytes, at): (&[u8], usize),

@@ -1,22 +1,21 @@
-//! IDX files, as MNIST and its successors are published: many grey images, or their labels, in one file, gzipped or not.
+//! IDX files, as MNIST and its successors are published: many grey images, or their labels, in one
+//! file, gzipped or not.
 //!
-//! The format (LeCun et al., the MNIST database): two zero bytes, the type of the values (8: one unsigned byte), the number of
-//! dimensions, each dimension as a big-endian `u32`, then the values. Labels have one dimension, images three: `[N, H, W]`.
-//! Refused: other types, other dimensions, files that are shorter or longer than their header says.
+//! The format (LeCun et al., the MNIST database): two zero bytes, the type of the values (8: one
+//! unsigned byte), the number of dimensions, each dimension as a big-endian `u32`, then the values.
+//! Labels have one dimension, images three: `[N, H, W]`. Refused: other types, other dimensions,
+//! files that are shorter or longer than their header says.
 
 use std::io::Read;
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use image::ExtendedColorType;
-use image::ImageEncoder as _;
 use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder as _};
 use rayon::prelude::*;
 
-use crate::data::table::Cells;
-use crate::data::table::Texts;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::data::table::{Cells, Texts};
+use crate::error::{DataError, Result};
 use crate::support::fs;
 
 /// Most values of one file.
@@ -44,7 +43,8 @@ pub(super) fn labels(path: &Path) -> Result<Cells> {
 /// Writes the images of a file as PNG files; `to` is where each goes, in the order of the file.
 ///
 /// # Errors
-/// [`DataError::Table`] for a file that is not one of images, or not of as many; `FileError` for one that cannot be written.
+/// [`DataError::Table`] for a file that is not one of images, or not of as many; `FileError` for
+/// one that cannot be written.
 pub(super) fn unpack(path: &Path, to: &[impl AsRef<Path> + Sync]) -> Result<()> {
     let Values { shape: [count, height, width], values } = read::<3>(path)?;
     if count != to.len() {

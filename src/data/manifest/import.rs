@@ -5,29 +5,15 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::data::Dataset;
-use crate::data::Label;
-use crate::data::Sample;
-use crate::data::manifest::Manifest;
-use crate::data::manifest::Table;
-use crate::data::manifest::Template;
-use crate::data::manifest::Variant;
-use crate::data::manifest::idx;
 use crate::data::manifest::labels::highest;
-use crate::data::manifest::place::Place;
-use crate::data::manifest::place::place;
-use crate::data::manifest::sheet::Sheet;
-use crate::data::manifest::sheet::find;
+use crate::data::manifest::place::{Place, place};
+use crate::data::manifest::sheet::{Sheet, find};
 use crate::data::manifest::template::Columns;
-use crate::data::split::Fractions;
-use crate::data::split::Plan;
-use crate::data::split::Policy;
-use crate::data::split::assign;
-use crate::data::table::ExtraColumn;
-use crate::data::table::Texts;
-use crate::data::table::plain;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::data::manifest::{Manifest, Table, Template, Variant, idx};
+use crate::data::split::{Fractions, Plan, Policy, assign};
+use crate::data::table::{ExtraColumn, Texts, plain};
+use crate::data::{Dataset, Label, Sample};
+use crate::error::{DataError, Result};
 use crate::support::seed::Seed;
 
 /// Missing files that are named.
@@ -83,7 +69,8 @@ impl Manifest {
     /// Reads the dataset that lies below `root` as it was published.
     ///
     /// # Errors
-    /// [`DataError::Unpack`] without a folder for packed images; [`DataError::LabelFile`], [`DataError::Cell`] with file and row, [`DataError::MissingFiles`] where no image exists at
+    /// [`DataError::Unpack`] without a folder for packed images; [`DataError::LabelFile`],
+    /// [`DataError::Cell`] with file and row, [`DataError::MissingFiles`] where no image exists at
     /// all; those of [`assign`].
     pub fn import(&self, root: &Path, options: &ImportOptions) -> Result<Import> {
         let variant = self.variant(options.variant.as_deref())?;

@@ -1,7 +1,9 @@
-//! Manifests: how published datasets become tables. `data-manifests/*.toml`, or a user's own file of that form.
+//! Manifests: how published datasets become tables. `data-manifests/*.toml`, or a user's own file
+//! of that form.
 //!
-//! A manifest names the label files and how each row gives an image, its label, its group and its split; [`Manifest::import`]
-//! reads a dataset that lies on disk as published. A further dataset of the same shape is a further file, no Rust.
+//! A manifest names the label files and how each row gives an image, its label, its group and its
+//! split; [`Manifest::import`] reads a dataset that lies on disk as published. A further dataset of
+//! the same shape is a further file, no Rust.
 
 mod idx;
 mod import;
@@ -15,16 +17,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Reading;
-use crate::data::Split;
-use crate::data::Task;
 use crate::data::split::Policy;
-use crate::error::DataError;
-use crate::error::FileError;
-use crate::error::Result;
+use crate::data::{Reading, Split, Task};
+use crate::error::{DataError, FileError, Result};
 use crate::metrics::Metric;
-use crate::support::fs;
-use crate::support::names;
+use crate::support::{fs, names};
 
 pub use import::{Import, ImportOptions};
 use template::Template;
@@ -92,7 +89,8 @@ struct Table {
     header: bool,
     /// The image, relative to the file's folder; of several, the first that exists.
     path: Templates,
-    /// IDX files that hold the images, the first that exists is unpacked to `path`; the label file is an IDX file, too.
+    /// IDX files that hold the images, the first that exists is unpacked to `path`; the label file
+    /// is an IDX file, too.
     #[serde(default)]
     images: Vec<String>,
     /// Folders that hold the image alone, where it is not at any `path`.
@@ -192,7 +190,8 @@ struct LabelRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Merge {
-    /// The class that comes last in the order of the classes; in a multi-label task what is present in any row.
+    /// The class that comes last in the order of the classes; in a multi-label task what is present
+    /// in any row.
     Highest,
 }
 
@@ -211,7 +210,8 @@ pub fn manifests() -> Result<Vec<Manifest>> {
 /// The manifest of that name, or in that file (`.toml`).
 ///
 /// # Errors
-/// [`DataError::UnknownManifest`] with the nearest names; `FileError` and [`DataError::Manifest`] for a file.
+/// [`DataError::UnknownManifest`] with the nearest names; `FileError` and [`DataError::Manifest`]
+/// for a file.
 pub fn manifest(name: &str) -> Result<Manifest> {
     let path = Path::new(name);
     if path.extension().is_some_and(|extension| extension == "toml") {

@@ -18,8 +18,9 @@ pub(super) struct Place {
     pub(super) exists: bool,
 }
 
-/// The first of `paths` that exists, otherwise the only image below the first of `folders` that has exactly one. Both are
-/// relative to `base`, a folder below `root` (also relative). `None` where the first path leaves the root.
+/// The first of `paths` that exists, otherwise the only image below the first of `folders` that has
+/// exactly one. Both are relative to `base`, a folder below `root` (also relative). `None` where
+/// the first path leaves the root.
 pub(super) fn place(root: &Path, base: &str, paths: &[String], folders: &[String]) -> Option<Place> {
     let inside: Vec<String> = paths.iter().filter_map(|path| normal(base, path)).collect();
     let first = inside.first()?.clone();

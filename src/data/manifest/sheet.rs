@@ -1,19 +1,12 @@
 //! A label file with the columns a manifest names, and those of the file joined to it.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::data::manifest::Join;
-use crate::data::manifest::LabelRule;
-use crate::data::manifest::Table;
-use crate::data::manifest::idx;
 use crate::data::manifest::template::Columns;
-use crate::data::table::Cells;
-use crate::data::table::Texts;
-use crate::data::table::read_cells;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::data::manifest::{Join, LabelRule, Table, idx};
+use crate::data::table::{Cells, Texts, read_cells};
+use crate::error::{DataError, Result};
 
 /// The rows of a label file.
 pub(super) struct Sheet {

@@ -1,18 +1,17 @@
-//! Division of units that stay whole (groups, or samples with several labels), with class counts as even as can be.
+//! Division of units that stay whole (groups, or samples with several labels), with class counts as
+//! even as can be.
 //!
-//! The imbalance of a division is `sum over splits and classes of (have - want)^2 / want`, the number of samples counting as
-//! one more class, plus a large penalty for each class missing from a split although it is in at least as many units as there
-//! are splits. Units are placed one by one (those that hold the largest share of any class first) where the imbalance
-//! falls most; then single moves, and swaps where the units are few, are made while they lower it.
+//! The imbalance of a division is `sum over splits and classes of (have - want)^2 / want`, the
+//! number of samples counting as one more class, plus a large penalty for each class missing from a
+//! split although it is in at least as many units as there are splits. Units are placed one by one
+//! (those that hold the largest share of any class first) where the imbalance falls most; then
+//! single moves, and swaps where the units are few, are made while they lower it.
 
 use std::collections::HashMap;
 
 use crate::data::Split;
-use crate::data::split::Member;
-use crate::data::split::Policy;
-use crate::data::split::Request;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::data::split::{Member, Policy, Request};
+use crate::error::{DataError, Result};
 
 /// Weight of a class missing from a split.
 const MISSING: f64 = 1e9;
@@ -21,7 +20,8 @@ const PASSES: usize = 20;
 /// Up to this many units, all pairs are tried as swaps.
 const SWAPPED_UNITS: usize = 400;
 
-/// Members that stay together and how many of them have each class (sparse, sorted; the last column counts members).
+/// Members that stay together and how many of them have each class (sparse, sorted; the last column
+/// counts members).
 struct Unit {
     members: Vec<usize>,
     counts: Vec<(usize, f64)>,
@@ -57,7 +57,8 @@ pub(super) fn divide(members: &[Member<'_>], order: &[usize], request: &Request,
     Ok(())
 }
 
-/// The units, those with the largest share of any class first; equal ones in the order of their first member.
+/// The units, those with the largest share of any class first; equal ones in the order of their
+/// first member.
 fn units(members: &[Member<'_>], order: &[usize], grouped: bool) -> Vec<Unit> {
     let columns = 1 + order.iter().flat_map(|&index| members[index].label.present()).max().map_or(0, |most| most + 1);
     let mut totals = vec![0.0; columns];
@@ -177,7 +178,8 @@ impl Balance {
         self.change(from, unit, -1.0) + self.change(to, unit, 1.0)
     }
 
-    /// The split in which the unit lowers the imbalance most; missing classes are left to the improvement.
+    /// The split in which the unit lowers the imbalance most; missing classes are left to the
+    /// improvement.
     fn best(&self, unit: &Unit) -> usize {
         let gain = |split: usize| -> f64 {
             let square = |have: f64, want: f64| (have - want).powi(2) / want;

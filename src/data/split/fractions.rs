@@ -26,7 +26,8 @@ impl Fractions {
     /// Checked proportions.
     ///
     /// # Errors
-    /// [`DataError::Fractions`] when one is outside 0 to 1, training is 0 or the sum is not 1 (within 1e-6).
+    /// [`DataError::Fractions`] when one is outside 0 to 1, training is 0 or the sum is not 1
+    /// (within 1e-6).
     pub fn new(train: f64, validation: f64, test: f64) -> Result<Self, DataError> {
         let all = [train, validation, test];
         let refuse = |problem| Err(DataError::Fractions { train, validation, test, problem });

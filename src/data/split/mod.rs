@@ -1,33 +1,30 @@
 //! Division of samples into training, validation and test data.
 //!
-//! [`assign`] is a pure function of ids, labels, groups and seed: neither the order of the samples nor the place of the files
-//! matters. What it promises:
-//! - stratified: each class is divided in the stated proportions, off by less than one sample per split; a class with at
-//!   least as many samples as there are splits is in all of them, even where that costs the proportion;
-//! - grouped: no group is in two splits; class proportions are met as nearly as the groups allow, by a greedy assignment
-//!   (large groups and rare classes first, to the split that lacks them most) improved by moves and swaps;
+//! [`assign`] is a pure function of ids, labels, groups and seed: neither the order of the samples
+//! nor the place of the files matters. What it promises:
+//! - stratified: each class is divided in the stated proportions, off by less than one sample per
+//!   split; a class with at least as many samples as there are splits is in all of them, even where
+//!   that costs the proportion;
+//! - grouped: no group is in two splits; class proportions are met as nearly as the groups allow,
+//!   by a greedy assignment (large groups and rare classes first, to the split that lacks them
+//!   most) improved by moves and swaps;
 //! - several labels per sample: as grouped, with each sample its own group.
 //!
-//! The default fractions are 70 % training, 10 % validation and 20 % test: the test share of the study this follows, with
-//! validation data taken from the rest, so that hyper-parameters are never chosen on test data.
+//! The default fractions are 70 % training, 10 % validation and 20 % test: the test share of the
+//! study this follows, with validation data taken from the rest, so that hyper-parameters are never
+//! chosen on test data.
 
 mod balance;
 mod fractions;
 mod stratify;
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::data::Dataset;
-use crate::data::Label;
-use crate::data::Sample;
-use crate::data::Split;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::data::{Dataset, Label, Sample, Split};
+use crate::error::{DataError, Result};
 use crate::support::seed::Seed;
 
 pub use fractions::Fractions;
@@ -39,7 +36,8 @@ pub struct Member<'a> {
     pub id: &'a str,
     /// The label.
     pub label: &'a Label,
-    /// Patient, lesion or another unit that must not be divided; a member without one stands by itself.
+    /// Patient, lesion or another unit that must not be divided; a member without one stands by
+    /// itself.
     pub group: Option<&'a str>,
     /// The split the dataset states.
     pub given: Option<Split>,
@@ -49,11 +47,13 @@ pub struct Member<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// `Given` where every member states a split, otherwise `Grouped` where any has a group, otherwise `Stratified`.
+    /// `Given` where every member states a split, otherwise `Grouped` where any has a group,
+    /// otherwise `Stratified`.
     #[default]
     Auto,
-    /// As stated. Where no member is in validation and its fraction is above 0, validation data is drawn from the training
-    /// data, its share of training and validation together as in the fractions; test data is never touched.
+    /// As stated. Where no member is in validation and its fraction is above 0, validation data is
+    /// drawn from the training data, its share of training and validation together as in the
+    /// fractions; test data is never touched.
     Given,
     /// Random, each class in the stated proportions; groups are not regarded.
     Stratified,
@@ -85,9 +85,11 @@ pub struct Assignment {
     pub policy: Policy,
     /// The split of each member, in the order of the members.
     pub splits: Vec<Split>,
-    /// Classes (by index) that are missing from a split that was asked for or given, though the dataset has them.
+    /// Classes (by index) that are missing from a split that was asked for or given, though the
+    /// dataset has them.
     pub absent: Vec<(usize, Split)>,
-    /// Groups that are in more than one split, sorted; only a given or a stratified assignment can have any.
+    /// Groups that are in more than one split, sorted; only a given or a stratified assignment can
+    /// have any.
     pub divided_groups: Vec<String>,
 }
 
@@ -104,9 +106,10 @@ impl Dataset {
 /// Divides the members into splits.
 ///
 /// # Errors
-/// [`DataError::SplitsNotGiven`] where policy `Given` finds members without a split, or `Auto` finds some with and some
-/// without; [`DataError::NoGroups`]; [`DataError::TooFew`] where there are fewer samples or groups than splits;
-/// [`DataError::EmptySplit`] where classes of one or two samples leave a split without any.
+/// [`DataError::SplitsNotGiven`] where policy `Given` finds members without a split, or `Auto`
+/// finds some with and some without; [`DataError::NoGroups`]; [`DataError::TooFew`] where there are
+/// fewer samples or groups than splits; [`DataError::EmptySplit`] where classes of one or two
+/// samples leave a split without any.
 pub fn assign(members: &[Member<'_>], plan: &Plan) -> Result<Assignment> {
     let policy = choose(members, plan.policy)?;
     let seed = plan.seed.named("split");
@@ -196,7 +199,8 @@ fn absent(members: &[Member<'_>], splits: &[Split]) -> Vec<(usize, Split)> {
     present.iter().flat_map(|(&class, found)| used.difference(found).map(move |&split| (class, split))).collect()
 }
 
-/// The groups that are in more than one split, sorted; `members` are the group and split of each member that has both.
+/// The groups that are in more than one split, sorted; `members` are the group and split of each
+/// member that has both.
 pub fn divided_groups<'a>(members: impl IntoIterator<Item = (&'a str, Split)>) -> Vec<String> {
     let mut first: HashMap<&str, Split> = HashMap::new();
     let mut divided: BTreeSet<&str> = BTreeSet::new();

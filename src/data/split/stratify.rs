@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::data::Label;
-use crate::data::Split;
-use crate::data::split::Fractions;
-use crate::data::split::Member;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::data::split::{Fractions, Member};
+use crate::data::{Label, Split};
+use crate::error::{DataError, Result};
 
-/// Divides the members of `order` (sorted by rank) and writes their splits; members without a label are a stratum too.
+/// Divides the members of `order` (sorted by rank) and writes their splits; members without a label
+/// are a stratum too.
 pub(super) fn divide(
     members: &[Member<'_>],
     order: &[usize],
@@ -32,7 +30,8 @@ pub(super) fn divide(
     for (class, stratum) in &strata {
         let counts = apportion(stratum.len(), &wanted, &mut lacking, class.is_some() || strata.len() == 1);
         let mut rest = stratum.as_slice();
-        // Test first, so that the test data of one seed stays the same when only the validation share changes.
+        // Test first, so that the test data of one seed stays the same when only the validation
+        // share changes.
         for (&(split, _), count) in wanted.iter().zip(counts).rev() {
             let (taken, left) = rest.split_at(count);
             taken.iter().for_each(|&index| splits[index] = split);
@@ -42,9 +41,9 @@ pub(super) fn divide(
     Ok(())
 }
 
-/// How many of `size` members each split gets: within one of its share; `lacking` carries what earlier strata left each split
-/// short of, so that the totals come out as well. With `everywhere`, a stratum large enough leaves no split empty, and a
-/// smaller one prefers training, then test.
+/// How many of `size` members each split gets: within one of its share; `lacking` carries what
+/// earlier strata left each split short of, so that the totals come out as well. With `everywhere`,
+/// a stratum large enough leaves no split empty, and a smaller one prefers training, then test.
 fn apportion(size: usize, wanted: &[(Split, f64)], lacking: &mut [f64], everywhere: bool) -> Vec<usize> {
     let shares: Vec<f64> = wanted.iter().map(|(_, fraction)| fraction * size as f64).collect();
     let mut counts: Vec<usize> = shares.iter().map(|share| (share + 1e-9).floor() as usize).collect();
@@ -65,7 +64,8 @@ fn apportion(size: usize, wanted: &[(Split, f64)], lacking: &mut [f64], everywhe
     counts
 }
 
-/// Moves single members so that no split is empty, or, where there are too few, that the more needed splits are not.
+/// Moves single members so that no split is empty, or, where there are too few, that the more
+/// needed splits are not.
 fn occupy(counts: &mut [usize], shares: &[f64], wanted: &[(Split, f64)]) {
     let size: usize = counts.iter().sum();
     let mut by_importance: Vec<usize> = (0..wanted.len()).collect();

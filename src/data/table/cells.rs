@@ -1,17 +1,12 @@
 //! Columns of a table by name, for readers that know what they mean.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use crate::data::table::Column;
-use crate::data::table::Texts;
-use crate::data::table::parquet;
 use crate::data::table::text::Sheet;
-use crate::error::DataError;
-use crate::error::Result;
-use crate::support::fs;
-use crate::support::names;
+use crate::data::table::{Column, Texts, parquet};
+use crate::error::{DataError, Result};
+use crate::support::{fs, names};
 
 /// Columns of a table.
 pub(in crate::data) struct Cells {
@@ -92,10 +87,12 @@ pub(in crate::data) fn read_cells<'a>(
     Ok(Cells { columns, rows: table.rows })
 }
 
-/// A column of a table by the id of its rows: `id_column`, or `id`, or `path` where there is no `id`.
+/// A column of a table by the id of its rows: `id_column`, or `id`, or `path` where there is no
+/// `id`.
 ///
 /// # Errors
-/// [`DataError::MissingColumn`]; [`DataError::DuplicateIds`] where rows of one id have several values; those of reading the table.
+/// [`DataError::MissingColumn`]; [`DataError::DuplicateIds`] where rows of one id have several
+/// values; those of reading the table.
 pub fn column_by_id(path: &Path, id_column: Option<&str>, column: &str) -> Result<HashMap<String, Option<String>>> {
     let present = column_names(path)?;
     let id = id_column.unwrap_or(if present.iter().any(|name| name == "id") { "id" } else { "path" });

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use crate::data::OpenOptions;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::error::{DataError, Result};
 use crate::support::names;
 
 /// Indices of the columns in use.
@@ -50,8 +49,8 @@ impl Chosen {
 /// Finds the columns.
 ///
 /// # Errors
-/// [`DataError::MissingColumn`] for a stated column, or `path`, that is not there; [`DataError::Columns`] where a name fits two
-/// columns or two kinds of labels are there.
+/// [`DataError::MissingColumn`] for a stated column, or `path`, that is not there;
+/// [`DataError::Columns`] where a name fits two columns or two kinds of labels are there.
 pub(super) fn choose(path: &Path, present: &[String], options: &OpenOptions) -> Result<Chosen> {
     let header = Header { path, present };
     let columns = &options.columns;

@@ -1,20 +1,11 @@
 //! Label columns of a table as labels: one class per row, several, or one column per class.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::data::Label;
-use crate::data::OpenOptions;
-use crate::data::Task;
-use crate::data::classes;
-use crate::data::table::Column;
-use crate::data::table::Table;
-use crate::data::table::Texts;
-use crate::data::table::columns::Chosen;
-use crate::data::table::columns::Target;
-use crate::error::DataError;
-use crate::error::Error;
-use crate::error::Result;
+use crate::data::table::columns::{Chosen, Target};
+use crate::data::table::{Column, Table, Texts};
+use crate::data::{Label, OpenOptions, Task, classes};
+use crate::error::{DataError, Error, Result};
 
 /// The labels of all rows and what they mean.
 pub(super) struct Labels {
@@ -53,7 +44,8 @@ fn one(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
     Ok(Labels { task, classes, labels, notes })
 }
 
-/// The class names of a column of single labels. Whole numbers written as `1.0` become `1`; `nan` among numbers is blank.
+/// The class names of a column of single labels. Whole numbers written as `1.0` become `1`; `nan`
+/// among numbers is blank.
 fn class_names(table: &Table, column: usize, notes: &mut Vec<String>) -> Result<Texts> {
     let cells = table.text(column)?;
     let number = |row: usize| cells.get(row).and_then(|cell| cell.parse::<f64>().ok());

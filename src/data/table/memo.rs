@@ -4,12 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Dataset;
-use crate::data::OpenOptions;
-use crate::data::Task;
 use crate::data::table::parquet;
-use crate::error::FileError;
-use crate::error::Result;
+use crate::data::{Dataset, OpenOptions, Task};
+use crate::error::{FileError, Result};
 
 /// The key in the file's metadata.
 pub(super) const KEY: &str = "defrost.dataset";

@@ -1,8 +1,9 @@
-//! A table of image paths: CSV (comma, semicolon or tab; with or without byte order mark) or Parquet.
+//! A table of image paths: CSV (comma, semicolon or tab; with or without byte order mark) or
+//! Parquet.
 //!
-//! Only the columns in use are read. Rows are numbered as the user sees them: lines of a text file, 1-based rows of a Parquet
-//! file. Refused: missing or ambiguous columns, cells that do not hold what they should, ids that are not unique, paths that
-//! leave the root, files that do not exist.
+//! Only the columns in use are read. Rows are numbered as the user sees them: lines of a text file,
+//! 1-based rows of a Parquet file. Refused: missing or ambiguous columns, cells that do not hold
+//! what they should, ids that are not unique, paths that leave the root, files that do not exist.
 
 mod cells;
 mod columns;
@@ -17,13 +18,8 @@ use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::data::Dataset;
-use crate::data::OpenOptions;
-use crate::data::Sample;
-use crate::data::Split;
-use crate::data::frame;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::data::{Dataset, OpenOptions, Sample, Split, frame};
+use crate::error::{DataError, Result};
 use crate::support::fs;
 
 use columns::Chosen;
@@ -235,7 +231,8 @@ fn inside(path: &Path, root: &Path) -> Option<String> {
     plain(if path.is_absolute() { path.strip_prefix(root).ok()? } else { path })
 }
 
-/// A relative path with `/`, without `.` and `..`; `None` when it leaves where it starts, or ends there.
+/// A relative path with `/`, without `.` and `..`; `None` when it leaves where it starts, or ends
+/// there.
 pub(in crate::data) fn plain(relative: &Path) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in relative.components() {

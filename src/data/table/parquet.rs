@@ -4,22 +4,14 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::Array;
-use arrow::array::ArrayRef;
-use arrow::array::AsArray;
-use arrow::array::StringArray;
-use arrow::compute::CastOptions;
-use arrow::compute::cast_with_options;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::data::table::Column;
-use crate::data::table::Table;
-use crate::error::DataError;
-use crate::error::FileError;
-use crate::error::Result;
+use crate::data::table::{Column, Table};
+use crate::error::{DataError, FileError, Result};
 use crate::support::fs;
 
 /// The first bytes of every Parquet file.
@@ -47,7 +39,8 @@ pub(super) fn metadata(path: &Path, key: &str) -> Result<Option<String>> {
 /// Reads the columns of these indices.
 ///
 /// # Errors
-/// [`FileError::Parse`] for a damaged file, [`DataError::Table`] for a column that is no text, number, boolean or list of them.
+/// [`FileError::Parse`] for a damaged file, [`DataError::Table`] for a column that is no text,
+/// number, boolean or list of them.
 pub(super) fn read(path: &Path, names: Vec<String>, indices: &[usize]) -> Result<Table> {
     let builder = builder(path)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), indices.iter().copied());

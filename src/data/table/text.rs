@@ -1,12 +1,10 @@
-//! Comma, semicolon or tab separated text: UTF-8, one header line, quoted fields as RFC 4180 has them.
+//! Comma, semicolon or tab separated text: UTF-8, one header line, quoted fields as RFC 4180 has
+//! them.
 
 use std::path::Path;
 
-use crate::data::table::Column;
-use crate::data::table::Table;
-use crate::data::table::Texts;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::data::table::{Column, Table, Texts};
+use crate::error::{DataError, Result};
 
 /// A text table whose header has been read.
 pub(super) struct Sheet<'a> {
@@ -20,10 +18,12 @@ pub(super) struct Sheet<'a> {
 }
 
 impl<'a> Sheet<'a> {
-    /// Checks the encoding, finds the delimiter (the most frequent of `,`, `;` and tab in the header line) and reads the header.
+    /// Checks the encoding, finds the delimiter (the most frequent of `,`, `;` and tab in the
+    /// header line) and reads the header.
     ///
     /// # Errors
-    /// [`DataError::Table`] with the line for text that is not UTF-8, and for other formats with this extension.
+    /// [`DataError::Table`] with the line for text that is not UTF-8, and for other formats with
+    /// this extension.
     pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
         let refuse = |problem: String| DataError::Table { path: path.to_path_buf(), problem };
         if bytes.starts_with(b"PK\x03\x04") {
@@ -99,7 +99,8 @@ impl<'a> Sheet<'a> {
         Ok(Table { path: self.path.to_path_buf(), names: self.names.clone(), columns, rows })
     }
 
-    /// The line a record starts on; its position is where the one before it ended, blank lines included.
+    /// The line a record starts on; its position is where the one before it ended, blank lines
+    /// included.
     fn line(&self, position: &csv::Position) -> u64 {
         let rest = self.text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
         let blank = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));

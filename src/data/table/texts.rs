@@ -1,4 +1,5 @@
-//! The cells of a column of text, end to end in one buffer: a column of a million cells is two allocations.
+//! The cells of a column of text, end to end in one buffer: a column of a million cells is two
+//! allocations.
 
 /// Cells as text, trimmed; an empty cell is blank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

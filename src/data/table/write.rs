@@ -4,31 +4,18 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::array::Float32Array;
-use arrow::array::Int8Array;
-use arrow::array::RecordBatch;
-use arrow::array::StringArray;
-use arrow::datatypes::DataType;
-use arrow::datatypes::Field;
-use arrow::datatypes::Schema;
+use arrow::array::{ArrayRef, Float32Array, Int8Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-use crate::data::Dataset;
-use crate::data::Label;
-use crate::data::Sample;
-use crate::data::Split;
-use crate::data::Task;
-use crate::data::classes;
-use crate::data::table::Texts;
-use crate::data::table::memo;
 use crate::data::table::memo::Memo;
-use crate::error::DataError;
-use crate::error::Result;
+use crate::data::table::{Texts, memo};
+use crate::data::{Dataset, Label, Sample, Split, Task, classes};
+use crate::error::{DataError, Result};
 use crate::support::fs;
 
 /// A column that is no part of a dataset, to be written beside it.
@@ -40,11 +27,12 @@ pub struct ExtraColumn {
     pub cells: Texts,
 }
 
-/// Writes the dataset as a table (`.csv`, `.tsv` or `.parquet`) with paths relative to its root, and returns the arguments that
-/// `defrost` needs to read it as the same dataset: a Parquet table says all of that itself.
+/// Writes the dataset as a table (`.csv`, `.tsv` or `.parquet`) with paths relative to its root,
+/// and returns the arguments that `defrost` needs to read it as the same dataset: a Parquet table
+/// says all of that itself.
 ///
-/// Columns: `path`, `id` where it is not the path, `label` or one column per class, `split`, `group` and `weight` where any
-/// sample has them.
+/// Columns: `path`, `id` where it is not the path, `label` or one column per class, `split`,
+/// `group` and `weight` where any sample has them.
 ///
 /// # Errors
 /// [`DataError::TableExtension`] for another extension, `FileError` when it cannot be written.

@@ -1,15 +1,15 @@
-//! Where a forward pass is cut into segments whose inner values are computed again in the backward pass.
+//! Where a forward pass is cut into segments whose inner values are computed again in the backward
+//! pass.
 //!
-//! Kept are the values that cross a cut; of the inner values that the backward pass reads, those of one segment at a time are
-//! alive. [`choose`] looks for the cuts with the least of both together: for a bound on a segment's inner bytes, it goes along
-//! the nodes and cuts, each time the bound is passed, where the fewest bytes cross; it tries bounds from a half of all bytes down.
+//! Kept are the values that cross a cut; of the inner values that the backward pass reads, those of
+//! one segment at a time are alive. [`choose`] looks for the cuts with the least of both together:
+//! for a bound on a segment's inner bytes, it goes along the nodes and cuts, each time the bound is
+//! passed, where the fewest bytes cross; it tries bounds from a half of all bytes down.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::graph::Fact;
-use crate::graph::Graph;
 use crate::graph::order::read_names;
+use crate::graph::{Fact, Graph};
 
 /// The smallest share of all inner bytes that is tried as a bound, as its divisor.
 const FINEST: usize = 64;
@@ -20,7 +20,8 @@ pub(super) struct Forward<'a> {
     pub(super) facts: &'a HashMap<String, Fact>,
     /// Indices of the nodes in `graph`, in order.
     pub(super) nodes: &'a [usize],
-    /// Values that change from run to run: those computed from the graph's inputs that are no parameters.
+    /// Values that change from run to run: those computed from the graph's inputs that are no
+    /// parameters.
     pub(super) data: &'a HashSet<String>,
     /// Values that the backward pass reads.
     pub(super) read: &'a HashSet<String>,
@@ -65,7 +66,8 @@ impl Forward<'_> {
             .sum()
     }
 
-    /// For each node, the values that are computed up to it and read by later nodes of the forward pass.
+    /// For each node, the values that are computed up to it and read by later nodes of the forward
+    /// pass.
     fn crossing(&self) -> Vec<HashSet<&str>> {
         let mut last: HashMap<String, usize> = HashMap::new();
         for (place, &index) in self.nodes.iter().enumerate() {
@@ -82,14 +84,15 @@ impl Forward<'_> {
         self.nodes.iter().enumerate().map(crossing).collect()
     }
 
-    /// Whether a segment may end behind a node: what the node computes is read later only, and its cotangent tells when the
-    /// backward pass comes back to it.
+    /// Whether a segment may end behind a node: what the node computes is read later only, and its
+    /// cotangent tells when the backward pass comes back to it.
     fn may_end(&self, crossing: &HashSet<&str>, index: usize) -> bool {
         let first = self.graph.nodes[index].outputs.first();
         first.is_some_and(|name| crossing.contains(name.as_str()) && self.cotangents.contains(name.as_str()))
     }
 
-    /// Cuts so that no segment has more inner bytes than `bound`, as far as nodes can be cut behind.
+    /// Cuts so that no segment has more inner bytes than `bound`, as far as nodes can be cut
+    /// behind.
     fn cut(&self, crossing: &[HashSet<&str>], inner: &[f64], bound: f64) -> Vec<usize> {
         let mut places = Vec::new();
         // The cheapest place since the last cut, with what crosses there.

@@ -1,30 +1,23 @@
-//! A whole model as a model of its gradients: the model's inputs and `labels` in, `loss` and `grad/<parameter>` out.
+//! A whole model as a model of its gradients: the model's inputs and `labels` in, `loss` and
+//! `grad/<parameter>` out.
 
 use std::collections::HashSet;
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Value;
-use crate::graph::autodiff::gradients;
-use crate::graph::autodiff::loss;
+use crate::error::{GraphError, Result};
 use crate::graph::autodiff::loss::LossOptions;
-use crate::graph::rewrite::dead;
-use crate::graph::rewrite::lift;
-use crate::graph::rewrite::slice_sequences;
+use crate::graph::autodiff::{gradients, loss};
+use crate::graph::rewrite::{dead, lift, slice_sequences};
+use crate::graph::{Builder, Dim, Graph, Model, Value};
 use crate::support::seed::Seed;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::tensor::{DType, HostTensor};
 
 /// Which loss stands on the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LossKind {
     /// Mean cross-entropy of logits `[N, C]`; `labels` i64 `[N]`, others than `0..C` are not known.
     CrossEntropy,
-    /// Mean binary cross-entropy of logits `[N, C]`; `labels` `[N, C]` of the output's type, NaN is not known.
+    /// Mean binary cross-entropy of logits `[N, C]`; `labels` `[N, C]` of the output's type, NaN is
+    /// not known.
     BinaryCrossEntropy,
     /// Mean squared difference; `labels` in shape and type of the output, NaN is not known.
     SquaredError,
@@ -37,20 +30,22 @@ pub struct Differentiation<'a> {
     pub output: &'a str,
     /// The loss.
     pub loss: LossKind,
-    /// Classes of a linear head put on the output, `[N, D]`: `head.weight` `[C, D]` drawn from the seed, evenly between
-    /// `-1 / sqrt(D)` and `1 / sqrt(D)`, and `head.bias` of zeros.
+    /// Classes of a linear head put on the output, `[N, D]`: `head.weight` `[C, D]` drawn from the
+    /// seed, evenly between `-1 / sqrt(D)` and `1 / sqrt(D)`, and `head.bias` of zeros.
     pub head: Option<(usize, u64)>,
 }
 
 /// Adds loss and gradients to a model; one of an operator set from 9 on is lifted to 17 first.
 ///
-/// Parameters are the floating-point initializers with axes that reach the loss. Constants stay single numbers (bounds,
-/// factors), running statistics of batch normalisations, and what a file keeps in `Constant` nodes: PyTorch's exporters put
-/// all parameters into initializers. Only `loss` and the gradients remain outputs.
+/// Parameters are the floating-point initializers with axes that reach the loss. Constants stay
+/// single numbers (bounds, factors), running statistics of batch normalisations, and what a file
+/// keeps in `Constant` nodes: PyTorch's exporters put all parameters into initializers. Only `loss`
+/// and the gradients remain outputs.
 ///
 /// # Errors
-/// As [`gradients`]; [`GraphError::UnknownValue`] for the output, [`GraphError::Operator`] for a head on something else than
-/// vectors of known length, [`GraphError::Opset`] for operator sets that cannot be lifted.
+/// As [`gradients`]; [`GraphError::UnknownValue`] for the output, [`GraphError::Operator`] for a
+/// head on something else than vectors of known length, [`GraphError::Opset`] for operator sets
+/// that cannot be lifted.
 pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model> {
     let mut model = lift(model)?;
     slice_sequences(&model)?.apply(&mut model)?;

@@ -1,10 +1,11 @@
-//! Losses as plain nodes: each makes one number, a weighted mean over what is known, of a network's outputs and the labels.
+//! Losses as plain nodes: each makes one number, a weighted mean over what is known, of a network's
+//! outputs and the labels.
 //!
-//! What is not known takes no part: labels outside of the classes, and NaN among numbers. Where nothing is known the loss is 0.
-//! The definitions are those of PyTorch's functions of the same names, except for sample weights, which PyTorch does not have.
+//! What is not known takes no part: labels outside of the classes, and NaN among numbers. Where
+//! nothing is known the loss is 0. The definitions are those of PyTorch's functions of the same
+//! names, except for sample weights, which PyTorch does not have.
 
-use crate::graph::Builder;
-use crate::graph::Value;
+use crate::graph::{Builder, Value};
 use crate::tensor::HostTensor;
 
 /// Divisors are kept above this, so that a batch in which nothing is known has the loss 0.
@@ -13,8 +14,8 @@ const LEAST_WEIGHT: f64 = 1e-12;
 /// How the parts of a loss are weighted. Weights are values of the graph: constants or inputs.
 #[derive(Clone, Debug, Default)]
 pub struct LossOptions {
-    /// Factor of each class, `[C]`: in [`cross_entropy`] of a sample by its label, in [`binary_cross_entropy`] and [`squared`]
-    /// of a column.
+    /// Factor of each class, `[C]`: in [`cross_entropy`] of a sample by its label, in
+    /// [`binary_cross_entropy`] and [`squared`] of a column.
     pub class_weights: Option<Value>,
     /// Factor of the positive labels of each column of [`binary_cross_entropy`], `[C]`.
     pub positive_weights: Option<Value>,
@@ -24,7 +25,8 @@ pub struct LossOptions {
     pub label_smoothing: f32,
 }
 
-/// Mean cross-entropy of `logits` `[N, C]` for `labels` i64 `[N]`; labels outside of `0..C` are not known.
+/// Mean cross-entropy of `logits` `[N, C]` for `labels` i64 `[N]`; labels outside of `0..C` are not
+/// known.
 ///
 /// With the one-hot labels `h`, smoothing `s`, class weights `w` and sample weights `v`:
 /// `sum_n v_n sum_c -w_c ((1 - s) h_nc + s / C) log_softmax(logits)_nc / sum_n v_n w_label(n)`.
@@ -82,8 +84,8 @@ fn smoothed(b: &mut Builder, targets: &Value, logits: &Value, is_label: &Value, 
     b.add(&sharp, &even)
 }
 
-/// The sum of `parts` (which have the factors `weights` in them already) by the sum of `weights`; both are `[N, ..]` and get
-/// the samples' weights first.
+/// The sum of `parts` (which have the factors `weights` in them already) by the sum of `weights`;
+/// both are `[N, ..]` and get the samples' weights first.
 fn weighted_mean(b: &mut Builder, parts: &Value, weights: &Value, options: &LossOptions) -> Value {
     let (mut parts, mut weights) = (parts.clone(), weights.clone());
     if let Some(samples) = &options.sample_weights {
@@ -101,10 +103,11 @@ fn weighted_mean(b: &mut Builder, parts: &Value, weights: &Value, options: &Loss
     b.div(&sum, &weight)
 }
 
-/// Mean binary cross-entropy of `logits` `[N, C]` for `labels` `[N, C]` of the same type, 0 to 1; NaN is not known.
+/// Mean binary cross-entropy of `logits` `[N, C]` for `labels` `[N, C]` of the same type, 0 to 1;
+/// NaN is not known.
 ///
-/// With `p` the positive weights, per entry `(1 - y + p y) softplus(z) - p y z`, which is
-/// `-p y log sigmoid(z) - (1 - y) log(1 - sigmoid(z))`. Smoothing `s` makes the labels `(1 - s) y + s / 2`.
+/// With `p` the positive weights, per entry `(1 - y + p y) softplus(z) - p y z`, which is `-p y log
+/// sigmoid(z) - (1 - y) log(1 - sigmoid(z))`. Smoothing `s` makes the labels `(1 - s) y + s / 2`.
 pub fn binary_cross_entropy(b: &mut Builder, logits: &Value, labels: &Value, options: &LossOptions) -> Value {
     b.scope("binary_cross_entropy", |b| {
         let (mut labels, mut weight) = known_numbers(b, labels);
@@ -138,7 +141,8 @@ pub fn binary_cross_entropy(b: &mut Builder, logits: &Value, labels: &Value, opt
     })
 }
 
-/// Mean squared difference of `outputs` and `targets`, both `[N]` or `[N, C]` and of one type; NaN targets are not known.
+/// Mean squared difference of `outputs` and `targets`, both `[N]` or `[N, C]` and of one type; NaN
+/// targets are not known.
 pub fn squared(b: &mut Builder, outputs: &Value, targets: &Value, options: &LossOptions) -> Value {
     b.scope("squared", |b| {
         let (targets, mut weight) = known_numbers(b, targets);
@@ -152,11 +156,12 @@ pub fn squared(b: &mut Builder, outputs: &Value, targets: &Value, options: &Loss
     })
 }
 
-/// Ordinal regression by thresholds: `logits` `[N, C - 1]` for `labels` i64 `[N]` of `C` ordered classes, by the mean binary
-/// cross-entropy of "the label is above class `k`" for each `k` but the last; labels outside of `0..C` are not known.
+/// Ordinal regression by thresholds: `logits` `[N, C - 1]` for `labels` i64 `[N]` of `C` ordered
+/// classes, by the mean binary cross-entropy of "the label is above class `k`" for each `k` but the
+/// last; labels outside of `0..C` are not known.
 ///
-/// The expected class is the sum of the logits' sigmoids. After Cheng, Wang & Pollastri (2008), "A neural network approach to
-/// ordinal regression".
+/// The expected class is the sum of the logits' sigmoids. After Cheng, Wang & Pollastri (2008), "A
+/// neural network approach to ordinal regression".
 pub fn ordinal(b: &mut Builder, logits: &Value, labels: &Value, options: &LossOptions) -> Value {
     b.scope("ordinal", |b| {
         let dtype = b.dtype(logits).unwrap_or(crate::tensor::DType::F32);

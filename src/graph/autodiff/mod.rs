@@ -1,8 +1,10 @@
-//! Reverse-mode differentiation of graphs: nodes that compute how a scalar changes with values it depends on.
+//! Reverse-mode differentiation of graphs: nodes that compute how a scalar changes with values it
+//! depends on.
 //!
-//! [`gradients`] walks back from the loss over the nodes between it and the wanted values, and over no others, and adds what
-//! each operator's rule ([`ops::Vjp`](super::ops::Vjp)) says. The result consists of standard operators. Rules read the
-//! values of the forward pass, which therefore stay in memory until they are used.
+//! [`gradients`] walks back from the loss over the nodes between it and the wanted values, and over
+//! no others, and adds what each operator's rule ([`ops::Vjp`](super::ops::Vjp)) says. The result
+//! consists of standard operators. Rules read the values of the forward pass, which therefore stay
+//! in memory until they are used.
 //!
 //! ```
 //! use defrost::graph::{Builder, Dim, autodiff};
@@ -33,22 +35,19 @@ use std::collections::HashSet;
 pub use differentiate::{Differentiation, LossKind, differentiate};
 pub use recompute::{borders, recompute};
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Value;
-use crate::graph::shape_text;
+use crate::error::{GraphError, Result};
+use crate::graph::{Builder, Dim, Value, shape_text};
 
-/// The gradients of `loss`, a single number, with respect to each of the values; `None` for a value that the loss does not
-/// depend on, or only by way of whole numbers and steps.
+/// The gradients of `loss`, a single number, with respect to each of the values; `None` for a value
+/// that the loss does not depend on, or only by way of whole numbers and steps.
 ///
-/// The values may be inputs, initializers and computed values; the order of the nodes added depends on the graph alone. A
-/// loss whose shape is not known counts as the sum of its elements.
+/// The values may be inputs, initializers and computed values; the order of the nodes added depends
+/// on the graph alone. A loss whose shape is not known counts as the sum of its elements.
 ///
 /// # Errors
-/// [`GraphError::NotScalar`] for a loss of several elements; [`GraphError::NoGradient`] where a node on the way has no rule;
-/// [`GraphError::Operator`] where a rule does not cover how its operator is used; [`GraphError::Cycle`].
+/// [`GraphError::NotScalar`] for a loss of several elements; [`GraphError::NoGradient`] where a
+/// node on the way has no rule; [`GraphError::Operator`] where a rule does not cover how its
+/// operator is used; [`GraphError::Cycle`].
 pub fn gradients(builder: &mut Builder, loss: &Value, with_respect_to: &[Value]) -> Result<Vec<Option<Value>>> {
     let several = |dims: &&[Dim]| dims.iter().any(|dim| *dim != Dim::Fixed(1));
     if let Some(dims) = builder.dims(loss).filter(several) {
@@ -61,8 +60,9 @@ pub fn gradients(builder: &mut Builder, loss: &Value, with_respect_to: &[Value])
     pull_back(builder, &[(loss.clone(), seed)], with_respect_to)
 }
 
-/// The vector-Jacobian product: the gradients, with respect to each of the values, of the sum over `seeds` of the inner
-/// products of a value with its cotangent, which has the value's shape and type.
+/// The vector-Jacobian product: the gradients, with respect to each of the values, of the sum over
+/// `seeds` of the inner products of a value with its cotangent, which has the value's shape and
+/// type.
 ///
 /// # Errors
 /// As [`gradients`], without [`GraphError::NotScalar`].

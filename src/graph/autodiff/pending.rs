@@ -1,10 +1,8 @@
 //! The cotangents that the readers of one value have passed back so far, and their sum.
 
 use crate::error::GraphError;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Value;
 use crate::graph::ops::Cotangent;
+use crate::graph::{Builder, Dim, Value};
 
 /// What the readers of one value have passed back so far.
 #[derive(Default)]
@@ -46,7 +44,8 @@ impl Pending {
         });
     }
 
-    /// The sum, in the shape of `value`; parts that follow each other are joined, and what is left open is filled with zeros.
+    /// The sum, in the shape of `value`; parts that follow each other are joined, and what is left
+    /// open is filled with zeros.
     pub(super) fn sum(&mut self, builder: &mut Builder, value: &Value) -> Option<Value> {
         let mut parts = std::mem::take(&mut self.parts);
         parts.sort_by_key(|part| (part.axis, part.start));

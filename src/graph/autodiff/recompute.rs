@@ -1,36 +1,28 @@
-//! Activations that are computed twice instead of kept (gradient checkpointing: Chen et al. 2016, arXiv 1604.06174).
+//! Activations that are computed twice instead of kept (gradient checkpointing: Chen et al. 2016,
+//! arXiv 1604.06174).
 //!
-//! The forward pass is cut into segments. What crosses a cut is kept; what else the backward pass reads of a segment, all but the
-//! last, is computed again, from copies of the segment's nodes, when the backward pass comes to it: the copies read what enters
-//! the segment through `value + 0 * cotangent`, of which the cotangent is that of the segment's end. So a runtime cannot compute
+//! The forward pass is cut into segments. What crosses a cut is kept; what else the backward pass
+//! reads of a segment, all but the last, is computed again, from copies of the segment's nodes,
+//! when the backward pass comes to it: the copies read what enters the segment through `value + 0 *
+//! cotangent`, of which the cotangent is that of the segment's end. So a runtime cannot compute
 //! them earlier, nor take them for the nodes they are copies of.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Fact;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Slice;
-use crate::graph::Value;
 use crate::graph::autodiff::cuts;
 use crate::graph::autodiff::cuts::Forward;
 use crate::graph::infer::infer;
-use crate::graph::needed_nodes;
 use crate::graph::order::read_names;
 use crate::graph::validate::validate;
+use crate::graph::{Builder, Fact, Graph, Model, Node, Slice, Value, needed_nodes};
 
 /// Operators that give something else each time.
 const RANDOM: [&str; 7] =
     ["Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"];
 
-/// Values of a forward pass behind which it may be cut: those that depend on a parameter. Their cotangents are what
-/// [`recompute`] wants to know.
+/// Values of a forward pass behind which it may be cut: those that depend on a parameter. Their
+/// cotangents are what [`recompute`] wants to know.
 pub fn borders(graph: &Graph, parameters: &BTreeSet<String>) -> Vec<String> {
     let reached = reached(graph, parameters.iter().map(String::as_str).collect());
     let first = graph.nodes.iter().filter_map(|node| node.outputs.first());
@@ -39,11 +31,12 @@ pub fn borders(graph: &Graph, parameters: &BTreeSet<String>) -> Vec<String> {
 
 /// Lets a graph of forward and backward pass compute activations again where that saves memory.
 ///
-/// `loss` is what the forward pass ends in; of the graph's inputs, `parameters` stay the same between runs or change at their
-/// end only; `cotangents` names the cotangents of values.
+/// `loss` is what the forward pass ends in; of the graph's inputs, `parameters` stay the same
+/// between runs or change at their end only; `cotangents` names the cotangents of values.
 ///
 /// # Errors
-/// [`GraphError::Cycle`](crate::error::GraphError::Cycle), and what [`validate`](crate::graph::validate()) finds.
+/// [`GraphError::Cycle`](crate::error::GraphError::Cycle), and what
+/// [`validate`](crate::graph::validate()) finds.
 pub fn recompute(
     model: &mut Model,
     loss: &str,
@@ -80,8 +73,9 @@ pub fn recompute(
     Ok(())
 }
 
-/// Moves the copies of each segment from the end of the nodes to where the backward pass, which begins at `start`, first reads
-/// them, and lets it read them. The backward pass keeps its order: a runtime may go by it.
+/// Moves the copies of each segment from the end of the nodes to where the backward pass, which
+/// begins at `start`, first reads them, and lets it read them. The backward pass keeps its order: a
+/// runtime may go by it.
 fn insert(graph: &mut Graph, start: usize, copies: Vec<Copies>) {
     let mut added: Vec<(Vec<Node>, HashMap<String, String>)> = Vec::new();
     for Copies { nodes, renamed } in copies.into_iter().rev() {
@@ -144,8 +138,9 @@ struct Again<'a> {
 }
 
 impl Again<'_> {
-    /// Adds copies of those nodes of a segment that compute what the backward pass reads, to be computed once the cotangent of its
-    /// end is there; `later` are the values that later segments read, which are kept.
+    /// Adds copies of those nodes of a segment that compute what the backward pass reads, to be
+    /// computed once the cotangent of its end is there; `later` are the values that later segments
+    /// read, which are kept.
     fn segment(
         &mut self,
         b: &mut Builder,
@@ -183,7 +178,8 @@ impl Again<'_> {
         Ok(())
     }
 
-    /// Whether a node gives the same again, and depends on data: what follows from parameters alone is kept.
+    /// Whether a node gives the same again, and depends on data: what follows from parameters alone
+    /// is kept.
     fn may_repeat(&self, node: &Node) -> bool {
         let is_plain = node.subgraphs().next().is_none() && !RANDOM.contains(&node.operator.as_str());
         let known = |name: &String| name.is_empty() || self.facts.contains_key(name);

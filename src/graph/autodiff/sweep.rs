@@ -1,20 +1,12 @@
 //! The walk from the loss back to the wanted values.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Graph;
-use crate::graph::Node;
-use crate::graph::Value;
+use crate::error::{GraphError, Result};
 use crate::graph::autodiff::pending::Pending;
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::Vjp;
-use crate::graph::ops::find;
-use crate::graph::order::read_names;
-use crate::graph::order::topological_order;
+use crate::graph::ops::{Adjoint, Vjp, find};
+use crate::graph::order::{read_names, topological_order};
+use crate::graph::{Builder, Graph, Node, Value};
 
 /// Which nodes lie behind the wanted values.
 pub(super) struct Plan {
@@ -25,7 +17,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Follows the wanted values forwards; `is_differentiable` tells whether a value has a type that can have a gradient.
+    /// Follows the wanted values forwards; `is_differentiable` tells whether a value has a type
+    /// that can have a gradient.
     pub(super) fn new(graph: &Graph, wanted: &HashSet<&str>, is_differentiable: impl Fn(&str) -> bool) -> Result<Plan> {
         let order = topological_order(graph)?;
         let mut dependent: HashSet<String> = wanted.iter().map(|&name| name.to_owned()).collect();

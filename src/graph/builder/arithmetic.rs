@@ -2,9 +2,7 @@
 
 use std::f32::consts::SQRT_2;
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
+use crate::graph::{Builder, Node, Value};
 use crate::tensor::DType;
 
 macro_rules! operators {
@@ -76,7 +74,8 @@ impl Builder {
         self.apply("Clip", &[x, &least, &most])
     }
 
-    /// GELU with the exact error function; decomposed below operator set 20, in the form ONNX Runtime fuses again.
+    /// GELU with the exact error function; decomposed below operator set 20, in the form ONNX
+    /// Runtime fuses again.
     pub fn gelu(&mut self, x: &Value) -> Value {
         if self.opset() >= 20 {
             return self.apply("Gelu", &[x]);
@@ -91,7 +90,8 @@ impl Builder {
         })
     }
 
-    /// GELU by its tanh approximation; decomposed below operator set 20, in the form ONNX Runtime fuses again.
+    /// GELU by its tanh approximation; decomposed below operator set 20, in the form ONNX Runtime
+    /// fuses again.
     pub fn gelu_tanh(&mut self, x: &Value) -> Value {
         if self.opset() >= 20 {
             return self.node(Node::new("Gelu", &[x.name()], &[]).with("approximate", "tanh"));

@@ -1,8 +1,6 @@
 //! Convolutions and pooling over images [N, C, H, W].
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
+use crate::graph::{Builder, Node, Value};
 
 /// How a two-dimensional convolution moves over an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +61,8 @@ impl Builder {
         self.node(conv_node("Conv", [x, weight], bias, options))
     }
 
-    /// Transposed convolution of `x` [N, C, H, W] with `weight` [C, O / groups, h, w] and `bias` `[O]`.
+    /// Transposed convolution of `x` [N, C, H, W] with `weight` [C, O / groups, h, w] and `bias`
+    /// `[O]`.
     pub fn conv_transpose(&mut self, x: &Value, weight: &Value, bias: Option<&Value>, options: ConvOptions) -> Value {
         self.node(conv_node("ConvTranspose", [x, weight], bias, options))
     }

@@ -1,21 +1,20 @@
-//! A builder that goes on with a finished model: its values can be read, further nodes and outputs added.
+//! A builder that goes on with a finished model: its values can be read, further nodes and outputs
+//! added.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Model;
+use crate::error::{GraphError, Result};
 use crate::graph::builder::Value;
 use crate::graph::infer::infer;
+use crate::graph::{Builder, Model};
 use crate::support::names;
 
 impl Builder {
     /// Goes on with a model: what it has stays as it is, its outputs included.
     ///
     /// # Errors
-    /// [`GraphError::Opset`] for an operator set that a builder does not write, [`GraphError::Cycle`].
+    /// [`GraphError::Opset`] for an operator set that a builder does not write,
+    /// [`GraphError::Cycle`].
     pub fn extend(model: Model) -> Result<Builder> {
         let mut builder = Builder::with_opset(&model.graph.name, model.opset("").unwrap_or(0));
         if let Some(error) = builder.failure.take() {
@@ -54,8 +53,7 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Dim;
-    use crate::graph::text;
+    use crate::graph::{Dim, text};
     use crate::tensor::DType;
 
     #[test]

@@ -1,11 +1,10 @@
 //! Operators that move elements: reshape, transpose, slice, concatenate, pad, resize.
 
 use crate::error::GraphError;
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
+use crate::graph::{Builder, Node, Value};
 
-/// A part of one axis: `start` up to, not including, `end`, every `step`; negative positions count from the end.
+/// A part of one axis: `start` up to, not including, `end`, every `step`; negative positions count
+/// from the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// The axis; negative ones count from the last.
@@ -91,7 +90,8 @@ impl Builder {
         self.slice(x, &[Slice { axis, start: range.start, end: range.end, step: 1 }])
     }
 
-    /// The entries of `axis` of `x` that `indices` name; the axis is replaced by the axes of `indices`.
+    /// The entries of `axis` of `x` that `indices` name; the axis is replaced by the axes of
+    /// `indices`.
     pub fn gather(&mut self, x: &Value, indices: &Value, axis: i64) -> Value {
         self.node(Node::new("Gather", &[x.name(), indices.name()], &[]).with("axis", axis))
     }

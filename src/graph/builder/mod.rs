@@ -1,7 +1,8 @@
-//! Makes graphs operator by operator: one typed method per operator, readable unique names, shared weights.
+//! Makes graphs operator by operator: one typed method per operator, readable unique names, shared
+//! weights.
 //!
-//! Methods give values, not results: the first mistake, shapes that do not fit among them, is kept and reported by
-//! [`Builder::finish`], which also validates.
+//! Methods give values, not results: the first mistake, shapes that do not fit among them, is kept
+//! and reported by [`Builder::finish`], which also validates.
 //!
 //! ```
 //! use defrost::graph::Builder;
@@ -27,33 +28,22 @@ mod reduction;
 mod shape;
 mod subgraph;
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use convolution::{ConvOptions, PoolOptions};
 pub use layout::{Interpolation, ResizeOptions, Slice};
 pub use normalization::BatchNormParameters;
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Fact;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::OperatorSet;
-use crate::graph::Tensor;
-use crate::graph::Type;
-use crate::graph::ValueInfo;
+use crate::error::{GraphError, Result};
 use crate::graph::infer::infer_node;
 use crate::graph::ops::Site;
 use crate::graph::validate::validate;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::graph::{Dim, ElementType, Fact, Graph, Model, Node, OperatorSet, Tensor, Type, ValueInfo};
+use crate::tensor::{DType, HostTensor};
 
-/// The operator set of built graphs, unless another is asked for: old enough for ONNX Runtime everywhere.
+/// The operator set of built graphs, unless another is asked for: old enough for ONNX Runtime
+/// everywhere.
 pub const DEFAULT_OPSET: i64 = 17;
 /// Operator sets a builder can write.
 pub const BUILDER_OPSETS: std::ops::RangeInclusive<i64> = 17..=23;
@@ -66,7 +56,8 @@ const SHARED_CONSTANT: usize = 64;
 pub struct Value(Arc<str>);
 
 impl Value {
-    /// The value's name while the graph is built; [`Builder::output`] and [`Builder::name`] may change it in the model.
+    /// The value's name while the graph is built; [`Builder::output`] and [`Builder::name`] may
+    /// change it in the model.
     pub fn name(&self) -> &str {
         &self.0
     }
@@ -193,7 +184,8 @@ impl Builder {
         self.facts.get(name).is_none_or(|fact| fact.element == ElementType::Undefined || fact.element.is_float())
     }
 
-    /// The graph as it is so far; names given by [`Builder::output`] and [`Builder::name`] are not in it yet.
+    /// The graph as it is so far; names given by [`Builder::output`] and [`Builder::name`] are not
+    /// in it yet.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -205,7 +197,8 @@ impl Builder {
         Site { node, opset: self.opset, inputs: node.inputs.iter().map(known).collect() }
     }
 
-    /// Output `index` of the node that computes `first`, its first output; added to the node where it was left out.
+    /// Output `index` of the node that computes `first`, its first output; added to the node where
+    /// it was left out.
     pub(in crate::graph) fn further_output(&mut self, first: &Value, index: usize) -> Option<Value> {
         let is_first = |node: &Node| node.outputs.first().is_some_and(|output| output == first.name());
         let at = self.graph.nodes.iter().position(is_first)?;
@@ -229,7 +222,8 @@ impl Builder {
         Some(Value(name.into()))
     }
 
-    /// Runs `body` with `name` added to the scope: nodes and values made in it are called `scope.name`.
+    /// Runs `body` with `name` added to the scope: nodes and values made in it are called
+    /// `scope.name`.
     pub fn scope<T>(&mut self, name: &str, body: impl FnOnce(&mut Self) -> T) -> T {
         self.scopes.push(name.to_owned());
         let result = body(self);
@@ -250,8 +244,8 @@ impl Builder {
         self.outputs.push((name.to_owned(), value));
     }
 
-    /// Calls a computed value `name` in the model, so that it can be found there; the handle stays as it is. A value that was
-    /// named before keeps that name too.
+    /// Calls a computed value `name` in the model, so that it can be found there; the handle stays
+    /// as it is. A value that was named before keeps that name too.
     pub fn name(&mut self, value: &Value, name: &str) {
         if self.renamed.contains_key(value.name()) {
             let copy = self.apply("Identity", &[value]);
@@ -275,13 +269,15 @@ impl Builder {
         value
     }
 
-    /// Adds a node of any operator with `N` outputs; its name and its outputs' names are given here.
+    /// Adds a node of any operator with `N` outputs; its name and its outputs' names are given
+    /// here.
     pub fn nodes<const N: usize>(&mut self, node: Node) -> [Value; N] {
         let mut values = self.many(node, N).into_iter();
         std::array::from_fn(|_| values.next().unwrap_or_else(|| Value("".into())))
     }
 
-    /// Adds a node of any operator with `count` outputs, at least one; its name and its outputs' names are given here.
+    /// Adds a node of any operator with `count` outputs, at least one; its name and its outputs'
+    /// names are given here.
     pub fn many(&mut self, mut node: Node, count: usize) -> Vec<Value> {
         let kind = snake_case(&node.operator);
         node.name = self.unique(&kind);
@@ -307,7 +303,8 @@ impl Builder {
     /// The model, validated.
     ///
     /// # Errors
-    /// The first mistake made while building, or what [`validate`](super::validate()) finds, as a [`GraphError`].
+    /// The first mistake made while building, or what [`validate`](super::validate()) finds, as a
+    /// [`GraphError`].
     pub fn finish(mut self) -> Result<Model> {
         if let Some(error) = self.failure {
             return Err(error.into());

@@ -1,8 +1,6 @@
 //! Normalisations and softmax.
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
+use crate::graph::{Builder, Node, Value};
 
 /// What a batch normalisation in inference applies, each `[C]`.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,6 @@
 //! Reductions over axes.
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
+use crate::graph::{Builder, Node, Value};
 
 impl Builder {
     /// Mean over `axes`; kept with size 1 if `keep`.

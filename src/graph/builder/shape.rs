@@ -1,15 +1,11 @@
 //! Values in the shape of other values: filled, reshaped, broadcast, summed.
 //!
-//! Where the axes are known, at least by name, the target is a constant; elsewhere the graph computes it when it runs.
+//! Where the axes are known, at least by name, the target is a constant; elsewhere the graph
+//! computes it when it runs.
 
 use crate::error::GraphError;
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Node;
-use crate::graph::Tensor;
-use crate::graph::Value;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::graph::{Builder, Dim, Node, Tensor, Value};
+use crate::tensor::{DType, HostTensor};
 
 /// A number of a floating-point or whole-number type; f32 where the type is not known.
 fn number(dtype: Option<DType>, value: f64, shape: &[usize]) -> HostTensor {
@@ -101,7 +97,8 @@ impl Builder {
         }
     }
 
-    /// The target of a `Reshape`, where constants can write it: one axis may be -1, axes equal to those of `x` are kept.
+    /// The target of a `Reshape`, where constants can write it: one axis may be -1, axes equal to
+    /// those of `x` are kept.
     fn constant_target(&self, x: &Value, like: &Value) -> Option<Vec<i64>> {
         let (dims, own) = (self.dims(like)?, self.dims(x));
         let mut open = dims.iter().filter(|dim| dim.fixed().is_none()).count();
@@ -131,7 +128,8 @@ impl Builder {
         self.expand(x, &shape)
     }
 
-    /// The sum of `x` over the axes along which `like` was broadcast to the shape of `x`; in the shape of `like`.
+    /// The sum of `x` over the axes along which `like` was broadcast to the shape of `x`; in the
+    /// shape of `like`.
     pub fn sum_to(&mut self, x: &Value, like: &Value) -> Value {
         let Some(stretches) = self.stretches(x, like).filter(|all| !all.contains(&Stretch::Unknown)) else {
             return self.sum_to_computed(x, like);
@@ -162,7 +160,8 @@ impl Builder {
         Some(std::iter::repeat_n(Stretch::Stretched, added).chain(kept).collect())
     }
 
-    /// As [`Builder::sum_to`] where the graph finds the axes when it runs: those of size 1, and those that are missing in front.
+    /// As [`Builder::sum_to`] where the graph finds the axes when it runs: those of size 1, and
+    /// those that are missing in front.
     fn sum_to_computed(&mut self, x: &Value, like: &Value) -> Value {
         let shape = self.shape(like);
         let padded = match (self.rank(x), self.rank(like)) {
@@ -188,7 +187,8 @@ impl Builder {
         self.node(Node::new("Reshape", &[sum.name(), shape.name()], &[]).with("allowzero", 1))
     }
 
-    /// The whole, in the shape of `like`, of which `x` is the part that starts at `start` of `axis`; zeros around it.
+    /// The whole, in the shape of `like`, of which `x` is the part that starts at `start` of
+    /// `axis`; zeros around it.
     pub fn embed_part(&mut self, x: &Value, axis: usize, start: i64, like: &Value) -> Value {
         let size = |value: &Value| self.dims(value)?.get(axis)?.fixed();
         let (Some(rank), Some(length), Some(whole)) = (self.rank(x), size(x), size(like)) else {

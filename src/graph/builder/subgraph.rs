@@ -2,18 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Fact;
-use crate::graph::Graph;
-use crate::graph::Node;
-use crate::graph::Type;
-use crate::graph::ValueInfo;
 use crate::graph::builder::Value;
+use crate::graph::{Builder, Dim, ElementType, Fact, Graph, Node, Type, ValueInfo};
 
 impl Builder {
-    /// What `then` makes where `condition` (a single bool) holds, else what `otherwise` makes; only one of them runs.
+    /// What `then` makes where `condition` (a single bool) holds, else what `otherwise` makes; only
+    /// one of them runs.
     pub fn branch(
         &mut self,
         condition: &Value,
@@ -28,8 +22,8 @@ impl Builder {
         value
     }
 
-    /// What `body` makes of each number (i64 without axes) from 0 up to, not including, `count` (i64 without axes), one behind
-    /// the other along a new first axis.
+    /// What `body` makes of each number (i64 without axes) from 0 up to, not including, `count`
+    /// (i64 without axes), one behind the other along a new first axis.
     pub fn stack(&mut self, count: &Value, body: impl FnOnce(&mut Self, &Value) -> Value) -> Value {
         let (number, condition) = (self.unique("number"), self.unique("condition"));
         for (name, element) in [(&number, ElementType::I64), (&condition, ElementType::Bool)] {

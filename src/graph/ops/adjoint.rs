@@ -1,12 +1,8 @@
-//! One application of an operator seen backwards, as its gradient rule sees it: what went in, what came out, and how the loss
-//! changes with what came out.
+//! One application of an operator seen backwards, as its gradient rule sees it: what went in, what
+//! came out, and how the loss changes with what came out.
 
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Node;
-use crate::graph::Value;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
+use crate::graph::ops::{Result, Site};
+use crate::graph::{Builder, Dim, Node, Value};
 
 /// How an operator passes gradients back.
 #[derive(Clone, Copy)]
@@ -19,8 +15,9 @@ pub enum Vjp {
     Missing,
 }
 
-/// Adds nodes that compute the cotangents of the inputs from those of the outputs, in the order of the inputs; `None` is
-/// zero, and so is what is left out at the end. Inputs that are not wanted may be left out too.
+/// Adds nodes that compute the cotangents of the inputs from those of the outputs, in the order of
+/// the inputs; `None` is zero, and so is what is left out at the end. Inputs that are not wanted
+/// may be left out too.
 pub type Rule = fn(&Adjoint<'_>, &mut Builder) -> Result<Vec<Option<Cotangent>>>;
 
 /// How the loss changes with a value.
@@ -28,7 +25,8 @@ pub type Rule = fn(&Adjoint<'_>, &mut Builder) -> Result<Vec<Option<Cotangent>>>
 pub enum Cotangent {
     /// In the shape of the value.
     Whole(Value),
-    /// Zero outside of a part of one axis. Parts that fill an axis are put together without adding zeros.
+    /// Zero outside of a part of one axis. Parts that fill an axis are put together without adding
+    /// zeros.
     Part {
         /// The axis.
         axis: usize,
@@ -90,7 +88,8 @@ impl<'a> Adjoint<'a> {
     /// The cotangent of the first output, of a rule that passes back no other.
     ///
     /// # Errors
-    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when the loss depends on another output.
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when the loss depends on
+    /// another output.
     pub fn cotangent(&self) -> Result<&Value> {
         match self.cotangents.split_first() {
             Some((Some(first), rest)) if rest.iter().all(Option::is_none) => Ok(first),
@@ -123,7 +122,8 @@ impl<'a> Adjoint<'a> {
     /// The axis that the attribute `axis` names; `default` without it.
     ///
     /// # Errors
-    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when there is no such axis or their number is not known.
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when there is no such axis or
+    /// their number is not known.
     pub fn axis(&self, default: i64) -> Result<usize> {
         self.site.axis(self.site.int("axis").unwrap_or(default), self.rank(0)?)
     }

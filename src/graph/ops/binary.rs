@@ -1,17 +1,13 @@
-//! Element-wise operators of several inputs, broadcast against each other: arithmetic, comparisons, selection.
+//! Element-wise operators of several inputs, broadcast against each other: arithmetic, comparisons,
+//! selection.
 //!
-//! <https://onnx.ai/onnx/repo-docs/Broadcasting.html>. Small whole numbers are computed: they make up shapes.
+//! <https://onnx.ai/onnx/repo-docs/Broadcasting.html>. Small whole numbers are computed: they make
+//! up shapes.
 
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Fact;
 use crate::graph::fact::Constant;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
-use crate::graph::ops::size;
 use crate::graph::ops::vjp::binary as vjp;
+use crate::graph::ops::{OpDef, Result, Site, Vjp, size};
+use crate::graph::{Dim, ElementType, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Add", since: 7, infer: |site| arithmetic(site, size::add), vjp: Vjp::Rule(vjp::sum) },

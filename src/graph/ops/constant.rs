@@ -1,16 +1,10 @@
-//! Operators that make values from nothing or from shapes. <https://onnx.ai/onnx/operators/onnx__Shape.html>
+//! Operators that make values from nothing or from shapes.
+//! <https://onnx.ai/onnx/operators/onnx__Shape.html>
 
-use crate::graph::AttributeValue;
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Fact;
 use crate::graph::fact::Constant;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
-use crate::graph::ops::size;
 use crate::graph::ops::vjp::index;
+use crate::graph::ops::{OpDef, Result, Site, Vjp, size};
+use crate::graph::{AttributeValue, Dim, ElementType, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Constant", since: 7, infer: constant, vjp: Vjp::Zero },

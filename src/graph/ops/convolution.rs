@@ -1,16 +1,12 @@
-//! Convolutions. <https://onnx.ai/onnx/operators/onnx__Conv.html>, <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
+//! Convolutions. <https://onnx.ai/onnx/operators/onnx__Conv.html>,
+//! <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
 //!
-//! Per axis: `out = (in + pads - dilation (kernel - 1) - 1) / stride + 1`, and the inverse for the transposed one.
+//! Per axis: `out = (in + pads - dilation (kernel - 1) - 1) / stride + 1`, and the inverse for the
+//! transposed one.
 
-use crate::graph::Dim;
-use crate::graph::Fact;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
-use crate::graph::ops::size;
 use crate::graph::ops::vjp::convolution;
-use crate::graph::shape_text;
+use crate::graph::ops::{OpDef, Result, Site, Vjp, size};
+use crate::graph::{Dim, Fact, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Conv", since: 7, infer: conv, vjp: Vjp::Rule(convolution::conv) },

@@ -1,15 +1,11 @@
 //! Sums of products by letters. <https://onnx.ai/onnx/operators/onnx__Einsum.html>
 //!
-//! `einsum("ab,bc->ac", u, v)`: a letter per axis; letters that the output lacks are summed over. Three dots stand for the axes
-//! in front that are broadcast.
+//! `einsum("ab,bc->ac", u, v)`: a letter per axis; letters that the output lacks are summed over.
+//! Three dots stand for the axes in front that are broadcast.
 
-use crate::graph::Dim;
-use crate::graph::Fact;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
 use crate::graph::ops::vjp::einsum as vjp;
+use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::{Dim, Fact};
 
 pub(super) const OPERATORS: &[OpDef] =
     &[OpDef { name: "Einsum", since: 12, infer: einsum, vjp: Vjp::Rule(vjp::einsum) }];

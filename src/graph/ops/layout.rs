@@ -1,14 +1,9 @@
-//! Operators that keep all elements and change the axes. <https://onnx.ai/onnx/operators/onnx__Reshape.html>
+//! Operators that keep all elements and change the axes.
+//! <https://onnx.ai/onnx/operators/onnx__Reshape.html>
 
-use crate::graph::Dim;
-use crate::graph::Fact;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
-use crate::graph::ops::size;
 use crate::graph::ops::vjp::layout as vjp;
-use crate::graph::shape_text;
+use crate::graph::ops::{OpDef, Result, Site, Vjp, size};
+use crate::graph::{Dim, Fact, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Reshape", since: 7, infer: reshape, vjp: Vjp::Rule(vjp::reshape) },

@@ -1,15 +1,12 @@
-//! Matrix products. <https://onnx.ai/onnx/operators/onnx__MatMul.html>, <https://onnx.ai/onnx/operators/onnx__Gemm.html>
+//! Matrix products. <https://onnx.ai/onnx/operators/onnx__MatMul.html>,
+//! <https://onnx.ai/onnx/operators/onnx__Gemm.html>
 //!
-//! `MatMul`: `y[.., m, n] = sum_k a[.., m, k] b[.., k, n]`, as numpy's; `Gemm`: `y = alpha a' b' + beta c` for matrices.
+//! `MatMul`: `y[.., m, n] = sum_k a[.., m, k] b[.., k, n]`, as numpy's; `Gemm`: `y = alpha a' b' +
+//! beta c` for matrices.
 
-use crate::graph::Dim;
-use crate::graph::Fact;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
 use crate::graph::ops::vjp::matmul as vjp;
-use crate::graph::shape_text;
+use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::{Dim, Fact, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "MatMul", since: 7, infer: matmul, vjp: Vjp::Rule(vjp::matmul) },

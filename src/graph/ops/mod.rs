@@ -1,5 +1,5 @@
-//! The operators: what each makes of its inputs' types and shapes, and how it passes gradients back. One constant per
-//! operator, listed once in [`ALL`].
+//! The operators: what each makes of its inputs' types and shapes, and how it passes gradients
+//! back. One constant per operator, listed once in [`ALL`].
 //!
 //! Rules accept what is unknown and refuse what cannot be: they never guess.
 
@@ -24,8 +24,7 @@ pub use adjoint::{Adjoint, Cotangent, Rule, Vjp};
 pub use site::Site;
 
 use crate::error::GraphError;
-use crate::graph::Fact;
-use crate::graph::Node;
+use crate::graph::{Fact, Node};
 
 /// Result of a rule: [`GraphError::Operator`] when inputs or attributes do not fit the operator.
 pub type Result<T> = std::result::Result<T, GraphError>;

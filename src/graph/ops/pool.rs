@@ -1,16 +1,9 @@
 //! Pooling over windows and over whole images. <https://onnx.ai/onnx/operators/onnx__MaxPool.html>
 
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Fact;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
-use crate::graph::ops::convolution::moved_over;
-use crate::graph::ops::convolution::windows;
+use crate::graph::ops::convolution::{moved_over, windows};
 use crate::graph::ops::vjp::pool as vjp;
-use crate::graph::shape_text;
+use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::{Dim, ElementType, Fact, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "AveragePool", since: 7, infer: pool, vjp: Vjp::Rule(vjp::average) },

@@ -1,14 +1,9 @@
 //! Operators that draw numbers: what they draw does not change with what goes in.
 //! <https://onnx.ai/onnx/operators/onnx__RandomUniformLike.html>
 
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Fact;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
 use crate::graph::ops::constant::like_shape;
+use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::{Dim, ElementType, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Bernoulli", since: 15, infer: like_shape, vjp: Vjp::Zero },

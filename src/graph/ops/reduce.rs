@@ -2,14 +2,9 @@
 //!
 //! The axes are an attribute before operator set 18 (13 for `ReduceSum`), an input since.
 
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Fact;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
 use crate::graph::ops::vjp::reduce as vjp;
+use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::{Dim, ElementType, Fact};
 
 const fn reduction(name: &'static str, vjp: Vjp) -> OpDef {
     OpDef { name, since: 7, infer: reduce, vjp }

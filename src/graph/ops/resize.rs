@@ -1,15 +1,11 @@
 //! Resampling. <https://onnx.ai/onnx/operators/onnx__Resize.html>
 //!
-//! Sizes are given directly, or as `floor(in * scale)`; from operator set 18 for some axes only, and with a policy that keeps
-//! the aspect ratio.
+//! Sizes are given directly, or as `floor(in * scale)`; from operator set 18 for some axes only,
+//! and with a policy that keeps the aspect ratio.
 
-use crate::graph::Dim;
-use crate::graph::Fact;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
 use crate::graph::ops::vjp::resample;
+use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::{Dim, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Resize", since: 10, infer: resize, vjp: Vjp::Rule(resample::resize) },
@@ -42,8 +38,8 @@ fn resize(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, Some(result))])
 }
 
-/// The predecessor of `Resize`, gone from operator set 10 on (`rewrite::lift` makes the latter of it before gradients are taken);
-/// its scales are an attribute before operator set 9.
+/// The predecessor of `Resize`, gone from operator set 10 on (`rewrite::lift` makes the latter of
+/// it before gradients are taken); its scales are an attribute before operator set 9.
 fn upsample(site: &Site<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(mut shape) = x.shape.clone() else { return Ok(vec![Fact::new(x.element, None)]) };

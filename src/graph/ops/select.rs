@@ -1,20 +1,13 @@
-//! Operators that put parts together or take them out. <https://onnx.ai/onnx/operators/onnx__Slice.html>
+//! Operators that put parts together or take them out.
+//! <https://onnx.ai/onnx/operators/onnx__Slice.html>
 //!
-//! Parts of shapes are followed: slices, gathers and concatenations of small whole numbers are computed.
+//! Parts of shapes are followed: slices, gathers and concatenations of small whole numbers are
+//! computed.
 
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Fact;
 use crate::graph::fact::Constant;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
-use crate::graph::ops::size;
-use crate::graph::ops::vjp::index;
-use crate::graph::ops::vjp::resample;
-use crate::graph::ops::vjp::select as vjp;
-use crate::graph::shape_text;
+use crate::graph::ops::vjp::{index, resample, select as vjp};
+use crate::graph::ops::{OpDef, Result, Site, Vjp, size};
+use crate::graph::{Dim, ElementType, Fact, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Concat", since: 7, infer: concat, vjp: Vjp::Rule(vjp::concat) },
@@ -94,7 +87,8 @@ fn split(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(sizes.into_iter().map(part).collect())
 }
 
-/// Start, end and step of a slice of an axis of `size`, cut to the axis as ONNX defines it; and how many positions it has.
+/// Start, end and step of a slice of an axis of `size`, cut to the axis as ONNX defines it; and how
+/// many positions it has.
 pub(super) fn positions(size: i64, start: i64, end: i64, step: i64) -> (i64, i64) {
     let from_first = |position: i64| if position < 0 { position.saturating_add(size) } else { position };
     let (start, end) = match step > 0 {

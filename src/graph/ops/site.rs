@@ -1,13 +1,9 @@
-//! One application of an operator, as its rule sees it: the node, the operator set, what is known about the inputs.
+//! One application of an operator, as its rule sees it: the node, the operator set, what is known
+//! about the inputs.
 
 use crate::error::GraphError;
-use crate::graph::AttributeValue;
-use crate::graph::Dim;
-use crate::graph::ElementType;
-use crate::graph::Fact;
-use crate::graph::Node;
 use crate::graph::ops::Result;
-use crate::graph::shape_text;
+use crate::graph::{AttributeValue, Dim, ElementType, Fact, Node, shape_text};
 
 /// One application of an operator.
 pub struct Site<'a> {

@@ -61,7 +61,8 @@ pub(super) fn product(sizes: &[Dim]) -> Dim {
     sizes.iter().fold(Dim::Fixed(1), |total, size| multiply(&total, size))
 }
 
-/// The size that multiplies `known` to the product of `all`: what -1 stands for in a reshape. Equal names cancel.
+/// The size that multiplies `known` to the product of `all`: what -1 stands for in a reshape. Equal
+/// names cancel.
 pub(super) fn remaining(all: &[Dim], known: &[Dim]) -> Dim {
     match (Product::of(all), Product::of(known)) {
         (Some(all), Some(known)) => all.over(known).map_or(Dim::Unknown, Product::dim),
@@ -69,7 +70,8 @@ pub(super) fn remaining(all: &[Dim], known: &[Dim]) -> Dim {
     }
 }
 
-/// A product of a number and of names, which come sorted; a name that is itself a product is taken apart.
+/// A product of a number and of names, which come sorted; a name that is itself a product is taken
+/// apart.
 struct Product {
     number: i64,
     names: Vec<String>,
@@ -124,7 +126,8 @@ impl Product {
     }
 }
 
-/// Whether a name, outside of parentheses, has other signs than those of names and products: `height - 1`.
+/// Whether a name, outside of parentheses, has other signs than those of names and products:
+/// `height - 1`.
 fn is_sum(name: &str) -> bool {
     let mut depth = 0;
     name.chars().any(|letter| {

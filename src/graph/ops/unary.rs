@@ -1,18 +1,12 @@
-//! Operators whose output has the shape of their first input: activations, element-wise functions, normalisations.
+//! Operators whose output has the shape of their first input: activations, element-wise functions,
+//! normalisations.
 //!
-//! <https://onnx.ai/onnx/operators/>; softmax before operator set 13 and batch normalisation before 9 have the same shapes.
+//! <https://onnx.ai/onnx/operators/>; softmax before operator set 13 and batch normalisation before
+//! 9 have the same shapes.
 
-use crate::graph::ElementType;
-use crate::graph::Fact;
-use crate::graph::ops::OpDef;
-use crate::graph::ops::Result;
-use crate::graph::ops::Site;
-use crate::graph::ops::Vjp;
-use crate::graph::ops::vjp::activation;
-use crate::graph::ops::vjp::channels;
-use crate::graph::ops::vjp::index;
-use crate::graph::ops::vjp::normalization;
-use crate::graph::ops::vjp::piecewise;
+use crate::graph::ops::vjp::{activation, channels, index, normalization, piecewise};
+use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::{ElementType, Fact};
 
 const fn like_input(name: &'static str, vjp: Vjp) -> OpDef {
     OpDef { name, since: 7, infer: same, vjp }

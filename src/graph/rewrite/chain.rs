@@ -1,24 +1,21 @@
 //! Two models one behind the other.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
+use crate::error::{GraphError, Result};
 use crate::graph::rewrite::known_values;
 use crate::graph::validate::validate;
+use crate::graph::{Graph, Model, Node};
 
 /// `front` with `back` behind it: the input `to` of `back` is the value `from` of `front`.
 ///
-/// The result has the inputs of both but `to`, the outputs of both, and the properties of `front`. Values of `back` keep their
-/// names; those that `front` has too, and only those, get `back`'s graph name and a dot before them.
+/// The result has the inputs of both but `to`, the outputs of both, and the properties of `front`.
+/// Values of `back` keep their names; those that `front` has too, and only those, get `back`'s
+/// graph name and a dot before them.
 ///
 /// # Errors
-/// [`GraphError::UnknownValue`] for `from` and `to`; [`GraphError::Opset`] when the operator sets differ; what
-/// [`validate`](crate::graph::validate()) finds in the result.
+/// [`GraphError::UnknownValue`] for `from` and `to`; [`GraphError::Opset`] when the operator sets
+/// differ; what [`validate`](crate::graph::validate()) finds in the result.
 pub fn chain(front: &Model, from: &str, back: &Model, to: &str) -> Result<Model> {
     known_values(&front.graph, &[from.to_owned()])?;
     known_values(&back.graph, &[to.to_owned()])?;
@@ -51,7 +48,8 @@ pub fn chain(front: &Model, from: &str, back: &Model, to: &str) -> Result<Model>
     Ok(joined)
 }
 
-/// Puts `prefix` before the names of all values of the main graph, initializers included, but those in `kept`.
+/// Puts `prefix` before the names of all values of the main graph, initializers included, but those
+/// in `kept`.
 ///
 /// # Errors
 /// What [`validate`](crate::graph::validate()) finds in the result.
@@ -91,7 +89,8 @@ fn renamed(mut graph: Graph, names: &HashMap<String, String>) -> Graph {
     graph
 }
 
-/// Renames what the subgraphs of a node take from around them; a name that a subgraph defines itself is its own.
+/// Renames what the subgraphs of a node take from around them; a name that a subgraph defines
+/// itself is its own.
 fn rename_captured(node: &mut Node, names: &HashMap<String, String>) {
     for graph in node.subgraphs_mut() {
         let own: HashSet<String> = graph.value_names().into_iter().map(str::to_owned).collect();
@@ -107,9 +106,7 @@ fn rename_captured(node: &mut Node, names: &HashMap<String, String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
-    use crate::graph::text;
+    use crate::graph::{Builder, Dim, text};
     use crate::tensor::DType;
 
     fn model(name: &str, input: &str, output: &str) -> Model {

@@ -1,24 +1,19 @@
 //! The part of a model between chosen values.
 
-use std::collections::BTreeMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Model;
-use crate::graph::Patch;
+use crate::error::{GraphError, Result};
 use crate::graph::infer::infer;
-use crate::graph::needed_nodes;
 use crate::graph::order::read_names;
-use crate::graph::rewrite::known_values;
-use crate::graph::rewrite::value_info;
+use crate::graph::rewrite::{known_values, value_info};
+use crate::graph::{Model, Patch, needed_nodes};
 
 /// Keeps what computes `to` from `from`; with nothing in `from`, from the inputs that `to` needs.
 ///
 /// # Errors
-/// [`GraphError::UnknownValue`] with the nearest names; [`GraphError::Cut`] when `to` does not need one of `from` or also
-/// needs an input that is not in `from`, or when one of `from` is a constant; [`GraphError::UntypedInput`] when the type of a
-/// new input is not known.
+/// [`GraphError::UnknownValue`] with the nearest names; [`GraphError::Cut`] when `to` does not need
+/// one of `from` or also needs an input that is not in `from`, or when one of `from` is a constant;
+/// [`GraphError::UntypedInput`] when the type of a new input is not known.
 pub fn cut(model: &Model, from: &[String], to: &[String]) -> Result<Patch> {
     let graph = &model.graph;
     known_values(graph, from)?;
@@ -56,7 +51,8 @@ pub fn cut(model: &Model, from: &[String], to: &[String]) -> Result<Patch> {
     let constants: HashSet<&str> = graph.constant_names().collect();
     let defaults = graph.inputs.iter().filter(|input| constants.contains(input.name.as_str()));
     inputs.extend(defaults.cloned());
-    // A node that is needed for another of its outputs produces the given one under a name that nothing reads.
+    // A node that is needed for another of its outputs produces the given one under a name that
+    // nothing reads.
     let taken: HashSet<&str> = graph.value_names().into_iter().collect();
     let produced = kept().flat_map(|node| &node.outputs).filter(|output| given.contains(output.as_str()));
     let unread = |name: &String| {

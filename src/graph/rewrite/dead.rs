@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::graph::Model;
-use crate::graph::Patch;
-use crate::graph::needed_nodes;
+use crate::graph::{Model, Patch, needed_nodes};
 
 /// Drops nodes and initializers that no output needs; inputs stay, so that callers need not change.
 pub fn dead(model: &Model) -> Patch {

@@ -1,19 +1,15 @@
 //! Batch norms folded into the convolutions before them.
 //!
-//! A convolution `W x + c` behind which a norm with stored statistics stands is the convolution with `W k` and
-//! `(c - mean) k + bias`, where `k = scale / sqrt(variance + epsilon)` per output channel. Computed in f64. ONNX Runtime does
-//! the same to f32 graphs when it opens them; in other types it does not.
+//! A convolution `W x + c` behind which a norm with stored statistics stands is the convolution
+//! with `W k` and `(c - mean) k + bias`, where `k = scale / sqrt(variance + epsilon)` per output
+//! channel. Computed in f64. ONNX Runtime does the same to f32 graphs when it opens them; in other
+//! types it does not.
 
 use std::collections::HashMap;
 
-use crate::graph::AttributeValue;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Patch;
-use crate::graph::Tensor;
 use crate::graph::order::read_names;
 use crate::graph::rewrite::FreeNames;
+use crate::graph::{AttributeValue, Graph, Model, Node, Patch, Tensor};
 use crate::tensor::HostTensor;
 
 /// Epsilon of a batch norm that states none.
@@ -94,11 +90,7 @@ fn folded(graph: &Graph, conv: &Node, norm: &Node) -> Option<(HostTensor, HostTe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::BatchNormParameters;
-    use crate::graph::Builder;
-    use crate::graph::ConvOptions;
-    use crate::graph::Dim;
-    use crate::graph::text;
+    use crate::graph::{BatchNormParameters, Builder, ConvOptions, Dim, text};
     use crate::tensor::DType;
 
     #[test]

@@ -1,30 +1,25 @@
 //! The exact GELU as one operator.
 //!
-//! Before operator set 20 there is none: files hold `x (1 + erf(x / sqrt 2)) / 2` as five nodes. ONNX Runtime fuses them where
-//! nothing else reads what lies between, as the backward pass of a training graph does: it would keep four values the size of
-//! `x`. The operator keeps `x`, and its gradient computes the rest again.
+//! Before operator set 20 there is none: files hold `x (1 + erf(x / sqrt 2)) / 2` as five nodes.
+//! ONNX Runtime fuses them where nothing else reads what lies between, as the backward pass of a
+//! training graph does: it would keep four values the size of `x`. The operator keeps `x`, and its
+//! gradient computes the rest again.
 
 use std::collections::HashMap;
-use std::f64::consts::FRAC_1_SQRT_2;
-use std::f64::consts::SQRT_2;
+use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 use crate::error::Result;
-use crate::graph::AttributeValue;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Patch;
-use crate::graph::Tensor;
 use crate::graph::order::read_names;
 use crate::graph::rewrite::FreeNames;
+use crate::graph::{AttributeValue, Graph, Model, Node, Patch, Tensor};
 use crate::tensor::HostTensor;
 
 /// The operator set that has the operator, and the oldest file format of that.
 const OPSET: i64 = 20;
 const FORMAT: i64 = 9;
 
-/// The model with every exact GELU as one node, in operator set 20 at least; as it is where it has none, or a node that means
-/// something else in that set.
+/// The model with every exact GELU as one node, in operator set 20 at least; as it is where it has
+/// none, or a node that means something else in that set.
 ///
 /// # Errors
 /// What [`validate`](crate::graph::validate()) finds.
@@ -133,9 +128,7 @@ fn raised(model: &Model) -> Option<Model> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
-    use crate::graph::text;
+    use crate::graph::{Builder, Dim, text};
     use crate::tensor::DType;
 
     #[test]

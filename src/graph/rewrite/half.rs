@@ -1,27 +1,20 @@
 //! A network in 16-bit floats, with what needs more range or digits kept in 32 bits.
 //!
-//! Products, convolutions and element-wise arithmetic are computed in f16, and their weights stored in it: half the bytes, and
-//! several times the speed on a GPU. Kept in f32 are norms, softmax, means and other sums, powers, roots and exponentials
-//! (two lists below say what is not), weights beyond the range of f16 with the operator that reads them, operators without a
-//! rule, and the graph's inputs and outputs, so that callers change nothing. Where the two meet stands a `Cast`, one per value.
+//! Products, convolutions and element-wise arithmetic are computed in f16, and their weights stored
+//! in it: half the bytes, and several times the speed on a GPU. Kept in f32 are norms, softmax,
+//! means and other sums, powers, roots and exponentials (two lists below say what is not), weights
+//! beyond the range of f16 with the operator that reads them, operators without a rule, and the
+//! graph's inputs and outputs, so that callers change nothing. Where the two meet stands a `Cast`,
+//! one per value.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::Result;
-use crate::graph::ElementType;
-use crate::graph::Fact;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Patch;
-use crate::graph::Tensor;
 use crate::graph::infer::infer;
-use crate::graph::order::read_names;
-use crate::graph::order::topological_order;
+use crate::graph::order::{read_names, topological_order};
 use crate::graph::rewrite::FreeNames;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::graph::{ElementType, Fact, Graph, Model, Node, Patch, Tensor};
+use crate::tensor::{DType, HostTensor};
 
 /// Operators that compute in f16.
 const COMPUTED: [&str; 21] = [
@@ -169,7 +162,8 @@ impl Converter<'_> {
             && floats().all(|input| self.is_in_range(input))
     }
 
-    /// Whether a node brings a weight into the shape in which operators in f16, and only these, read it.
+    /// Whether a node brings a weight into the shape in which operators in f16, and only these,
+    /// read it.
     fn is_weight_of_half(&self, weight: &str, node: &Node) -> bool {
         let is_output = |name: &String| self.graph.outputs.iter().any(|output| output.name == *name);
         let only_half = |name: &String| {
@@ -244,9 +238,7 @@ fn cast(from: &str, to: &str, dtype: DType) -> Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
-    use crate::graph::text;
+    use crate::graph::{Builder, Dim, text};
 
     #[test]
     fn products_are_halved_norms_and_softmax_are_not() {

@@ -1,19 +1,15 @@
-//! A model of an older operator set as one of a newer: attributes that became inputs, changed defaults.
+//! A model of an older operator set as one of a newer: attributes that became inputs, changed
+//! defaults.
 //!
-//! Versions as listed in <https://github.com/onnx/onnx/blob/main/docs/Changelog.md>. Up to 17 only; what changed in another way
-//! is refused by name.
+//! Versions as listed in <https://github.com/onnx/onnx/blob/main/docs/Changelog.md>. Up to 17 only;
+//! what changed in another way is refused by name.
 
 use std::collections::HashSet;
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Attribute;
-use crate::graph::AttributeValue;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Tensor;
+use crate::error::{GraphError, Result};
 use crate::graph::infer::infer;
 use crate::graph::validate::validate;
+use crate::graph::{Attribute, AttributeValue, Model, Node, Tensor};
 use crate::tensor::HostTensor;
 
 /// The oldest operator set that is lifted.
@@ -26,8 +22,9 @@ const FORMAT: i64 = 8;
 /// The model with operator set 17, if its own is one of 9 to 16; a newer one stays as it is.
 ///
 /// # Errors
-/// [`GraphError::Opset`] for an older operator set; [`GraphError::Operator`] where a node means something else there in a way
-/// that is not translated; what [`validate`](crate::graph::validate()) finds.
+/// [`GraphError::Opset`] for an older operator set; [`GraphError::Operator`] where a node means
+/// something else there in a way that is not translated; what
+/// [`validate`](crate::graph::validate()) finds.
 pub fn lift(model: Model) -> Result<Model> {
     let version = model.opset("").unwrap_or(0);
     if version >= TARGET {
@@ -165,11 +162,7 @@ impl Lifting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Graph;
-    use crate::graph::OperatorSet;
-    use crate::graph::Type;
-    use crate::graph::ValueInfo;
-    use crate::graph::text;
+    use crate::graph::{Graph, OperatorSet, Type, ValueInfo, text};
     use crate::tensor::DType;
 
     fn old(version: i64, nodes: Vec<Node>) -> Model {

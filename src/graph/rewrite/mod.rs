@@ -1,5 +1,5 @@
-//! Edits of whole models: patches that are applied by themselves (see [`Patch`](super::Patch)), and models joined or lifted to a newer operator
-//! set.
+//! Edits of whole models: patches that are applied by themselves (see [`Patch`](super::Patch)), and
+//! models joined or lifted to a newer operator set.
 
 mod chain;
 mod cut;
@@ -33,11 +33,8 @@ pub use turn::turn_left;
 
 use std::collections::HashMap;
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::Fact;
-use crate::graph::Graph;
-use crate::graph::ValueInfo;
+use crate::error::{GraphError, Result};
+use crate::graph::{Fact, Graph, ValueInfo};
 use crate::support::names::nearest;
 
 /// Checks that every name is a value of the graph.
@@ -52,7 +49,8 @@ fn known_values(graph: &Graph, names: &[String]) -> Result<()> {
     }
 }
 
-/// What is known about a value of the main graph: as the model declares it, else as inference finds it.
+/// What is known about a value of the main graph: as the model declares it, else as inference finds
+/// it.
 fn value_info(graph: &Graph, facts: &HashMap<String, Fact>, name: &str) -> ValueInfo {
     let declared = graph.inputs.iter().chain(&graph.outputs).chain(&graph.value_infos).find(|info| info.name == name);
     match declared.filter(|info| info.r#type.is_some()) {
@@ -64,12 +62,8 @@ fn value_info(graph: &Graph, facts: &HashMap<String, Fact>, name: &str) -> Value
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
-    use crate::graph::Model;
-    use crate::graph::text;
-    use crate::tensor::DType;
-    use crate::tensor::HostTensor;
+    use crate::graph::{Builder, Dim, Model, text};
+    use crate::tensor::{DType, HostTensor};
 
     /// Two layers, and a branch of which the second output is not needed for the first.
     fn model() -> Model {

@@ -1,4 +1,5 @@
-//! Matrix products in 8-bit integers, for the CPU: weights are rounded once, activations at every run.
+//! Matrix products in 8-bit integers, for the CPU: weights are rounded once, activations at every
+//! run.
 //!
 //! `y = x W + b` with a constant matrix W `[K, N]` (a `MatMul`, or a `Gemm`) becomes
 //!
@@ -8,30 +9,24 @@
 //! y = (q - 128) V * t * s + b           V = round(W / t)              [.., N]
 //! ```
 //!
-//! with one scale t per column of W, and integers summed exactly by ONNX Runtime's `MatMulIntegerToFloat`. Every row has its
-//! own scale, so that the result for an image does not depend on what else is in its batch, and a token with large values
-//! does not coarsen the others. Where x cannot be smaller than a known bound (behind ReLU, GELU, SiLU, softmax), the range
-//! below it is not wasted: a smaller zero point is taken instead of 128.
+//! with one scale t per column of W, and integers summed exactly by ONNX Runtime's
+//! `MatMulIntegerToFloat`. Every row has its own scale, so that the result for an image does not
+//! depend on what else is in its batch, and a token with large values does not coarsen the others.
+//! Where x cannot be smaller than a known bound (behind ReLU, GELU, SiLU, softmax), the range below
+//! it is not wasted: a smaller zero point is taken instead of 128.
 //!
-//! V has 7 bits, -63 to 63: processors without VNNI sum pairs of products in 16 bits, where 8-bit weights overflow, which
-//! was measured as a cosine of 0.9 instead of 0.999. With 7 bits all processors give the same result.
+//! V has 7 bits, -63 to 63: processors without VNNI sum pairs of products in 16 bits, where 8-bit
+//! weights overflow, which was measured as a cosine of 0.9 instead of 0.999. With 7 bits all
+//! processors give the same result.
 
 use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::error::GraphError;
-use crate::error::Result;
-use crate::graph::AttributeValue;
-use crate::graph::Fact;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::OperatorSet;
-use crate::graph::Patch;
-use crate::graph::Tensor;
+use crate::error::{GraphError, Result};
 use crate::graph::infer::infer;
 use crate::graph::rewrite::FreeNames;
+use crate::graph::{AttributeValue, Fact, Graph, Model, Node, OperatorSet, Patch, Tensor};
 use crate::tensor::HostTensor;
 
 /// The largest entry of a rounded weight.
@@ -48,7 +43,8 @@ const OLDEST_OPSET: i64 = 10;
 /// Rounds the constant matrices of all matrix products to 8-bit integers.
 ///
 /// # Errors
-/// [`GraphError::NoProducts`] where there is none; [`GraphError::Opset`] for operator sets before 10.
+/// [`GraphError::NoProducts`] where there is none; [`GraphError::Opset`] for operator sets
+/// before 10.
 pub fn quantize(model: &Model) -> Result<Patch> {
     let opset = model.opset("").unwrap_or(0);
     if opset < OLDEST_OPSET {
@@ -180,7 +176,8 @@ impl<'a> Rewriter<'a> {
     fn rows(&mut self, x: &str, nodes: &mut Vec<Node>) -> Rows {
         let least = self.least(x, 8);
         let name = |rewriter: &mut Self, part: &str| rewriter.names.take(&format!("{x}.{part}"));
-        // The largest distance from zero that is to be told, the integers that there are for it, the smallest scale.
+        // The largest distance from zero that is to be told, the integers that there are for it,
+        // the smallest scale.
         let (zero, steps, smallest) = match least {
             Some(least) if least >= 0.0 => (0, 255.0, TINY),
             Some(least) => (LOW_ZERO, 255.0 - f32::from(LOW_ZERO), -least / f32::from(LOW_ZERO)),
@@ -302,7 +299,8 @@ fn rounded(weight: &Tensor, transposed: bool) -> (HostTensor, HostTensor) {
     };
     let scales: Vec<f32> = (0..columns).into_par_iter().map(scale_of).collect();
     let mut integers = vec![0i8; rows * columns];
-    // Strips of rows: a strip of a transposed matrix is read along its rows, a cache line at a time.
+    // Strips of rows: a strip of a transposed matrix is read along its rows, a cache line at a
+    // time.
     integers.par_chunks_mut(STRIP * columns.max(1)).enumerate().for_each(|(strip, chunk)| {
         for (column, scale) in scales.iter().enumerate() {
             for (row, line) in chunk.chunks_exact_mut(columns).enumerate() {
@@ -321,9 +319,7 @@ const STRIP: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
-    use crate::graph::text;
+    use crate::graph::{Builder, Dim, text};
     use crate::tensor::DType;
 
     fn weight(shape: [usize; 2]) -> HostTensor {

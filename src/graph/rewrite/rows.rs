@@ -1,24 +1,18 @@
 //! Rows that nobody reads are not computed.
 //!
-//! A vision transformer's tokens flow as one matrix `[N T, D]`, and a classifier reads the class token of the last block: a slice
-//! of `[N, T, D]`. What lies before that slice and treats each row by itself (linear maps, norms, activations, sums) gives the
-//! same for fewer rows: the slice moves up, to where rows meet (attention) or other readers need all of them.
+//! A vision transformer's tokens flow as one matrix `[N T, D]`, and a classifier reads the class
+//! token of the last block: a slice of `[N, T, D]`. What lies before that slice and treats each row
+//! by itself (linear maps, norms, activations, sums) gives the same for fewer rows: the slice moves
+//! up, to where rows meet (attention) or other readers need all of them.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::Result;
-use crate::graph::AttributeValue;
-use crate::graph::Dim;
-use crate::graph::Fact;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Tensor;
 use crate::graph::infer::infer;
 use crate::graph::order::read_names;
 use crate::graph::rewrite::FreeNames;
 use crate::graph::validate::validate;
+use crate::graph::{AttributeValue, Dim, Fact, Graph, Model, Node, Tensor};
 use crate::tensor::HostTensor;
 
 /// Operators that work element by element.
@@ -60,7 +54,8 @@ fn integers(graph: &Graph, name: &str) -> Option<Vec<i64>> {
     graph.initializer(name)?.to_host()?.values::<i64>().map(|values| values.to_vec())
 }
 
-/// The cut that a node is, if it is one: a slice of axis 1 alone of what a reshape makes of a matrix.
+/// The cut that a node is, if it is one: a slice of axis 1 alone of what a reshape makes of a
+/// matrix.
 fn cut(graph: &Graph, slice: usize) -> Option<Cut> {
     let node = &graph.nodes[slice];
     if node.operator != "Slice" || !node.is_standard() {
@@ -157,7 +152,8 @@ fn readers(graph: &Graph) -> HashMap<String, Vec<Option<usize>>> {
     readers
 }
 
-/// The inputs of a node that have a row for each row of its output, if it treats every row by itself.
+/// The inputs of a node that have a row for each row of its output, if it treats every row by
+/// itself.
 fn by_row(node: &Node, facts: &HashMap<String, Fact>, rows: &Dim) -> Option<Vec<usize>> {
     let shape = |place: usize| facts.get(node.inputs.get(place)?)?.shape.as_deref();
     let has_rows = |place: usize| matches!(shape(place), Some([first, _]) if first == rows);
@@ -219,8 +215,7 @@ impl Added {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::text;
+    use crate::graph::{Builder, text};
     use crate::tensor::DType;
 
     fn tower() -> (Builder, crate::graph::Value) {

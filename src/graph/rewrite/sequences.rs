@@ -1,18 +1,12 @@
-//! Parts of a split that are taken out of a sequence one by one, as slices: so PyTorch's exporter writes `chunk`, `split` and
-//! `unbind` where it does not optimise.
+//! Parts of a split that are taken out of a sequence one by one, as slices: so PyTorch's exporter
+//! writes `chunk`, `split` and `unbind` where it does not optimise.
 
 use std::collections::HashMap;
 
 use crate::error::Result;
-use crate::graph::AttributeValue;
-use crate::graph::Fact;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Patch;
-use crate::graph::Tensor;
 use crate::graph::infer::infer;
 use crate::graph::rewrite::FreeNames;
+use crate::graph::{AttributeValue, Fact, Graph, Model, Node, Patch, Tensor};
 use crate::tensor::HostTensor;
 
 /// A part of a split.
@@ -25,7 +19,8 @@ struct Part<'a> {
     is_dropped: bool,
 }
 
-/// The edit that makes a slice of every `SequenceAt` with a constant position behind a `SplitToSequence` with constant sizes.
+/// The edit that makes a slice of every `SequenceAt` with a constant position behind a
+/// `SplitToSequence` with constant sizes.
 ///
 /// # Errors
 /// [`GraphError::Cycle`](crate::error::GraphError::Cycle).
@@ -107,10 +102,7 @@ fn part<'a>(graph: &Graph, facts: &HashMap<String, Fact>, split: &'a Node, taken
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
-    use crate::graph::Value;
-    use crate::graph::text;
+    use crate::graph::{Builder, Dim, Value, text};
     use crate::tensor::DType;
 
     #[test]

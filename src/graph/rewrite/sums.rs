@@ -1,20 +1,13 @@
 //! Sums over the rows of a matrix as products with ones.
 //!
-//! The gradient of a bias is the sum of all rows of `dy`. ONNX Runtime's CPU multiplies a vector by a matrix in half the time that
-//! it takes to sum the rows up.
+//! The gradient of a bias is the sum of all rows of `dy`. ONNX Runtime's CPU multiplies a vector by
+//! a matrix in half the time that it takes to sum the rows up.
 
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::graph::ElementType;
-use crate::graph::Fact;
-use crate::graph::Graph;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Patch;
-use crate::graph::Tensor;
-use crate::graph::infer;
 use crate::graph::rewrite::FreeNames;
+use crate::graph::{ElementType, Fact, Graph, Model, Node, Patch, Tensor, infer};
 use crate::tensor::HostTensor;
 
 /// Elements from which on a product pays.
@@ -71,9 +64,7 @@ fn sizes(fact: &Fact) -> Option<Vec<i64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
-    use crate::graph::text;
+    use crate::graph::{Builder, Dim, text};
     use crate::tensor::DType;
 
     fn sums(rows: i64, axis: i64) -> Model {

@@ -1,13 +1,12 @@
 //! Inner values as further outputs.
 
 use crate::error::Result;
-use crate::graph::Model;
-use crate::graph::Patch;
 use crate::graph::infer::infer;
-use crate::graph::rewrite::known_values;
-use crate::graph::rewrite::value_info;
+use crate::graph::rewrite::{known_values, value_info};
+use crate::graph::{Model, Patch};
 
-/// Makes `values` outputs of the model, behind those it has; a value that is one already stays where it is.
+/// Makes `values` outputs of the model, behind those it has; a value that is one already stays
+/// where it is.
 ///
 /// # Errors
 /// [`GraphError::UnknownValue`](crate::error::GraphError::UnknownValue) with the nearest names.

@@ -1,27 +1,24 @@
 //! Products `A^T B` as a transposition and a product.
 //!
-//! The gradient of a linear layer's weights is `dy^T x`. ONNX Runtime's CPU turns blocks of a left matrix that is to be transposed
-//! anew for every 128 columns of the product; to turn all of it once in memory is cheaper: training steps of ViT-B took 2 to 5 %
-//! less time. CUDA's products read either order.
+//! The gradient of a linear layer's weights is `dy^T x`. ONNX Runtime's CPU turns blocks of a left
+//! matrix that is to be transposed anew for every 128 columns of the product; to turn all of it
+//! once in memory is cheaper: training steps of ViT-B took 2 to 5 % less time. CUDA's products read
+//! either order.
 
 use crate::error::Result;
-use crate::graph::AttributeValue;
-use crate::graph::Fact;
-use crate::graph::Model;
-use crate::graph::Node;
-use crate::graph::Patch;
-use crate::graph::Tensor;
-use crate::graph::infer;
 use crate::graph::rewrite::FreeNames;
+use crate::graph::{AttributeValue, Fact, Model, Node, Patch, Tensor, infer};
 use crate::tensor::HostTensor;
 
-/// Elements of the left matrix, and columns of the product, from which on a transposition of its own pays.
+/// Elements of the left matrix, and columns of the product, from which on a transposition of its
+/// own pays.
 const LEAST_ELEMENTS: i64 = 1 << 16;
 const LEAST_COLUMNS: i64 = 256;
 
 /// Transposes large left matrices of `Gemm` before the product.
 ///
-/// ONNX Runtime puts a transposition of a matrix back into the product; this one is of a batch of one matrix, which it leaves.
+/// ONNX Runtime puts a transposition of a matrix back into the product; this one is of a batch of
+/// one matrix, which it leaves.
 ///
 /// # Errors
 /// What [`infer`] finds.
@@ -75,9 +72,7 @@ fn matrix(fact: &Fact) -> Option<[i64; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Builder;
-    use crate::graph::Dim;
-    use crate::graph::text;
+    use crate::graph::{Builder, Dim, text};
     use crate::tensor::DType;
 
     fn product(rows: i64) -> Model {

@@ -1,12 +1,12 @@
-//! One axis, rows or columns, inside a graph: lengths and positions, i64 [1] each, and the weights of its pass.
+//! One axis, rows or columns, inside a graph: lengths and positions, i64 [1] each, and the weights
+//! of its pass.
 //!
-//! The formulas are those of [`Span`](super::super::geometry::Span) and [`Weights`](super::super::resample::Weights), in
-//! f64 and in the same order of operations.
+//! The formulas are those of [`Span`](super::super::geometry::Span) and
+//! [`Weights`](super::super::resample::Weights), in f64 and in the same order of operations.
 
 use super::numbers::Numbers as _;
 use super::pass::Weights;
-use crate::graph::Builder;
-use crate::graph::Value;
+use crate::graph::{Builder, Value};
 use crate::preprocess::Filter;
 
 /// One axis on its way through resize and crop.
@@ -30,7 +30,8 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// The axis of `source` inputs and `resized` positions, at least `shortest`, of which `crop` survive.
+    /// The axis of `source` inputs and `resized` positions, at least `shortest`, of which `crop`
+    /// survive.
     pub(super) fn new(
         b: &mut Builder,
         [source, resized]: [&Value; 2],
@@ -65,7 +66,8 @@ impl Axis {
         b.sub(&self.end, &self.start)
     }
 
-    /// Resizes the second axis of `planes`, u8 [P, inputs that are needed, others]; `others` is the length of the third.
+    /// Resizes the second axis of `planes`, u8 [P, inputs that are needed, others]; `others` is the
+    /// length of the third.
     pub(super) fn pass(&self, b: &mut Builder, planes: &Value, others: &Value) -> Value {
         match &self.weights {
             Some(weights) => weights.apply(b, planes, (&self.kept, others)),
@@ -74,7 +76,8 @@ impl Axis {
     }
 }
 
-/// Where a crop of `kept` of `resized` positions starts: half of the difference, halves to the even neighbour.
+/// Where a crop of `kept` of `resized` positions starts: half of the difference, halves to the even
+/// neighbour.
 fn middle(b: &mut Builder, resized: &Value, kept: &Value) -> Value {
     let two = b.whole(2);
     let dropped = b.sub(resized, kept);

@@ -1,11 +1,14 @@
-//! The specification as nodes of a graph: `uint8 [N, H, W, 3]` of any size in, `f32 [N, C, height, width]` out.
+//! The specification as nodes of a graph: `uint8 [N, H, W, 3]` of any size in, `f32 [N, C, height,
+//! width]` out.
 //!
-//! The second interpreter: for 8-bit RGB pixels it gives, bit for bit, what [`ValidPreprocess::apply`] gives, in standard
-//! operators that have the same meaning in all operator sets from 13 to 17. Sizes, positions and filter weights are computed
-//! from the shape of the images when the graph runs. A pass of the resize is a product of matrices: the weights are numbers of
-//! 22 fractional bits, cut into three bytes so that `MatMulInteger` multiplies bytes by bytes, exactly and fast on every
-//! processor; outputs are taken 32 at a time with only the inputs that these need, so that the work does not grow with the
-//! square of the image. As PIL does, each pass is rounded to bytes, and the image's shape decides which axis comes first.
+//! The second interpreter: for 8-bit RGB pixels it gives, bit for bit, what
+//! [`ValidPreprocess::apply`] gives, in standard operators that have the same meaning in all
+//! operator sets from 13 to 17. Sizes, positions and filter weights are computed from the shape of
+//! the images when the graph runs. A pass of the resize is a product of matrices: the weights are
+//! numbers of 22 fractional bits, cut into three bytes so that `MatMulInteger` multiplies bytes by
+//! bytes, exactly and fast on every processor; outputs are taken 32 at a time with only the inputs
+//! that these need, so that the work does not grow with the square of the image. As PIL does, each
+//! pass is rounded to bytes, and the image's shape decides which axis comes first.
 //!
 //! Grey images go in with three equal channels. Pixels of 16 bits cannot go in.
 
@@ -14,17 +17,12 @@ mod numbers;
 mod pass;
 
 use super::cpu::ValidPreprocess;
-use super::spec::Channels;
-use super::spec::Preprocess;
-use super::spec::Resize;
-use crate::error::PixelError;
-use crate::error::Result;
-use crate::graph::Builder;
-use crate::graph::Value;
+use super::spec::{Channels, Preprocess, Resize};
+use crate::error::{PixelError, Result};
+use crate::graph::{Builder, Value};
 use crate::preprocess::onnx::axis::Axis;
 use crate::preprocess::onnx::numbers::Numbers;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::tensor::{DType, HostTensor};
 
 /// Rows and columns of the images on their way through resize and crop.
 struct Axes {
@@ -33,13 +31,14 @@ struct Axes {
 }
 
 impl ValidPreprocess {
-    /// Adds the nodes that make the network's input, f32 [N, C, height, width], of `images`, u8 [N, H, W, 3].
+    /// Adds the nodes that make the network's input, f32 [N, C, height, width], of `images`, u8 [N,
+    /// H, W, 3].
     ///
     /// `window` and `fast_decode` are part of decoding: the images must have been decoded so.
     ///
     /// # Errors
-    /// [`PixelError::NotInGraph`] for a crop of dark borders, which would give every image of a batch another size, and for
-    /// another number of channels than 1 or 3.
+    /// [`PixelError::NotInGraph`] for a crop of dark borders, which would give every image of a
+    /// batch another size, and for another number of channels than 1 or 3.
     pub fn add_to(&self, b: &mut Builder, images: &Value) -> Result<Value> {
         // A field that is added to the specification must be interpreted here, too.
         let Preprocess { channels, resize, filter, crop, mean, std, window: _, border, fast_decode: _ } =
@@ -113,7 +112,8 @@ fn resized(b: &mut Builder, resize: Option<Resize>, sizes: &[Value; 2]) -> [Valu
     }
 }
 
-/// Luma of `pixels`, u8 [N, H, W, 3]: u8 [N, H, W, 1]. All sums are whole numbers below 2^24, which f32 holds.
+/// Luma of `pixels`, u8 [N, H, W, 3]: u8 [N, H, W, 1]. All sums are whole numbers below 2^24, which
+/// f32 holds.
 fn luma(b: &mut Builder, pixels: &Value) -> Value {
     b.scope("luma", |b| {
         let samples = b.cast(pixels, DType::F32);

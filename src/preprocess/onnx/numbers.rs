@@ -1,9 +1,7 @@
 //! Arithmetic with sizes and weights inside a graph: constants, conversions, rounding.
 
-use crate::graph::Builder;
-use crate::graph::Value;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::graph::{Builder, Value};
+use crate::tensor::{DType, HostTensor};
 
 /// What the builder lacks for arithmetic in i64 and f64.
 pub(super) trait Numbers {

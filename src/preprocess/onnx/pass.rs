@@ -1,16 +1,16 @@
-//! One pass of a resize inside a graph: fixed-point weights as bytes, and their product with the pixels, block by block.
+//! One pass of a resize inside a graph: fixed-point weights as bytes, and their product with the
+//! pixels, block by block.
 
 use super::super::resample::PRECISION;
 use super::numbers::Numbers as _;
-use crate::graph::Builder;
-use crate::graph::Value;
+use crate::graph::{Builder, Value};
 use crate::preprocess::Filter;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::tensor::{DType, HostTensor};
 
 /// Outputs of a block: more waste products with weights of zero, fewer waste time between products.
 const BLOCK: i64 = 32;
-/// What is added to a weight so that its three bytes, each less [`ZERO`], make it up: 128 in every byte.
+/// What is added to a weight so that its three bytes, each less [`ZERO`], make it up: 128 in every
+/// byte.
 const BALANCE: i64 = 0x80_80_80;
 /// The byte that stands for zero.
 const ZERO: u8 = 128;
@@ -27,7 +27,8 @@ pub(super) struct Weights {
     taps: Value,
     /// First input of each block, counted from `start`: i64 [B, 1].
     firsts: Value,
-    /// u8 [B, 3 * BLOCK, taps]: of each block the low bytes of the weights of all its outputs, then the middle and the high ones.
+    /// u8 [B, 3 * BLOCK, taps]: of each block the low bytes of the weights of all its outputs, then
+    /// the middle and the high ones.
     bytes: Value,
 }
 
@@ -96,7 +97,8 @@ impl Weights {
         let fill = b.whole(BLOCK - 1);
         let padded = b.add(kept, &fill);
         let blocks = b.div(&padded, &size);
-        // The inputs between the first of a block's first output and the last of its last one, rounding included.
+        // The inputs between the first of a block's first output and the last of its last one,
+        // rounding included.
         let taps = {
             let between = b.times(&reach.scale, (BLOCK - 1) as f64);
             let width = b.add(&reach.support, &reach.support);
@@ -217,7 +219,8 @@ fn sinc(b: &mut Builder, x: &Value) -> Value {
     b.select(&is_centre, &one, &ratio)
 }
 
-/// Weights, f64 [B, BLOCK, taps], as numbers of 22 fractional bits in three bytes: u8 [B, 3 * BLOCK, taps].
+/// Weights, f64 [B, BLOCK, taps], as numbers of 22 fractional bits in three bytes: u8 [B, 3 *
+/// BLOCK, taps].
 fn bytes(b: &mut Builder, weights: &Value) -> Value {
     let scaled = b.times(weights, f64::from(1 << PRECISION));
     let sign = b.apply("Sign", &[weights]);

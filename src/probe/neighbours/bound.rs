@@ -1,26 +1,24 @@
 //! Upper bounds of inner products from short vectors.
 //!
-//! With m orthonormal directions V: [D, m], a row x is V c + r, where c = V'x and r is what they miss. For a query q and a bank row x,
+//! With m orthonormal directions V: [D, m], a row x is V c + r, where c = V'x and r is what they
+//! miss. For a query q and a bank row x,
 //!
 //! ```text
 //! q x  =  c_q c_x + r_q r_x  <=  c_q c_x + |r_q| |r_x|  =  (c_q, |r_q|) (c_x, |r_x|)
 //! ```
 //!
-//! by Cauchy-Schwarz: the inner product of vectors of m + 1 entries bounds that of vectors of D entries, closely where the directions
-//! hold most of the rows' length. Where V is the identity, c = x and r = 0, the bound is the inner product itself.
+//! by Cauchy-Schwarz: the inner product of vectors of m + 1 entries bounds that of vectors of D
+//! entries, closely where the directions hold most of the rows' length. Where V is the identity,
+//! c = x and r = 0, the bound is the inner product itself.
 //!
-//! Short vectors, bounds and similarities are computed in f32. What that can amount to is a multiple of |q| |x|, see [`Bound::whole`]
-//! and [`Bound::leading`], so that a query's bound plus its slack, the multiple of |q| and the bank's longest row, is never below the
-//! inner product as [`inner_products`](super::search::inner_products) computes it. This does not hold for rows that are not finite or so long or
-//! short that f32 overflows or underflows: with any in the bank every slack is NaN, which rules nothing out.
+//! Short vectors, bounds and similarities are computed in f32. What that can amount to is a
+//! multiple of |q| |x|, see [`Bound::whole`] and [`Bound::leading`], so that a query's bound plus
+//! its slack, the multiple of |q| and the bank's longest row, is never below the inner product as
+//! [`inner_products`](super::search::inner_products) computes it. This does not hold for rows that
+//! are not finite or so long or short that f32 overflows or underflows: with any in the bank every
+//! slack is NaN, which rules nothing out.
 
-use ndarray::Array2;
-use ndarray::ArrayView1;
-use ndarray::ArrayView2;
-use ndarray::Axis;
-use ndarray::CowArray;
-use ndarray::Ix2;
-use ndarray::s;
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, CowArray, Ix2, s};
 use rayon::prelude::*;
 
 use crate::probe::product::multiply;
@@ -42,7 +40,8 @@ pub(super) struct Bound<'a> {
     directions: Option<ArrayView2<'a, f32>>,
     /// What rounding can take from a bound and add to a similarity, in units of |q| |x|.
     error: f64,
-    /// What the directions and rounding can add to the square of a rest, in units of the square of the length.
+    /// What the directions and rounding can add to the square of a rest, in units of the square of
+    /// the length.
     uncertainty: f64,
     /// Length of the longest row of the bank; NaN if f32 is not enough for any of them.
     longest: f64,
@@ -58,17 +57,19 @@ impl<'a> Bound<'a> {
         Bound { bank: bank.into(), directions: None, error, uncertainty: 0.0, longest }
     }
 
-    /// Bounds from `bank: [N, D]` along `directions: [D, m]`, orthonormal but for rounding, given the length of the longest row.
+    /// Bounds from `bank: [N, D]` along `directions: [D, m]`, orthonormal but for rounding, given
+    /// the length of the longest row.
     ///
-    /// Let e be the norm of V'V - 1 without the columns that are zero, and d that of V'x - c for |x| = 1, as c is computed: each of its m
-    /// entries is a sum of D products. With r = x - V c
+    /// Let e be the norm of V'V - 1 without the columns that are zero, and d that of V'x - c for
+    /// |x| = 1, as c is computed: each of its m entries is a sum of D products. With r = x - V c
     ///
     /// ```text
     /// q x - c_q c_x - r_q r_x  =  c_q (V'V - 1) c_x + c_q V'r_x + r_q V c_x   <=  (e + 2 (d + e)) |q| |x|
     /// |r|^2 - |x|^2 + |c|^2    =  2 (c - V'x) c + c (V'V - 1) c               <=  (2 d + e) |x|^2
     /// ```
     ///
-    /// up to factors of 1 + d + e, as |V'r| <= (d + e) |x|. The bound is a sum of m + 1 products, the similarity one of D.
+    /// up to factors of 1 + d + e, as |V'r| <= (d + e) |x|. The bound is a sum of m + 1 products,
+    /// the similarity one of D.
     pub(super) fn leading(bank: ArrayView2<'_, f32>, directions: ArrayView2<'a, f32>, longest: f64) -> Self {
         let (width, count) = directions.dim();
         let skew = skew(directions);
@@ -110,20 +111,23 @@ impl<'a> Bound<'a> {
         self.longest
     }
 
-    /// How far the similarity of a query and any row of the bank can be above its bound; NaN if that is unknown.
+    /// How far the similarity of a query and any row of the bank can be above its bound; NaN if
+    /// that is unknown.
     pub(super) fn slack(&self, query: ArrayView1<'_, f32>) -> f64 {
         self.error * tame(square(query).sqrt()) * self.longest
     }
 }
 
-/// A bound of the error of a sum of `count` products in f32, in any order, for vectors of unit length: count u / (1 - count u) (Higham,
-/// Accuracy and Stability of Numerical Algorithms, section 3.1), and some for the last of denormal numbers.
+/// A bound of the error of a sum of `count` products in f32, in any order, for vectors of unit
+/// length: count u / (1 - count u) (Higham, Accuracy and Stability of Numerical Algorithms, section
+/// 3.1), and some for the last of denormal numbers.
 fn rounding(count: usize) -> f64 {
     let error = (count + 1) as f64 * UNIT;
     if error < 0.5 { error / (1.0 - error) } else { f64::NAN }
 }
 
-/// How far columns are from being orthonormal: the Frobenius norm of V'V - 1 without the columns that are zero.
+/// How far columns are from being orthonormal: the Frobenius norm of V'V - 1 without the columns
+/// that are zero.
 fn skew(directions: ArrayView2<'_, f32>) -> f64 {
     let directions = directions.mapv(f64::from);
     let mut moments = Array2::zeros((directions.ncols(), directions.ncols()));
@@ -159,14 +163,14 @@ fn square(row: ArrayView1<'_, f32>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use rand::Rng;
-    use rand::SeedableRng;
+    use rand::{Rng, SeedableRng};
 
     use super::*;
     use crate::probe::neighbours::directions::directions;
     use crate::probe::neighbours::search::inner_products;
 
-    /// Every bound with its slack, and how far it is above the similarity on average, in units of the lengths.
+    /// Every bound with its slack, and how far it is above the similarity on average, in units of
+    /// the lengths.
     fn above(bound: &Bound<'_>, bank: &Array2<f32>, queries: &Array2<f32>) -> f64 {
         let vectors = bound.vectors(queries.view());
         let bounds = vectors.dot(&bound.bank().t());

@@ -1,16 +1,11 @@
 //! Whether bounds along leading directions pay, and along how many.
 
-use ndarray::Array2;
-use ndarray::ArrayView2;
-use ndarray::Axis;
-use ndarray::s;
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 use crate::probe::neighbours::bound::Bound;
 use crate::probe::neighbours::directions::directions as leading;
 use crate::probe::neighbours::guess::Sample;
-use crate::probe::neighbours::search::limit;
-use crate::probe::neighbours::search::not_below;
-use crate::probe::neighbours::search::products;
+use crate::probe::neighbours::search::{limit, not_below, products};
 
 /// Numbers of directions that are tried; with the rest multiples of 64 entries.
 const TRIED: [usize; 4] = [63, 127, 191, 255];
@@ -18,13 +13,15 @@ const TRIED: [usize; 4] = [63, 127, 191, 255];
 const QUERIES: usize = 64;
 /// How many times as long an inner product takes alone as in a matrix product.
 const ALONE: f64 = 6.0;
-/// How many times the work of the sample's moments a search must be for directions to be looked for.
+/// How many times the work of the sample's moments a search must be for directions to be looked
+/// for.
 const WORTH: usize = 16;
-/// Entries of a row for each row of the sample, at most: fewer rows do not show the directions of the others.
+/// Entries of a row for each row of the sample, at most: fewer rows do not show the directions of
+/// the others.
 const SHOWN: usize = 4;
 
-/// Directions along which bounds take the least time, by a trial with few queries and a sample of the bank; `None` where whole
-/// inner products do, or the search is too short to find out.
+/// Directions along which bounds take the least time, by a trial with few queries and a sample of
+/// the bank; `None` where whole inner products do, or the search is too short to find out.
 pub(super) fn directions(
     bank: ArrayView2<'_, f32>,
     queries: ArrayView2<'_, f32>,

@@ -1,27 +1,26 @@
 //! The directions that a bank extends along most.
 
-use ndarray::Array2;
-use ndarray::ArrayView2;
-use ndarray::Axis;
-use ndarray::s;
-use rand::Rng;
-use rand::SeedableRng;
+use ndarray::{Array2, ArrayView2, Axis, s};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::probe::product::multiply;
 
-/// Steps of the iteration towards the leading eigenvectors; directions are orthonormal, if less leading, after any number.
+/// Steps of the iteration towards the leading eigenvectors; directions are orthonormal, if less
+/// leading, after any number.
 const STEPS: usize = 3;
 /// Columns of the moments that one task computes.
 const COLUMNS: usize = 64;
 /// Of the directions the iteration starts with.
 const SEED: u64 = 1;
-/// The share of the square of a direction that must be left when its shares along the earlier ones are taken away.
+/// The share of the square of a direction that must be left when its shares along the earlier ones
+/// are taken away.
 const INDEPENDENT: f64 = 1e-10;
 
-/// Orthonormal directions `[D, count]` close to the leading eigenvectors of the second moments of `rows: [n, D]`, finite, by orthogonal
-/// iteration from random ones (Halko, Martinsson and Tropp 2011, SIAM Review 53, algorithm 4.4); columns for which there is no direction left are zero.
+/// Orthonormal directions `[D, count]` close to the leading eigenvectors of the second moments of
+/// `rows: [n, D]`, finite, by orthogonal iteration from random ones (Halko, Martinsson and Tropp
+/// 2011, SIAM Review 53, algorithm 4.4); columns for which there is no direction left are zero.
 pub(super) fn directions(rows: ArrayView2<'_, f32>, count: usize) -> Array2<f32> {
     let width = rows.ncols();
     let count = count.min(width);
@@ -43,8 +42,8 @@ pub(super) fn directions(rows: ArrayView2<'_, f32>, count: usize) -> Array2<f32>
     found
 }
 
-/// Rows made orthonormal one after the other; those that depend on earlier ones become zero. The inner products are computed at once
-/// and factored (Cholesky QR).
+/// Rows made orthonormal one after the other; those that depend on earlier ones become zero. The
+/// inner products are computed at once and factored (Cholesky QR).
 fn orthonormal(rows: Array2<f64>) -> Array2<f64> {
     let mut products = Array2::zeros((rows.nrows(), rows.nrows()));
     multiply(1.0, rows.view(), rows.t(), products.view_mut());

@@ -1,8 +1,6 @@
 //! Guesses of how similar the nearest rows are, from a sample of the bank.
 
-use ndarray::Array2;
-use ndarray::ArrayView2;
-use ndarray::Axis;
+use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::probe::product::multiply;
 
@@ -10,7 +8,8 @@ use crate::probe::product::multiply;
 const STRIDE: usize = 32;
 /// Rows of the sample, at most.
 const MOST: usize = 4096;
-/// The golden ratio, by whose multiples rows of the sample lie in their strides: no pattern in the bank repeats as they do.
+/// The golden ratio, by whose multiples rows of the sample lie in their strides: no pattern in the
+/// bank repeats as they do.
 const GOLDEN: f64 = 0.618_033_988_749_895;
 
 /// A sample of the bank and the rank in it that stands for the k-th in the bank.
@@ -27,15 +26,15 @@ impl Sample {
         let stride = bank.nrows() as f64 / count as f64;
         let positions: Vec<usize> =
             (0..count).map(|at| ((at as f64 + (at as f64 * GOLDEN).fract()) * stride) as usize).collect();
-        // As many of the k nearest are in the sample as a Poisson variable of this mean, but for one query in hundreds at most as
-        // many as three deviations and some more.
+        // As many of the k nearest are in the sample as a Poisson variable of this mean, but for
+        // one query in hundreds at most as many as three deviations and some more.
         let mean = k as f64 / stride;
         let rank = (mean + 3.0 * mean.sqrt() + 2.0) as usize;
         Sample { rows: bank.select(Axis(0), &positions), rank }
     }
 
-    /// For each query a similarity that hardly more than the k-th nearest row exceeds, in all likelihood; minus infinity where the sample
-    /// is too small to tell.
+    /// For each query a similarity that hardly more than the k-th nearest row exceeds, in all
+    /// likelihood; minus infinity where the sample is too small to tell.
     pub(super) fn guesses(&self, queries: ArrayView2<'_, f32>) -> Vec<f32> {
         let count = self.rows.nrows();
         if count <= self.rank {

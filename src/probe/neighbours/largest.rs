@@ -1,4 +1,5 @@
-//! The k largest similarities of one query, equal ones in the order of the bank; those that are not a number come last.
+//! The k largest similarities of one query, equal ones in the order of the bank; those that are not
+//! a number come last.
 
 /// The largest similarities seen so far, of one query.
 pub(super) struct Largest {
@@ -48,7 +49,8 @@ impl Largest {
     }
 }
 
-/// A key whose order is that of rank: larger similarity first, then lower position. Zeros of both signs are equal.
+/// A key whose order is that of rank: larger similarity first, then lower position. Zeros of both
+/// signs are equal.
 fn encode(similarity: f32, position: u32) -> u64 {
     // The bits of NaN are those of the last place.
     let bits = if similarity.is_nan() { u32::MAX } else { (similarity + 0.0).to_bits() };

@@ -1,10 +1,11 @@
-//! Exact nearest neighbours by inner product: blocks of matrix products give upper bounds of similarities, and only what these
-//! do not rule out is computed.
+//! Exact nearest neighbours by inner product: blocks of matrix products give upper bounds of
+//! similarities, and only what these do not rule out is computed.
 //!
-//! In: bank `[N, D]` and queries `[Q, D]`, f32, rows of unit length for cosine similarity. Out: for each query the k bank rows of
-//! largest similarity in falling order, equal ones in the order of the bank. A similarity is the f32 inner product of two rows, summed in
-//! one fixed order whatever the processor, the number of threads and the way it was found. Memory beyond that is one block per thread
-//! and, where it pays, the bank's short vectors (see [`bound`]).
+//! In: bank `[N, D]` and queries `[Q, D]`, f32, rows of unit length for cosine similarity. Out: for
+//! each query the k bank rows of largest similarity in falling order, equal ones in the order of
+//! the bank. A similarity is the f32 inner product of two rows, summed in one fixed order whatever
+//! the processor, the number of threads and the way it was found. Memory beyond that is one block
+//! per thread and, where it pays, the bank's short vectors (see [`bound`]).
 
 mod bound;
 mod choice;
@@ -13,9 +14,7 @@ mod guess;
 mod largest;
 mod search;
 
-use ndarray::Array2;
-use ndarray::ArrayView2;
-use ndarray::Axis;
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use bound::Bound;
@@ -36,8 +35,8 @@ pub struct Neighbours {
     pub similarities: Array2<f32>,
 }
 
-/// The `k` rows of `bank: [N, D]` with the largest inner product with each row of `queries: [Q, D]`; `k` is at most N. Similarities that
-/// are not a number come last.
+/// The `k` rows of `bank: [N, D]` with the largest inner product with each row of `queries: [Q,
+/// D]`; `k` is at most N. Similarities that are not a number come last.
 ///
 /// The result depends on neither the number of threads nor the other queries' values.
 pub fn nearest(bank: ArrayView2<'_, f32>, queries: ArrayView2<'_, f32>, k: usize) -> Neighbours {
@@ -79,8 +78,7 @@ fn neighbours(search: &Search<'_>, queries: ArrayView2<'_, f32>) -> Neighbours {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rand::Rng;
-    use rand::SeedableRng;
+    use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     use super::*;

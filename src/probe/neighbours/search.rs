@@ -1,11 +1,6 @@
 //! The search of a block of queries: what bounds do not rule out is computed.
 
-use ndarray::ArrayView2;
-use ndarray::ArrayViewMut2;
-use ndarray::Axis;
-use ndarray::CowArray;
-use ndarray::Ix2;
-use ndarray::s;
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, s};
 
 use crate::probe::neighbours::bound::Bound;
 use crate::probe::neighbours::guess::Sample;
@@ -34,11 +29,13 @@ pub(super) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The k largest similarities of each of `queries: [q, D]`, in standard layout, with their positions in the bank.
+    /// The k largest similarities of each of `queries: [q, D]`, in standard layout, with their
+    /// positions in the bank.
     pub(super) fn nearest(&self, queries: ArrayView2<'_, f32>) -> Vec<Vec<(f32, u32)>> {
         let guesses = self.sample.guesses(queries);
         let mut found = self.not_below(queries, &guesses);
-        // Where k similarities are not below the guess, they are the largest. Others can be only where the guess was too high.
+        // Where k similarities are not below the guess, they are the largest. Others can be only
+        // where the guess was too high.
         let is_open = |at: &usize| !found[*at].get(self.k - 1).is_some_and(|(last, _)| *last >= guesses[*at]);
         let open: Vec<usize> = (0..found.len()).filter(is_open).collect();
         let again = self.not_below(queries.select(Axis(0), &open).view(), &vec![f32::NEG_INFINITY; open.len()]);
@@ -46,7 +43,8 @@ impl Search<'_> {
         found
     }
 
-    /// For each query the largest of the similarities that are not below its entry of `least` or not a number, at most k.
+    /// For each query the largest of the similarities that are not below its entry of `least` or
+    /// not a number, at most k.
     fn not_below(&self, queries: ArrayView2<'_, f32>, least: &[f32]) -> Vec<Vec<(f32, u32)>> {
         let vectors = self.bound.vectors(queries);
         let (bank, rows) = (self.bound.bank(), self.bank.to_slice().unwrap_or_default());
@@ -116,7 +114,8 @@ pub(super) fn not_below(bounds: &[f32], limit: f32, out: &mut Vec<u32>) {
     }
 }
 
-/// Appends the inner products of a query and some rows of a bank, each a sum of [`LANES`] sums: the same on every processor.
+/// Appends the inner products of a query and some rows of a bank, each a sum of [`LANES`] sums: the
+/// same on every processor.
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2", "aarch64+neon"))]
 pub(super) fn inner_products(query: &[f32], bank: &[f32], rows: &[u32], out: &mut Vec<f32>) {
     let width = query.len();

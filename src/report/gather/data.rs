@@ -18,7 +18,8 @@ const MOST_PICTURES_IN_ALL: usize = 96;
 /// Files of the quarantine table that are listed.
 const MOST_FAILURES: usize = 20;
 
-/// Counts, notes and pictures; the splits are those of the first probe, or else those the dataset states.
+/// Counts, notes and pictures; the splits are those of the first probe, or else those the dataset
+/// states.
 pub(super) fn dataset(features: &Features, record: Option<&probe::Record>) -> DatasetFacts {
     let classes = features.classes.len();
     let mut splits: Vec<SplitFacts> = Vec::new();
@@ -123,8 +124,8 @@ fn facts(manifest: &Manifest, features: &Features) -> Vec<Fact> {
     ]
 }
 
-/// `shorter side to 256 (bicubic), center crop 224 × 224, mean 0.485 0.456 0.406, std 0.229 0.224 0.225`; one number where all
-/// channels share it.
+/// `shorter side to 256 (bicubic), center crop 224 × 224, mean 0.485 0.456 0.406, std 0.229 0.224
+/// 0.225`; one number where all channels share it.
 fn in_words(preprocess: &Preprocess) -> String {
     let mut parts = Vec::new();
     let filter = format!("{:?}", preprocess.filter).to_lowercase();

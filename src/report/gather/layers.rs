@@ -6,8 +6,8 @@ use crate::embed::Features;
 use crate::probe;
 use crate::report::record::{LayerCurve, LayerPoint};
 
-/// One curve per kind of probe, of the records that share its metric with the first; none where fewer than two columns
-/// were probed.
+/// One curve per kind of probe, of the records that share its metric with the first; none where
+/// fewer than two columns were probed.
 pub(super) fn curves(features: &Features, records: &[(PathBuf, probe::Record)]) -> Vec<LayerCurve> {
     let columns: Vec<(&str, usize)> = match &features.manifest {
         Some(manifest) => manifest.layers().map(|column| (column.name.as_str(), column.dimension)).collect(),

@@ -1,7 +1,8 @@
 //! A cache directory and its probes to a [`Record`]: everything a report shows, read from disk.
 //!
-//! Read are `cache.json`, the parts, `quarantine.parquet`, `probes/*.json` with their predictions, and the image files themselves for the small pictures. What is missing is left
-//! out of the report; what is damaged is an error.
+//! Read are `cache.json`, the parts, `quarantine.parquet`, `probes/*.json` with their predictions,
+//! and the image files themselves for the small pictures. What is missing is left out of the
+//! report; what is damaged is an error.
 
 mod data;
 mod layers;
@@ -37,17 +38,20 @@ pub struct Gathering {
     pub title: Option<String>,
     /// The report's file, for the command line that makes it again.
     pub out: Option<PathBuf>,
-    /// How the run went that computed the embeddings: a cache does not keep it, since equal caches are equal files.
+    /// How the run went that computed the embeddings: a cache does not keep it, since equal caches
+    /// are equal files.
     pub run: Option<Summary>,
 }
 
 /// Reads everything that a report about a cache shows.
 ///
 /// # Errors
-/// As [`Features::open`] for the cache, [`probe::Record::read`] and [`probe::PredictionTable::read`] for the probes.
+/// As [`Features::open`] for the cache, [`probe::Record::read`] and
+/// [`probe::PredictionTable::read`] for the probes.
 pub fn gather(cache: &Path, gathering: &Gathering) -> Result<Record> {
     let all = probe_records(cache)?;
-    // The report is about the embedding; what was probed besides it makes the curve along the layers.
+    // The report is about the embedding; what was probed besides it makes the curve along the
+    // layers.
     let embedding = all.iter().find(|(_, record)| record.source.column == schema::EMBEDDING);
     let column = embedding.or(all.first()).map(|(_, record)| record.source.column.clone());
     let of_column = |record: &probe::Record| Some(&record.source.column) == column.as_ref();
@@ -102,7 +106,8 @@ fn pictures(features: &Features, rows: &[usize]) -> Vec<Picture> {
     rows.par_iter().map(picture).collect()
 }
 
-/// The rows on their principal plane; many rows are thinned out at random, and all are shuffled so that no class hides another.
+/// The rows on their principal plane; many rows are thinned out at random, and all are shuffled so
+/// that no class hides another.
 fn plane(features: &Features) -> Option<Plane> {
     let mut shown: Vec<usize> = (0..features.len()).collect();
     shown.shuffle(&mut Seed::new(0).named("report/plane").random());

@@ -1,4 +1,5 @@
-//! Probe records and their predictions: figures, curves, mistakes, and the paired difference of two probes.
+//! Probe records and their predictions: figures, curves, mistakes, and the paired difference of two
+//! probes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ const MOST_MISTAKES: usize = 12;
 
 type Rows<'a> = BTreeMap<&'a str, usize>;
 
-/// The probes, and the difference of the last from the first where there are two on the same test samples.
+/// The probes, and the difference of the last from the first where there are two on the same test
+/// samples.
 pub(super) fn results(
     cache: &Path,
     records: &[(PathBuf, probe::Record)],
@@ -105,7 +107,8 @@ fn scale_in_words(scale: probe::Scale) -> &'static str {
     }
 }
 
-/// A table as predictions to evaluate, with the groups of the features; `None` where a truth is unknown.
+/// A table as predictions to evaluate, with the groups of the features; `None` where a truth is
+/// unknown.
 fn predictions(table: &PredictionTable, features: &Features, rows: &Rows<'_>) -> Result<Option<Predictions>> {
     let classes: Option<Vec<usize>> = table
         .truth

@@ -77,7 +77,8 @@ pub(super) fn quoted(word: &str) -> String {
 /// Candidates of C unless others are named: the command line leaves them out.
 const DEFAULT_CANDIDATES: usize = 45;
 
-/// The flags that give the record's hyper-parameters, splits and intervals; defaults that are short to say are left out.
+/// The flags that give the record's hyper-parameters, splits and intervals; defaults that are short
+/// to say are left out.
 fn options(record: &probe::Record) -> String {
     let (settings, selection) = (&record.settings, &record.selection);
     let candidates: Vec<String> = selection.candidates.iter().map(|candidate| candidate.value.to_string()).collect();

@@ -1,4 +1,5 @@
-//! The folder of a fine-tuning run to a [`Record`]: figures and mistakes of the network on test data, and how it was trained.
+//! The folder of a fine-tuning run to a [`Record`]: figures and mistakes of the network on test
+//! data, and how it was trained.
 
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,8 @@ use crate::finetune::{self, CONFIG, Line, RECORD};
 use crate::metrics::Metric;
 use crate::records;
 use crate::records::{Chosen, PredictionTable};
-use crate::report::gather::Gathering;
-use crate::report::gather::probes;
 use crate::report::gather::provenance::quoted;
+use crate::report::gather::{Gathering, probes};
 use crate::report::record::{DatasetFacts, Fact, Picture, Record, SplitFacts, TrainingFacts};
 use crate::report::thumbnail::thumbnail;
 use crate::support::fs;

@@ -1,29 +1,21 @@
-//! Downloads that can be interrupted at any moment and continued: what arrived is kept beside the target, by the file's tag.
+//! Downloads that can be interrupted at any moment and continued: what arrived is kept beside the
+//! target, by the file's tag.
 //!
-//! The target appears by one rename, complete and checked against the size and the sha256 that the hub announced. A broken
-//! connection is taken up again where it broke, as long as bytes arrive; a server that cannot start in the middle starts anew.
+//! The target appears by one rename, complete and checked against the size and the sha256 that the
+//! hub announced. A broken connection is taken up again where it broke, as long as bytes arrive; a
+//! server that cannot start in the middle starts anew.
 
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::io::Seek;
-use std::io::SeekFrom;
-use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use ureq::http::StatusCode;
 
-use crate::error::Error;
-use crate::error::HubError;
-use crate::error::Result;
+use crate::error::{Error, HubError, Result};
 use crate::support::fs;
-use crate::support::hub::Fetched;
-use crate::support::hub::Hub;
-use crate::support::hub::Remote;
-use crate::support::hub::text;
+use crate::support::hub::{Fetched, Hub, Remote, text};
 use crate::support::progress::Progress;
 
 /// Attempts in a row without a byte, after which a download stops.
@@ -33,10 +25,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 const BLOCK: usize = 1 << 18;
 
 impl Hub {
-    /// Fetches a file to `target`, whose directory exists; what an earlier attempt left is continued.
+    /// Fetches a file to `target`, whose directory exists; what an earlier attempt left is
+    /// continued.
     ///
     /// # Errors
-    /// [`HubError`]; [`FileError`](crate::error::FileError) where the target's directory cannot be written.
+    /// [`HubError`]; [`FileError`](crate::error::FileError) where the target's directory cannot be
+    /// written.
     pub fn fetch(&self, remote: &Remote, target: &Path, progress: &dyn Progress) -> Result<Fetched> {
         let mut partial = Partial::open(remote, target)?;
         progress.begin_bytes(&remote.place.to_string(), remote.size.unwrap_or(0), partial.length);
@@ -86,7 +80,8 @@ impl Hub {
             return Err(HubError::Answer { what, url, reason }.into());
         }
         if !continues && partial.length > 0 {
-            // The whole file comes, or nothing lies behind what is there although it is not the whole.
+            // The whole file comes, or nothing lies behind what is there although it is not the
+            // whole.
             partial.clear()?;
             progress.end();
             progress.begin_bytes(&remote.place.to_string(), remote.size.unwrap_or(0), 0);

@@ -6,15 +6,12 @@
 //! ```
 
 use std::fs::File;
-use std::io::Read;
-use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::error::HubError;
-use crate::error::Result;
+use crate::error::{HubError, Result};
 use crate::support::fs;
 use crate::support::hub::Fetched;
 use crate::support::progress::Progress;
@@ -28,8 +25,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Finds a repository's snapshot in `folder`: the folder itself, a repository's folder of a Hugging Face cache, a cache,
-    /// or a directory that has the cache as `hub`; of several snapshots the one of `revision`, a branch or a commit.
+    /// Finds a repository's snapshot in `folder`: the folder itself, a repository's folder of a
+    /// Hugging Face cache, a cache, or a directory that has the cache as `hub`; of several
+    /// snapshots the one of `revision`, a branch or a commit.
     ///
     /// # Errors
     /// [`HubError::NoSnapshot`].

@@ -5,26 +5,20 @@
 //! GET   the same of that commit, from a byte on     redirected to where the bytes lie
 //! ```
 //!
-//! Read from the environment: `HF_ENDPOINT`, `HF_TOKEN` (or the token that the `hf` tool stored), `HF_HUB_OFFLINE`, and the
-//! usual proxy variables. Certificates are checked against those of the system. The token is sent to the endpoint alone,
-//! never to an address that it redirects to.
+//! Read from the environment: `HF_ENDPOINT`, `HF_TOKEN` (or the token that the `hf` tool stored),
+//! `HF_HUB_OFFLINE`, and the usual proxy variables. Certificates are checked against those of the
+//! system. The token is sent to the endpoint alone, never to an address that it redirects to.
 
 mod download;
 mod folder;
 
 use std::time::Duration;
 
-use ureq::Agent;
-use ureq::ResponseExt as _;
-use ureq::http::HeaderMap;
-use ureq::http::Response;
-use ureq::http::StatusCode;
-use ureq::http::header;
-use ureq::tls::RootCerts;
-use ureq::tls::TlsConfig;
+use ureq::http::{HeaderMap, Response, StatusCode, header};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, ResponseExt as _};
 
-use crate::error::HubError;
-use crate::error::Result;
+use crate::error::{HubError, Result};
 use crate::support::env;
 
 pub use folder::{Snapshot, copy};
@@ -143,7 +137,8 @@ impl Hub {
             let response = self.request(place, "HEAD", &url, None)?;
             let headers = response.headers();
             commit = commit.or_else(|| text(headers, "x-repo-commit"));
-            // Of a large file the hub tells what lies behind the redirection; it need not be followed.
+            // Of a large file the hub tells what lies behind the redirection; it need not be
+            // followed.
             let linked = text(headers, "x-linked-etag");
             if response.status().is_redirection() && linked.is_none() {
                 tag = tag.or_else(|| text(headers, "etag"));

@@ -1,25 +1,23 @@
 //! The stack machine of Python's pickle, protocols 2 to 5, over a fixed set of values.
 //!
-//! Opcodes as in CPython's `Lib/pickletools.py`. Every name the program refers to must be a [`Global`]; calling one builds
-//! data and nothing else. A program is at most as long as its file, every read is bounds-checked, values are stored once.
+//! Opcodes as in CPython's `Lib/pickletools.py`. Every name the program refers to must be a
+//! [`Global`]; calling one builds data and nothing else. A program is at most as long as its file,
+//! every read is bounds-checked, values are stored once.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use crate::error::ModelError;
-use crate::error::Result;
+use crate::error::{ModelError, Result};
 use crate::tensor::pickle::globals::Global;
-use crate::tensor::pickle::value::StorageRecord;
-use crate::tensor::pickle::value::TensorRecord;
-use crate::tensor::pickle::value::Value;
+use crate::tensor::pickle::value::{StorageRecord, TensorRecord, Value};
 use crate::tensor::weights::malformed;
 
 const FORMAT: &str = "pickle";
 /// Axes a tensor may have, as in PyTorch.
 const MOST_AXES: usize = 64;
 
-/// The state of one program: all values ever made, the stack of their numbers, the memo, the storages met.
+/// The state of one program: all values ever made, the stack of their numbers, the memo, the
+/// storages met.
 pub(super) struct Machine<'a> {
     path: &'a Path,
     program: &'a [u8],
@@ -30,12 +28,14 @@ pub(super) struct Machine<'a> {
     memo: HashMap<usize, usize>,
     storages: Vec<StorageRecord>,
     storage_of_key: HashMap<String, usize>,
-    /// Items copied from one container into another, bounded so that a small file cannot ask for much memory.
+    /// Items copied from one container into another, bounded so that a small file cannot ask for
+    /// much memory.
     copied: usize,
 }
 
 impl<'a> Machine<'a> {
-    /// Runs the program at the start of `program`: the machine, the number of the result, and the bytes consumed.
+    /// Runs the program at the start of `program`: the machine, the number of the result, and the
+    /// bytes consumed.
     pub(super) fn run(path: &'a Path, program: &'a [u8]) -> Result<(Self, usize, usize)> {
         let mut machine = Machine {
             path,
@@ -77,7 +77,8 @@ impl<'a> Machine<'a> {
         &self.storages
     }
 
-    /// The tensors below a value with their dotted paths; a container reached twice counts where it is met first.
+    /// The tensors below a value with their dotted paths; a container reached twice counts where it
+    /// is met first.
     pub(super) fn tensors(&self, root: usize) -> Vec<(String, &TensorRecord)> {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
@@ -217,7 +218,8 @@ impl<'a> Machine<'a> {
                 let (_keywords, arguments, callee) = (self.pop()?, self.pop()?, self.pop()?);
                 self.call(callee, arguments)
             }
-            // BUILD sets attributes of the object below: of an `OrderedDict` its bookkeeping, of settings their fields.
+            // BUILD sets attributes of the object below: of an `OrderedDict` its bookkeeping, of
+            // settings their fields.
             b'b' => self.pop().map(|_| ()),
             other => Err(self.fault(format!("opcode 0x{other:02x} is not part of a checkpoint"))),
         }

@@ -1,32 +1,28 @@
 //! PyTorch checkpoints without Python: tensors only, nothing executed.
 //!
-//! Two containers hold the same kind of pickle. Since PyTorch 1.6 a zip archive: `NAME/data.pkl` beside one member per
-//! storage (`NAME/data/KEY`). Before, one stream: magic number, protocol version and system description, each pickled,
-//! the object, the list of storage keys, then per storage its number of elements and its bytes. Names of nested
-//! dictionaries are joined with dots: `{"model": {"fc.bias": ...}}` gives `model.fc.bias`.
+//! Two containers hold the same kind of pickle. Since PyTorch 1.6 a zip archive: `NAME/data.pkl`
+//! beside one member per storage (`NAME/data/KEY`). Before, one stream: magic number, protocol
+//! version and system description, each pickled, the object, the list of storage keys, then per
+//! storage its number of elements and its bytes. Names of nested dictionaries are joined with dots:
+//! `{"model": {"fc.bias": ...}}` gives `model.fc.bias`.
 //!
-//! Refused: TorchScript archives, big-endian files, and pickles that refer to anything but tensors and plain data.
+//! Refused: TorchScript archives, big-endian files, and pickles that refer to anything but tensors
+//! and plain data.
 
 mod globals;
 mod machine;
 mod value;
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
-use std::io::Cursor;
-use std::io::Read;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::error::FileError;
-use crate::error::Result;
+use crate::error::{FileError, Result};
 use crate::tensor::pickle::machine::Machine;
-use crate::tensor::pickle::value::StorageRecord;
-use crate::tensor::pickle::value::TensorRecord;
-use crate::tensor::pickle::value::Value;
-use crate::tensor::weights::Strided;
-use crate::tensor::weights::malformed;
+use crate::tensor::pickle::value::{StorageRecord, TensorRecord, Value};
+use crate::tensor::weights::{Strided, malformed};
 
 const ZIP: &str = "PyTorch checkpoint (zip)";
 const STREAM: &str = "PyTorch checkpoint (older stream format)";

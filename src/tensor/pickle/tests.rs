@@ -1,15 +1,13 @@
-//! Checkpoints written by PyTorch itself (in `tests/fixtures/pickle`), and programs that must be refused.
+//! Checkpoints written by PyTorch itself (in `tests/fixtures/pickle`), and programs that must be
+//! refused.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
 use super::*;
-use crate::error::Error;
-use crate::error::ModelError;
-use crate::tensor::DType;
-use crate::tensor::Weights;
+use crate::error::{Error, ModelError};
+use crate::tensor::{DType, Weights};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pickle").join(name)

@@ -3,7 +3,8 @@
 use crate::tensor::DType;
 use crate::tensor::pickle::globals::Global;
 
-/// A value of the machine; other values are referred to by their number, so that shared and cyclic data are no trouble.
+/// A value of the machine; other values are referred to by their number, so that shared and cyclic
+/// data are no trouble.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     None,

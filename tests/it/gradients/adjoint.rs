@@ -2,22 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use defrost::graph::Builder;
-use defrost::graph::Dim;
-use defrost::graph::Value;
 use defrost::graph::autodiff::pull_back;
-use defrost::graph::ops;
+use defrost::graph::{Builder, Dim, Value, ops};
 use defrost::runtime::{Device, ModelSource, Optimization, Runtime, Session, SessionOptions};
 use defrost::tensor::{DType, HostTensor};
 
 use super::cases;
 
-/// How far the two sides of the identity may be apart, relative to the larger of the sums of their terms' magnitudes.
+/// How far the two sides of the identity may be apart, relative to the larger of the sums of their
+/// terms' magnitudes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Precision {
     /// f64 kernels: central differences with a step of 1e-5.
     Double,
-    /// ONNX Runtime has f32 kernels only: a step of 1e-2, for functions that are smooth on that scale.
+    /// ONNX Runtime has f32 kernels only: a step of 1e-2, for functions that are smooth on that
+    /// scale.
     Single,
 }
 

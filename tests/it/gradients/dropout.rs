@@ -1,12 +1,9 @@
 //! Dropout in training: what the gradient lets through is what the forward pass let through.
 
-use defrost::graph::Builder;
-use defrost::graph::Dim;
-use defrost::graph::Node;
 use defrost::graph::autodiff::pull_back;
+use defrost::graph::{Builder, Dim, Node};
 use defrost::runtime::{ModelSource, Runtime, Session, SessionOptions};
-use defrost::tensor::DType;
-use defrost::tensor::HostTensor;
+use defrost::tensor::{DType, HostTensor};
 
 #[test]
 fn dropout_passes_back_through_its_own_mask() {

@@ -1,29 +1,27 @@
-//! Gradients of whole backbones against those that PyTorch computed for the same weights and images: by every parameter and by
-//! the input, of a linear head's cross-entropy.
+//! Gradients of whole backbones against those that PyTorch computed for the same weights and
+//! images: by every parameter and by the input, of a linear head's cross-entropy.
 //!
-//! The references are `tests/fixtures/gradients/<fixture>.safetensors`. Fixtures that differ from others in names only have
-//! none: `DEFROST_GRADIENTS` names a folder with `<fixture>/train.safetensors` to compare all.
+//! The references are `tests/fixtures/gradients/<fixture>.safetensors`. Fixtures that differ from
+//! others in names only have none: `DEFROST_GRADIENTS` names a folder with
+//! `<fixture>/train.safetensors` to compare all.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use defrost::backbones::{Size, Taps};
-use defrost::graph::Builder;
-use defrost::graph::Model;
-use defrost::graph::Value;
-use defrost::graph::autodiff::gradients;
-use defrost::graph::autodiff::loss;
 use defrost::graph::autodiff::loss::LossOptions;
+use defrost::graph::autodiff::{gradients, loss};
+use defrost::graph::{Builder, Model, Value};
 use defrost::runtime::{Device, ModelSource, Optimization, Runtime, Session, SessionOptions};
-use defrost::tensor::safetensors;
-use defrost::tensor::{DType, HostTensor, Tolerance, compare};
+use defrost::tensor::{DType, HostTensor, Tolerance, compare, safetensors};
 
 use crate::parity::{EFFICIENTNET_LITE, FOCALNET, Fixture, RESNET, SAM, TRANSFORMERS};
 
 /// Largest error allowed, relative to each tensor's largest entry.
 const ALLOWED: f64 = 1e-4;
-/// Where a gradient is zero by its nature (of a bias that the next normalisation takes away, of the keys' bias in front of a
-/// softmax), both sides are rounding: largest error allowed, relative to the norm of all gradients.
+/// Where a gradient is zero by its nature (of a bias that the next normalisation takes away, of the
+/// keys' bias in front of a softmax), both sides are rounding: largest error allowed, relative to
+/// the norm of all gradients.
 const ROUNDING: f64 = 1e-7;
 
 fn reference(fixture: &Fixture) -> Option<PathBuf> {
@@ -57,7 +55,8 @@ fn computed(fixture: &Fixture, stored: &safetensors::Tensors, names: &[&str], tr
     let logits = b.linear(&embedding, &weight, Some(&bias));
     let labels = b.input("labels", DType::I64, &["batch".into()]);
     let loss = loss::cross_entropy(&mut b, &logits, &labels, &LossOptions::default());
-    // The references call the head on the embedding `head`, as some networks call a layer of their own.
+    // The references call the head on the embedding `head`, as some networks call a layer of their
+    // own.
     let own = |name: &str| name.strip_prefix("head.").map_or(name.to_owned(), |rest| format!("probe.{rest}"));
     let wanted: Vec<Value> = names.iter().chain(&["input"]).map(|name| b.value(&own(name)).unwrap()).collect();
     let found = gradients(&mut b, &loss, &wanted).unwrap();

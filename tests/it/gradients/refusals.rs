@@ -1,11 +1,8 @@
 //! What differentiation refuses, and what it leaves at zero.
 
-use defrost::graph::Builder;
-use defrost::graph::Dim;
-use defrost::graph::Node;
 use defrost::graph::autodiff::gradients;
-use defrost::tensor::DType;
-use defrost::tensor::HostTensor;
+use defrost::graph::{Builder, Dim, Node};
+use defrost::tensor::{DType, HostTensor};
 
 fn builder() -> Builder {
     Builder::new("net")

@@ -2,16 +2,11 @@
 //!
 //! Written with `y` where it saves computing the function again: `dx = dy y` for the exponential.
 
-use std::f64::consts::FRAC_1_SQRT_2;
-use std::f64::consts::FRAC_2_SQRT_PI;
-use std::f64::consts::PI;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
 use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::Passed;
-use crate::graph::ops::vjp::unary;
+use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::{Builder, Node, Value};
 use crate::tensor::DType;
 
 /// `dx = dy`.

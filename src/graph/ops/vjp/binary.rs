@@ -1,9 +1,9 @@
-//! Gradients of element-wise operators of several inputs: each is summed over the axes along which its input was broadcast.
+//! Gradients of element-wise operators of several inputs: each is summed over the axes along which
+//! its input was broadcast.
 
-use crate::graph::Builder;
-use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::vjp::Passed;
+use crate::graph::{Builder, Value};
 use crate::tensor::DType;
 
 /// `da = dy`, `db = dy`, and so on for all inputs.

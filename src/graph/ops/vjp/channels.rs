@@ -1,13 +1,10 @@
-//! Gradients of normalisations by channel: batch, instance and group normalisation of `x` [N, C, ...].
+//! Gradients of normalisations by channel: batch, instance and group normalisation of `x` [N, C,
+//! ...].
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::Result;
 use crate::graph::ops::vjp::Passed;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::graph::ops::{Adjoint, Result};
+use crate::graph::{Builder, Node, Value};
+use crate::tensor::{DType, HostTensor};
 
 /// Epsilon where the node names none.
 const EPSILON: f32 = 1e-5;
@@ -28,8 +25,9 @@ fn inverse_deviation(b: &mut Builder, variance: &Value, epsilon: f64) -> Value {
     b.apply("Reciprocal", &[&deviation])
 }
 
-/// Normalised by the stored statistics: with `r = 1 / sqrt(variance + epsilon)`, `dx = dy scale r`, `dbias = sum(dy)`,
-/// `dscale = r (sum(dy x) - mean dbias)`, `dmean = -scale r dbias`, `dvariance = -scale r^2 dscale / 2`.
+/// Normalised by the stored statistics: with `r = 1 / sqrt(variance + epsilon)`, `dx = dy scale r`,
+/// `dbias = sum(dy)`, `dscale = r (sum(dy x) - mean dbias)`, `dmean = -scale r dbias`, `dvariance =
+/// -scale r^2 dscale / 2`.
 ///
 /// In training mode, normalised by the statistics of the batch: see [`by_batch`].
 pub(in crate::graph::ops) fn batch_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
@@ -72,9 +70,9 @@ pub(in crate::graph::ops) fn batch_normalization(a: &Adjoint<'_>, b: &mut Builde
     Ok(passed)
 }
 
-/// Normalised by the statistics of the batch: with `z = x - mean`, `r = 1 / sqrt(variance + epsilon)` and n elements a channel,
-/// `dx = scale r (dy - sum(dy) / n - z r^2 sum(dy z) / n)`, `dscale = r sum(dy z)`, `dbias = sum(dy)`; large tensors are gone through
-/// as seldom as possible.
+/// Normalised by the statistics of the batch: with `z = x - mean`, `r = 1 / sqrt(variance +
+/// epsilon)` and n elements a channel, `dx = scale r (dy - sum(dy) / n - z r^2 sum(dy z) / n)`,
+/// `dscale = r sum(dy z)`, `dbias = sum(dy)`; large tensors are gone through as seldom as possible.
 fn by_batch(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Passed {
     let (x, scale, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
     let rank = a.rank(0)?;
@@ -104,7 +102,8 @@ fn by_batch(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Passed {
     Ok(passed)
 }
 
-/// `factor x + shift` with vectors of an entry per channel; where their length is known as a batch norm, which goes through `x` once.
+/// `factor x + shift` with vectors of an entry per channel; where their length is known as a batch
+/// norm, which goes through `x` once.
 fn affine(b: &mut Builder, x: &Value, (factor, shift): (&Value, &Value), rank: usize) -> Value {
     match b.sizes(factor).as_deref() {
         Some(&[channels]) if b.dtype(x) == Some(DType::F32) => {
@@ -121,7 +120,8 @@ fn affine(b: &mut Builder, x: &Value, (factor, shift): (&Value, &Value), rank: u
     }
 }
 
-/// Mean and variance of the batch, `[C]`: the node's own further outputs where its momentum is 0, else computed again.
+/// Mean and variance of the batch, `[C]`: the node's own further outputs where its momentum is 0,
+/// else computed again.
 fn batch_statistics(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Result<[Value; 2]> {
     let own = |index: usize| a.outputs.get(index).and_then(Option::as_ref).filter(|_| a.float("momentum", 0.9) == 0.0);
     if let (Some(mean), Some(variance)) = (own(1), own(2)) {
@@ -156,8 +156,8 @@ struct Statistics<'a> {
 }
 
 impl Statistics<'_> {
-    /// With `n` the normalised `x` and `g = dy scale`: `dx = r (g - mean(g) - n mean(g n))`, and `dy n`, whose sum is the
-    /// gradient of the scale.
+    /// With `n` the normalised `x` and `g = dy scale`: `dx = r (g - mean(g) - n mean(g n))`, and
+    /// `dy n`, whose sum is the gradient of the scale.
     fn pass(
         &self,
         b: &mut Builder,
@@ -199,8 +199,8 @@ pub(in crate::graph::ops) fn instance_normalization(a: &Adjoint<'_>, b: &mut Bui
     Ok(vec![dx.map(Into::into), dscale, dbias])
 }
 
-/// Normalised by the statistics of each image and group of channels; scale and bias belong to channels (from operator set 21
-/// on) or to groups.
+/// Normalised by the statistics of each image and group of channels; scale and bias belong to
+/// channels (from operator set 21 on) or to groups.
 pub(in crate::graph::ops) fn group_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let (x, scale, bias, dy) = (a.input(0)?, a.input(1)?, a.input(2)?, a.cotangent()?);
     let groups = a.site.int("num_groups").ok_or_else(|| a.site.error("`num_groups`", "none"))?;

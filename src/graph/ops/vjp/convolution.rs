@@ -1,18 +1,14 @@
 //! Gradients of convolutions over images of any number of axes, strided, dilated and grouped.
 //!
-//! With `y = conv(x, w)`: `dx` is the transposed convolution of `dy` with `w` (where steps are 1, an ordinary one with the
-//! kernel turned around, which runs faster); `dw` is the convolution of `x` with `dy`, channels and samples swapped, stride and
-//! dilation swapped, or products of matrices, see `kernel.rs`.
+//! With `y = conv(x, w)`: `dx` is the transposed convolution of `dy` with `w` (where steps are 1,
+//! an ordinary one with the kernel turned around, which runs faster); `dw` is the convolution of
+//! `x` with `dy`, channels and samples swapped, stride and dilation swapped, or products of
+//! matrices, see `kernel.rs`.
 
-use crate::graph::AttributeValue;
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Slice;
-use crate::graph::Value;
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::Result;
 use crate::graph::ops::vjp::Passed;
 use crate::graph::ops::vjp::kernel::kernel_gradient;
+use crate::graph::ops::{Adjoint, Result};
+use crate::graph::{AttributeValue, Builder, Node, Slice, Value};
 
 /// How a kernel moves, an entry per spatial axis.
 pub(super) struct Motion {
@@ -114,7 +110,8 @@ pub(in crate::graph::ops) fn conv(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     Ok(passed)
 }
 
-/// With `y = conv_transpose(x, w)`: `dx = conv(dy, w)`, and `dw` as that of a convolution of `dy` to `x`.
+/// With `y = conv_transpose(x, w)`: `dx = conv(dy, w)`, and `dw` as that of a convolution of `dy`
+/// to `x`.
 pub(in crate::graph::ops) fn conv_transpose(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let (x, w, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
     let is_explicit = a.site.text("auto_pad").unwrap_or("NOTSET") == "NOTSET" && a.site.ints("output_shape").is_none();
@@ -165,8 +162,8 @@ fn image_gradient(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Value,
     }
 }
 
-/// The image gradient of a kernel of one tap that skips positions, of known sizes: a dense convolution with the kernel
-/// transposed, its positions laid a step apart.
+/// The image gradient of a kernel of one tap that skips positions, of known sizes: a dense
+/// convolution with the kernel transposed, its positions laid a step apart.
 fn strided_pointwise(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Value, &Value)) -> Option<Value> {
     if !motion.is_pointwise() || motion.is_dense() {
         return None;
@@ -191,8 +188,8 @@ fn strided_pointwise(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Val
     Some(if around.iter().all(|pad| *pad == 0) { spread } else { b.pad(&spread, &around, 0.0) })
 }
 
-/// The kernel [O, C / groups, ...] of a convolution as that of the convolution back, [C, O / groups, ...]: inputs and outputs
-/// swapped, every axis turned around.
+/// The kernel [O, C / groups, ...] of a convolution as that of the convolution back, [C, O /
+/// groups, ...]: inputs and outputs swapped, every axis turned around.
 fn turned_around(b: &mut Builder, motion: &Motion, w: &Value) -> Option<Value> {
     let sizes = b.sizes(w)?;
     let (outputs, inputs, groups) = (sizes[0], sizes[1], motion.groups);
@@ -234,7 +231,8 @@ pub(super) fn spread(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Val
         groups: motion.groups,
     };
     let Some((steps, whole)) = known else {
-        // All of what the windows covered and more behind it than they can have left over, cut to the size of `x`.
+        // All of what the windows covered and more behind it than they can have left over, cut to
+        // the size of `x`.
         let node = back.node("ConvTranspose", [dy, w]);
         let all = b.node(node);
         let mut pads = vec![0; 2 * (axes + 2)];

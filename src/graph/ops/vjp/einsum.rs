@@ -1,15 +1,13 @@
-//! Gradient of `Einsum`: for each input the same equation with the places of that input and of the output exchanged.
+//! Gradient of `Einsum`: for each input the same equation with the places of that input and of the
+//! output exchanged.
 //!
-//! `y = einsum("ab,bc->ac", u, v)`: `du = einsum("ac,bc->ab", dy, v)`, `dv = einsum("ab,ac->bc", u, dy)`. Letters that only
-//! one input has were summed: their cotangent is broadcast.
+//! `y = einsum("ab,bc->ac", u, v)`: `du = einsum("ac,bc->ab", dy, v)`, `dv = einsum("ab,ac->bc", u,
+//! dy)`. Letters that only one input has were summed: their cotangent is broadcast.
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::Result;
 use crate::graph::ops::einsum::Equation;
 use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::{Adjoint, Result};
+use crate::graph::{Builder, Node, Value};
 
 /// Refuses a letter twice in one input.
 pub(in crate::graph::ops) fn einsum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {

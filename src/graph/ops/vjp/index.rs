@@ -2,16 +2,10 @@
 //!
 //! What an operator reads at an index, its rule adds there; what it writes, its rule reads.
 
-use crate::graph::AttributeValue;
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::Result;
-use crate::graph::ops::vjp::Passed;
-use crate::graph::ops::vjp::unary;
-use crate::tensor::DType;
-use crate::tensor::HostTensor;
+use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::ops::{Adjoint, Result};
+use crate::graph::{AttributeValue, Builder, Node, Value};
+use crate::tensor::{DType, HostTensor};
 
 fn node(b: &mut Builder, operator: &str, inputs: &[&Value], attributes: &[(&str, AttributeValue)]) -> Value {
     let names: Vec<&str> = inputs.iter().map(|input| input.name()).collect();
@@ -30,7 +24,8 @@ fn added_along(b: &mut Builder, x: &Value, indices: &Value, dy: &Value, axis: i6
     scatter_add(b, Node::new("ScatterElements", &[], &[]).with("axis", axis), [&zeros, indices, dy])
 }
 
-/// Entries `updates` added to `onto` at `indices`, by a scattering operator without inputs; 16-bit floats are summed in f32.
+/// Entries `updates` added to `onto` at `indices`, by a scattering operator without inputs; 16-bit
+/// floats are summed in f32.
 pub(super) fn scatter_add(b: &mut Builder, node: Node, [onto, indices, updates]: [&Value; 3]) -> Value {
     let dtype = b.dtype(updates);
     if let Some(short @ (DType::F16 | DType::BF16)) = dtype {
@@ -124,7 +119,8 @@ fn again(a: &Adjoint<'_>, b: &mut Builder, change: impl FnOnce(Node) -> Node) ->
     Ok(vec![Some(b.node(change(own)).into())])
 }
 
-/// Of the two `values`, what is elsewhere and what is at the index, each receives the sum of `dy` at its places.
+/// Of the two `values`, what is elsewhere and what is at the index, each receives the sum of `dy`
+/// at its places.
 pub(in crate::graph::ops) fn one_hot(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let (indices, depth, values, dy) = (a.input(0)?, a.input(1)?, a.input(2)?, a.cotangent()?);
     let dtype = b.dtype(values).unwrap_or(DType::F32);

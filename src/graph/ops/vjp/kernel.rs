@@ -1,26 +1,24 @@
 //! Gradients of the kernels of convolutions.
 //!
 //! Four ways, of which the fastest on a CPU is taken:
-//! - products of matrices, one a tap, `[O, N P] x [N P, C]` with the P positions that the tap meets: for kernels of up to
-//!   [`TAPS`] taps that all channels share, of known sizes;
+//! - products of matrices, one a tap, `[O, N P] x [N P, C]` with the P positions that the tap
+//!   meets: for kernels of up to [`TAPS`] taps that all channels share, of known sizes;
 //! - of a single tap on large images the same, image by image, summed;
 //! - of few outputs to a group, as in depthwise convolutions, products of lines, see `lines.rs`;
-//! - else the convolution of `x` with `dy`, channels and samples swapped, stride and dilation swapped, cut to the size of the
-//!   kernel.
+//! - else the convolution of `x` with `dy`, channels and samples swapped, stride and dilation
+//!   swapped, cut to the size of the kernel.
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Slice;
-use crate::graph::Value;
 use crate::graph::ops::vjp::convolution::Motion;
 use crate::graph::ops::vjp::lines::by_lines;
+use crate::graph::{Builder, Node, Slice, Value};
 
 /// The most taps that get a product of matrices each.
 const TAPS: i64 = 9;
 /// The fewest channels on either side for that.
 const CHANNELS: i64 = 16;
 
-/// How the loss changes with the kernel `w` that moved over `x` and gave what `dy` is the cotangent of.
+/// How the loss changes with the kernel `w` that moved over `x` and gave what `dy` is the cotangent
+/// of.
 pub(super) fn kernel_gradient(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)) -> Value {
     let pointwise = motion.is_pointwise();
     if pointwise && !is_deep(b, dy, w) {
@@ -35,14 +33,16 @@ pub(super) fn kernel_gradient(b: &mut Builder, motion: &Motion, (x, dy, w): (&Va
     by_lines(b, motion, (x, dy, w)).unwrap_or_else(|| by_convolution(b, motion, (x, dy, w)))
 }
 
-/// Whether the gradient of one image, `[O, C]`, is larger than what it is computed of, `[O, P]` and `[P, C]`.
+/// Whether the gradient of one image, `[O, C]`, is larger than what it is computed of, `[O, P]` and
+/// `[P, C]`.
 fn is_deep(b: &Builder, dy: &Value, w: &Value) -> bool {
     let (Some(steps), Some(kernel)) = (b.sizes(dy), b.sizes(w)) else { return false };
     let positions: i64 = steps[2..].iter().product();
     kernel[0] * kernel[1] > positions * (kernel[0] + kernel[1])
 }
 
-/// `dw` as a product of matrices for each tap; `None` where another way is better or sizes are not known.
+/// `dw` as a product of matrices for each tap; `None` where another way is better or sizes are not
+/// known.
 fn by_tap(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)) -> Option<Value> {
     let (image, steps, kernel) = (b.sizes(x)?, b.sizes(dy)?, b.sizes(w)?);
     let taps: i64 = motion.kernel.iter().product();

@@ -1,11 +1,8 @@
 //! Gradients of operators that keep all elements and change the axes: the change taken back.
 
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Node;
 use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::Passed;
-use crate::graph::ops::vjp::unary;
+use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::{Builder, Dim, Node};
 
 /// `dx` is `dy` in the shape of `x`.
 pub(in crate::graph::ops) fn reshape(a: &Adjoint<'_>, b: &mut Builder) -> Passed {

@@ -1,17 +1,16 @@
 //! The gradient of a kernel of two axes from products of lines, for few outputs to a group.
 //!
-//! With `G[y, v, j]` the product of line `y` of the cotangent `dy` and line `v` of the padded image `x`, moved by tap `j` and
-//! summed over samples, `dw[i, j]` is the sum over `y` of `G[y, stride y + dilation i, j]`. A convolution of `x` with the lines of
-//! `dy` as its kernels gives `G`. It has as many outputs to a channel as there are lines, where that with `dy` itself has one and
-//! ends up copying the image once a tap to multiply it by a vector; this copies it once a column of the kernel. Most of `G` is not
-//! needed; so `dy` is cut into bands of lines, which keeps it small.
+//! With `G[y, v, j]` the product of line `y` of the cotangent `dy` and line `v` of the padded image
+//! `x`, moved by tap `j` and summed over samples, `dw[i, j]` is the sum over `y` of `G[y, stride
+//! y + dilation i, j]`. A convolution of `x` with the lines of `dy` as its kernels gives `G`. It has
+//! as many outputs to a channel as there are lines, where that with `dy` itself has one and ends up
+//! copying the image once a tap to multiply it by a vector; this copies it once a column of the
+//! kernel. Most of `G` is not needed; so `dy` is cut into bands of lines, which keeps it small.
 
 use std::ops::Range;
 
-use crate::graph::Builder;
-use crate::graph::Slice;
-use crate::graph::Value;
 use crate::graph::ops::vjp::convolution::Motion;
+use crate::graph::{Builder, Slice, Value};
 
 /// The most outputs of a group that gain by it.
 const OUTPUTS: i64 = 2;
@@ -59,11 +58,13 @@ pub(super) fn by_lines(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &V
 }
 
 impl Lines<'_> {
-    /// What some lines of `dy` give, `[C / groups O, ...]`; the image as `[C / groups, groups N, ...]`, `dy` as `[O, lines, N, ...]`.
+    /// What some lines of `dy` give, `[C / groups O, ...]`; the image as `[C / groups, groups N,
+    /// ...]`, `dy` as `[O, lines, N, ...]`.
     fn band(&self, b: &mut Builder, image: &Value, dy: &Value, lines: Range<i64>) -> Value {
         let Lines { motion, samples, channels, height, width, outputs, steps } = *self;
         let [stride, count] = [motion.strides[0], lines.end - lines.start];
-        // Lines of the padded image that the band meets, and those among them that are of the image.
+        // Lines of the padded image that the band meets, and those among them that are of the
+        // image.
         let met = (count - 1) * stride + motion.extent(0);
         let top = lines.start * stride - motion.before[0];
         let inside = top.max(0)..(top + met).min(height);
@@ -79,8 +80,8 @@ impl Lines<'_> {
         let dy = part(b, dy, (1, steps[0]), lines);
         let dy = b.reshape(&dy, &[outputs * count, samples, 1, steps[1]]);
         let products = b.node(over.node("Conv", [&image, &dy]));
-        // Line y of `dy` needs products from line `stride y` on: with as many zeros behind all of them the lines, laid out
-        // `stride` longer, start there.
+        // Line y of `dy` needs products from line `stride y` on: with as many zeros behind all of
+        // them the lines, laid out `stride` longer, start there.
         let padded = motion.before[1] + width + motion.behind[1];
         let places = (padded - motion.strides[1] * (steps[1] - 1) - 1) / motion.dilations[1] + 1;
         let pairs = channels * outputs;

@@ -1,13 +1,12 @@
 //! Gradients of matrix products: `da = dy b^T`, `db = a^T dy`.
 //!
-//! A product of a batch of matrices with one matrix is one product of two matrices, which one `Gemm` differentiates without
-//! transposing anything in memory: `[N, T, D] x [D, E]` counts as `[N T, D] x [D, E]`.
+//! A product of a batch of matrices with one matrix is one product of two matrices, which one
+//! `Gemm` differentiates without transposing anything in memory: `[N, T, D] x [D, E]` counts as `[N
+//! T, D] x [D, E]`.
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
 use crate::graph::ops::Adjoint;
 use crate::graph::ops::vjp::Passed;
+use crate::graph::{Builder, Node, Value};
 
 /// `alpha a b` of two matrices, each transposed first if so said.
 fn product(b: &mut Builder, left: (&Value, bool), right: (&Value, bool), alpha: f64) -> Value {
@@ -29,7 +28,8 @@ fn rows(b: &mut Builder, x: &Value, rank: usize) -> Value {
     if rank == 2 { x.clone() } else { b.flatten(x, rank as i64 - 1) }
 }
 
-/// `x` with its last two axes swapped; of a value that a transposition made, one transposition of its source.
+/// `x` with its last two axes swapped; of a value that a transposition made, one transposition of
+/// its source.
 fn swapped(b: &mut Builder, x: &Value, rank: usize) -> Value {
     let mut order: Vec<i64> = (0..rank as i64).collect();
     order.swap(rank - 2, rank - 1);
@@ -79,7 +79,8 @@ pub(in crate::graph::ops) fn matmul(a: &Adjoint<'_>, b: &mut Builder) -> Passed 
     Ok(passed)
 }
 
-/// `y = alpha a' b' + beta c`: `da' = alpha dy b'^T`, `db' = alpha a'^T dy`, `dc = beta dy` summed to the shape of `c`.
+/// `y = alpha a' b' + beta c`: `da' = alpha dy b'^T`, `db' = alpha a'^T dy`, `dc = beta dy` summed
+/// to the shape of `c`.
 pub(in crate::graph::ops) fn gemm(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let (dy, left, right) = (a.cotangent()?, a.input(0)?, a.input(1)?);
     let turned = |name: &str| a.site.int(name).unwrap_or(0) != 0;

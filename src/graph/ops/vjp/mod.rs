@@ -1,7 +1,9 @@
-//! The gradient rules of the operators, by the same families as their definitions: vector-Jacobian products as nodes.
+//! The gradient rules of the operators, by the same families as their definitions: vector-Jacobian
+//! products as nodes.
 //!
-//! In the formulas `dy` is the cotangent of the output `y`, `dx` that of the input `x`. A rule reads what the forward pass
-//! computed where that saves work, and passes back nothing for inputs that are not wanted.
+//! In the formulas `dy` is the cotangent of the output `y`, `dx` that of the input `x`. A rule
+//! reads what the forward pass computed where that saves work, and passes back nothing for inputs
+//! that are not wanted.
 
 pub(super) mod activation;
 pub(super) mod binary;
@@ -20,11 +22,8 @@ pub(super) mod reduce;
 pub(super) mod resample;
 pub(super) mod select;
 
-use crate::graph::Builder;
-use crate::graph::Value;
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::Cotangent;
-use crate::graph::ops::Result;
+use crate::graph::ops::{Adjoint, Cotangent, Result};
+use crate::graph::{Builder, Value};
 
 /// What a rule gives: the cotangent of each input.
 type Passed = Result<Vec<Option<Cotangent>>>;

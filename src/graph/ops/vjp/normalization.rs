@@ -1,13 +1,11 @@
 //! Gradients of softmax and of normalisations along axes.
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
 use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::Passed;
-use crate::graph::ops::vjp::unary;
+use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::{Builder, Node, Value};
 
-/// The axis of a softmax, which before operator set 13 was another operator: over all axes from it on.
+/// The axis of a softmax, which before operator set 13 was another operator: over all axes from it
+/// on.
 fn softmax_axis(a: &Adjoint<'_>) -> crate::graph::ops::Result<i64> {
     match a.site.opset {
         13.. => Ok(a.site.int("axis").unwrap_or(-1)),
@@ -82,8 +80,8 @@ fn normalized_backwards(b: &mut Builder, g: &Value, normal: &Value, inverse: &Va
     b.mul(&rest, inverse)
 }
 
-/// `y = x / m` with the norm `m`: `dx = (dy - g sum(dy y)) / m`, where `g` is `y` for the Euclidean norm and the sign of `x`
-/// for the sum of magnitudes.
+/// `y = x / m` with the norm `m`: `dx = (dy - g sum(dy y)) / m`, where `g` is `y` for the Euclidean
+/// norm and the sign of `x` for the sum of magnitudes.
 pub(in crate::graph::ops) fn lp_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let axis = a.axis(-1)? as i64;
     let is_euclidean = match a.site.int("p").unwrap_or(2) {
@@ -116,8 +114,9 @@ pub(in crate::graph::ops) fn mean_variance_normalization(a: &Adjoint<'_>, b: &mu
     })
 }
 
-/// `y = x s^-beta` with `s = bias + alpha m`, where `m` is the mean of `x^2` over a window of `size` channels, zeros beyond the
-/// first and last: `dx = dy s^-beta - 2 alpha beta x m'(dy y / s)`, where `m'` is the mean over the window turned around.
+/// `y = x s^-beta` with `s = bias + alpha m`, where `m` is the mean of `x^2` over a window of
+/// `size` channels, zeros beyond the first and last: `dx = dy s^-beta - 2 alpha beta x m'(dy y /
+/// s)`, where `m'` is the mean over the window turned around.
 pub(in crate::graph::ops) fn local_response(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let size = a.site.int("size").ok_or_else(|| a.site.error("`size`", "none"))?;
     let (alpha, beta, bias) = (a.float("alpha", 1e-4), a.float("beta", 0.75), a.float("bias", 1.0));

@@ -1,13 +1,11 @@
 //! Gradients of functions of one number that bend: pieces of different slope, and dropout.
 //!
-//! At a bend the slope is that of PyTorch's functions: of `relu`, `relu6` and `hardtanh` it is 0 there.
+//! At a bend the slope is that of PyTorch's functions: of `relu`, `relu6` and `hardtanh` it is 0
+//! there.
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
 use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::Passed;
-use crate::graph::ops::vjp::unary;
+use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::{Builder, Node, Value};
 use crate::tensor::DType;
 
 /// `dx = dy` where `x > 0`, else 0.
@@ -20,8 +18,8 @@ pub(in crate::graph::ops) fn relu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 
 /// 1 where `x` is positive, 0 where it is zero, and nothing that is negative comes.
 ///
-/// In f32 as `min(1, alpha x)` with the largest `alpha` there is, which ONNX Runtime computes on all cores, unlike `Sign`; exact
-/// for all normal numbers.
+/// In f32 as `min(1, alpha x)` with the largest `alpha` there is, which ONNX Runtime computes on
+/// all cores, unlike `Sign`; exact for all normal numbers.
 fn sign(b: &mut Builder, x: &Value) -> Value {
     match b.dtype(x) {
         Some(DType::F32) => {
@@ -31,8 +29,8 @@ fn sign(b: &mut Builder, x: &Value) -> Value {
     }
 }
 
-/// `dx = dy` where `y` is not at a bound (as `hardtanh` and `relu6` of PyTorch), else 0; of a bound, the sum of `dy` where `x`
-/// lies beyond it.
+/// `dx = dy` where `y` is not at a bound (as `hardtanh` and `relu6` of PyTorch), else 0; of a
+/// bound, the sum of `dy` where `x` lies beyond it.
 pub(in crate::graph::ops) fn clip(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let (x, y, dy) = (a.input(0)?, a.output(0)?, a.cotangent()?);
     let dtype = b.dtype(y).unwrap_or(DType::F32);
@@ -105,7 +103,8 @@ pub(in crate::graph::ops) fn celu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     })
 }
 
-/// `y = gamma alpha (exp(x) - 1)` below 0, `gamma x` above: `dx = dy (y + gamma alpha)` and `dy gamma`.
+/// `y = gamma alpha (exp(x) - 1)` below 0, `gamma x` above: `dx = dy (y + gamma alpha)` and `dy
+/// gamma`.
 pub(in crate::graph::ops) fn selu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let (alpha, gamma) = (a.float("alpha", 1.673_263_2), a.float("gamma", 1.050_701));
     bent(a, b, gamma, |b, _, y| {
@@ -144,7 +143,8 @@ pub(in crate::graph::ops) fn hard_sigmoid(a: &Adjoint<'_>, b: &mut Builder) -> P
     })
 }
 
-/// `y = x h`, `h = clip(x / 6 + 1/2, 0, 1)`: `dx = dy (h + x / 6)` where `h` is not at a bound, else `dy h`.
+/// `y = x h`, `h = clip(x / 6 + 1/2, 0, 1)`: `dx = dy (h + x / 6)` where `h` is not at a bound,
+/// else `dy h`.
 pub(in crate::graph::ops) fn hard_swish(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     unary(a, b, |b, x, _, dy| {
         // Built of steps that have kernels in every floating-point type.
@@ -177,7 +177,8 @@ pub(in crate::graph::ops) fn prelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     Ok(passed)
 }
 
-/// In training `y = x mask / (1 - ratio)`: `dx = dy mask / (1 - ratio)` with the operator's own mask; else `dx = dy`.
+/// In training `y = x mask / (1 - ratio)`: `dx = dy mask / (1 - ratio)` with the operator's own
+/// mask; else `dx = dy`.
 pub(in crate::graph::ops) fn dropout(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let training = match a.site.optional(2) {
         None => Some(0),

@@ -1,16 +1,11 @@
-//! Gradients of pooling: means are spread over their windows, largest elements get what came of them.
+//! Gradients of pooling: means are spread over their windows, largest elements get what came of
+//! them.
 
-use crate::graph::Builder;
-use crate::graph::Node;
-use crate::graph::Value;
 use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::Passed;
-use crate::graph::ops::vjp::convolution::Motion;
-use crate::graph::ops::vjp::convolution::cut_to;
-use crate::graph::ops::vjp::convolution::spread;
-use crate::graph::ops::vjp::convolution::window;
+use crate::graph::ops::vjp::convolution::{Motion, cut_to, spread, window};
 use crate::graph::ops::vjp::index::scatter_add;
-use crate::graph::ops::vjp::unary;
+use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::{Builder, Node, Value};
 
 /// The spatial axes.
 fn spatial(a: &Adjoint<'_>) -> crate::graph::ops::Result<Vec<i64>> {
@@ -131,7 +126,8 @@ pub(in crate::graph::ops) fn lp(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     })
 }
 
-/// `dx` is what each window's `dy` gives its elements: `dy / count`, where the border counts or not.
+/// `dx` is what each window's `dy` gives its elements: `dy / count`, where the border counts or
+/// not.
 pub(in crate::graph::ops) fn average(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let kernel = window(a)?;
     let motion = Motion::of(a, kernel, 0)?;
@@ -172,7 +168,8 @@ pub(in crate::graph::ops) fn average(a: &Adjoint<'_>, b: &mut Builder) -> Passed
     })
 }
 
-/// Each window's `dy` goes to its largest element, which the operator's second output names by its place in the whole tensor.
+/// Each window's `dy` goes to its largest element, which the operator's second output names by its
+/// place in the whole tensor.
 pub(in crate::graph::ops) fn max(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     if a.site.int("storage_order").unwrap_or(0) != 0 {
         return Err(a.site.error("`storage_order` 0", "another"));

@@ -1,10 +1,8 @@
 //! Gradients of reductions.
 
-use crate::graph::Builder;
-use crate::graph::Value;
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::Result;
 use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::{Adjoint, Result};
+use crate::graph::{Builder, Value};
 use crate::tensor::DType;
 
 /// The axes that a reduction goes over, from the first; `None` when it is told to do nothing.
@@ -69,8 +67,9 @@ fn both_kept(a: &Adjoint<'_>, b: &mut Builder) -> Result<Option<[Value; 2]>> {
     Ok(Some([a.output(0)?, a.cotangent()?].map(|value| kept(a, b, value, &axes))))
 }
 
-/// The rule of a reduction of each element's function `f`, given `f'(x)` times `dy` by `body` of `x`, `y` and `dy`; the latter
-/// two with the reduced axes of size 1, or as they are when nothing is reduced.
+/// The rule of a reduction of each element's function `f`, given `f'(x)` times `dy` by `body` of
+/// `x`, `y` and `dy`; the latter two with the reduced axes of size 1, or as they are when nothing
+/// is reduced.
 fn elementwise(
     a: &Adjoint<'_>,
     b: &mut Builder,
@@ -130,7 +129,8 @@ pub(in crate::graph::ops) fn sum_square(a: &Adjoint<'_>, b: &mut Builder) -> Pas
     })
 }
 
-/// Largest or smallest element: `dx = dy` at the elements that gave it, in equal shares where several did.
+/// Largest or smallest element: `dx = dy` at the elements that gave it, in equal shares where
+/// several did.
 pub(in crate::graph::ops) fn extreme(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let Some(axes) = axes(a)? else { return Ok(vec![Some(a.cotangent()?.clone().into())]) };
     elementwise(a, b, |b, x, y, dy| {

@@ -1,15 +1,11 @@
-//! Gradients of operators that put parts together or take them out: the parts taken out or put together again.
+//! Gradients of operators that put parts together or take them out: the parts taken out or put
+//! together again.
 
-use crate::graph::Builder;
-use crate::graph::Dim;
-use crate::graph::Node;
-use crate::graph::Value;
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::Cotangent;
-use crate::graph::ops::Result;
 use crate::graph::ops::select::positions;
 use crate::graph::ops::vjp::Passed;
 use crate::graph::ops::vjp::index::scatter_add;
+use crate::graph::ops::{Adjoint, Cotangent, Result};
+use crate::graph::{Builder, Dim, Node, Value};
 use crate::tensor::HostTensor;
 
 /// Each part's cotangent is that part of `dy`.
@@ -36,7 +32,8 @@ pub(in crate::graph::ops) fn concat(a: &Adjoint<'_>, b: &mut Builder) -> Passed 
     Ok(b.many(node, count).into_iter().map(|part| Some(part.into())).collect())
 }
 
-/// `dx` is the parts' cotangents behind each other, zeros for parts that the loss does not depend on.
+/// `dx` is the parts' cotangents behind each other, zeros for parts that the loss does not depend
+/// on.
 pub(in crate::graph::ops) fn split(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let axis = a.axis(0)?;
     let mut parts = Vec::with_capacity(a.outputs.len());
@@ -49,7 +46,8 @@ pub(in crate::graph::ops) fn split(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     Ok(vec![Some(b.concat(&parts.iter().collect::<Vec<_>>(), axis as i64).into())])
 }
 
-/// One axis of a slice with its known size, first position, number of positions, and their distance.
+/// One axis of a slice with its known size, first position, number of positions, and their
+/// distance.
 struct Cut {
     axis: usize,
     size: i64,
@@ -135,7 +133,8 @@ fn spread_out(b: &mut Builder, x: &Value, cuts: &[&Cut], rank: usize) -> Value {
         pads[wide_rank + *place as usize] = step - 1;
     }
     let padded = b.pad(&wide, &pads, 0.0);
-    // Axes before the first spread one are kept by 0, the others are known or there is one that is not.
+    // Axes before the first spread one are kept by 0, the others are known or there is one that is
+    // not.
     let mut dims: Vec<Dim> = b.dims(x).map(<[Dim]>::to_vec).unwrap_or_default();
     for cut in cuts {
         dims[cut.axis] = Dim::Fixed(cut.count * cut.step.abs());
@@ -157,7 +156,8 @@ fn spread_out(b: &mut Builder, x: &Value, cuts: &[&Cut], rank: usize) -> Value {
     b.reshape_to(&padded, &target)
 }
 
-/// As [`slice`] where positions or sizes are computed: along each axis, the same slice of the positions tells where `dy` goes.
+/// As [`slice`] where positions or sizes are computed: along each axis, the same slice of the
+/// positions tells where `dy` goes.
 fn sliced_by_index(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
     let (x, dy) = (a.input(0)?, a.cotangent()?);
     let [starts, ends] = [a.input(1)?, a.input(2)?];
@@ -197,7 +197,8 @@ fn places(b: &mut Builder, size: &Value) -> Value {
     b.apply("Range", &[&zero, &size, &one])
 }
 
-/// Zeros of `size` along `axis`, to which the entries of `dy` along it are added at `indices` (one axis).
+/// Zeros of `size` along `axis`, to which the entries of `dy` along it are added at `indices` (one
+/// axis).
 fn scattered(b: &mut Builder, dy: &Value, indices: &Value, axis: usize, size: &Value) -> Value {
     let rank = b.rank(dy).unwrap_or(axis + 1);
     let order: Vec<i64> =

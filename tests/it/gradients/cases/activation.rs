@@ -1,15 +1,9 @@
 //! Functions of one number.
 
 use defrost::graph::Node;
-use defrost::tensor::DType;
-use defrost::tensor::HostTensor;
+use defrost::tensor::{DType, HostTensor};
 
-use super::Case;
-use super::any;
-use super::case;
-use super::node;
-use super::op;
-use super::within;
+use super::{Case, any, case, node, op, within};
 
 /// The bool that is true.
 fn yes() -> HostTensor {

@@ -1,11 +1,6 @@
 //! Element-wise operators of several inputs, broadcast in every way.
 
-use super::Case;
-use super::any;
-use super::case;
-use super::node;
-use super::op;
-use super::within;
+use super::{Case, any, case, node, op, within};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -2,12 +2,7 @@
 
 use defrost::tensor::HostTensor;
 
-use super::Case;
-use super::any;
-use super::case;
-use super::node;
-use super::op;
-use super::within;
+use super::{Case, any, case, node, op, within};
 
 pub(super) fn cases() -> Vec<Case> {
     let (image, vector) = (any(&[3, 4, 5, 2]), any(&[4]));

@@ -1,10 +1,7 @@
-//! Convolutions: strided, dilated, grouped, depthwise, with every kind of border, over one to three axes.
+//! Convolutions: strided, dilated, grouped, depthwise, with every kind of border, over one to three
+//! axes.
 
-use super::Case;
-use super::any;
-use super::case;
-use super::node;
-use super::op;
+use super::{Case, any, case, node, op};
 
 pub(super) fn cases() -> Vec<Case> {
     let (image, kernel) = (any(&[2, 4, 7, 6]), any(&[3, 4, 3, 3]));

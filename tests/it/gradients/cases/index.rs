@@ -1,14 +1,9 @@
 //! Operators that read and write entries by index, and that order or accumulate them.
 
-use defrost::graph::Node;
-use defrost::graph::Value;
+use defrost::graph::{Node, Value};
 use defrost::tensor::HostTensor;
 
-use super::Case;
-use super::any;
-use super::case;
-use super::node;
-use super::op;
+use super::{Case, any, case, node, op};
 
 pub(super) fn cases() -> Vec<Case> {
     let x = [any(&[3, 4])];

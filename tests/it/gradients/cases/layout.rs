@@ -1,10 +1,6 @@
 //! Operators that keep all elements and change the axes.
 
-use super::Case;
-use super::any;
-use super::case;
-use super::node;
-use super::op;
+use super::{Case, any, case, node, op};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![

@@ -1,15 +1,11 @@
 //! Losses.
 
-use defrost::graph::Builder;
-use defrost::graph::Value;
 use defrost::graph::autodiff::loss;
 use defrost::graph::autodiff::loss::LossOptions;
+use defrost::graph::{Builder, Value};
 use defrost::tensor::HostTensor;
 
-use super::Case;
-use super::any;
-use super::case;
-use super::within;
+use super::{Case, any, case, within};
 
 fn weights(b: &mut Builder, values: &[f64]) -> Option<Value> {
     Some(b.constant(&HostTensor::vector(values.to_vec())))

@@ -15,13 +15,9 @@ mod reduce;
 mod resample;
 mod select;
 
-use defrost::graph::Builder;
-use defrost::graph::Node;
-use defrost::graph::Value;
+use defrost::graph::{Builder, Node, Value};
 
-use super::adjoint::Case;
-use super::adjoint::Input;
-use super::adjoint::Precision;
+use super::adjoint::{Case, Input, Precision};
 
 /// All cases.
 pub(super) fn all() -> Vec<Case> {

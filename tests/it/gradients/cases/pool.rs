@@ -1,11 +1,6 @@
 //! Pooling over windows and over whole images.
 
-use super::Case;
-use super::any;
-use super::case;
-use super::node;
-use super::op;
-use super::within;
+use super::{Case, any, case, node, op, within};
 
 pub(super) fn cases() -> Vec<Case> {
     let image = [any(&[2, 3, 7, 6])];

@@ -2,12 +2,7 @@
 
 use defrost::tensor::HostTensor;
 
-use super::Case;
-use super::any;
-use super::case;
-use super::node;
-use super::op;
-use super::within;
+use super::{Case, any, case, node, op, within};
 
 pub(super) fn cases() -> Vec<Case> {
     let x = [any(&[2, 3, 4])];
@@ -37,7 +32,8 @@ pub(super) fn cases() -> Vec<Case> {
             vec![node(b, op("ReduceProd").with("axes", vec![1i64]).with("keepdims", 0), &[&x[0]])]
         }),
         case("product of one zero and others", &[any(&[4, 3])], |b, x| {
-            // One row of zeros that changes with nothing, one column of which an entry is zero where it is differentiated.
+            // One row of zeros that changes with nothing, one column of which an entry is zero
+            // where it is differentiated.
             let first = b.constant(
                 &HostTensor::from_vec(vec![4, 3], [[1.0f64; 3], [1.0; 3], [1.0; 3], [0.0; 3]].concat()).unwrap(),
             );

@@ -3,9 +3,7 @@
 use defrost::graph::Node;
 use defrost::tensor::HostTensor;
 
-use super::Case;
-use super::any;
-use super::case;
+use super::{Case, any, case};
 
 fn resize(b: &mut defrost::graph::Builder, x: &defrost::graph::Value, sizes: &[i64]) -> Node {
     let sizes = b.integers(sizes);

@@ -3,9 +3,7 @@
 use defrost::graph::Slice;
 use defrost::tensor::HostTensor;
 
-use super::Case;
-use super::any;
-use super::case;
+use super::{Case, any, case};
 
 fn slice(axis: i64, start: i64, end: i64, step: i64) -> Slice {
     Slice { axis, start, end, step }
