@@ -20,7 +20,7 @@ use crate::error::Result;
 pub use images::of_images;
 
 /// Pairs that are kept of each kind; all are counted.
-pub const MOST_PAIRS: usize = 200;
+pub const MAX_PAIRS: usize = 200;
 /// Neighbours of each image that are looked at for near-duplicates.
 pub const NEIGHBOURS: usize = 10;
 
@@ -65,7 +65,7 @@ pub struct Near {
 pub struct Pairs {
     /// How many there are.
     pub count: usize,
-    /// The first of them, [`MOST_PAIRS`] at most.
+    /// The first of them, [`MAX_PAIRS`] at most.
     pub first: Vec<Pair>,
 }
 
@@ -129,7 +129,7 @@ impl Audit {
 impl Pairs {
     fn push(&mut self, pair: impl FnOnce() -> Pair) {
         self.count += 1;
-        if self.first.len() < MOST_PAIRS {
+        if self.first.len() < MAX_PAIRS {
             self.first.push(pair());
         }
     }

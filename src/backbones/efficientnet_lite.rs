@@ -34,7 +34,7 @@ use serde::Deserialize;
 
 use crate::backbones::Axes;
 use crate::backbones::family::{Family, Naming};
-use crate::backbones::layers::{Activation, Convolution, Map, Network, Outline, Padding, Unit};
+use crate::backbones::layers::{Activation, BackboneOutputs, ConvNormAct, Convolution, FeatureMap, Network, Padding};
 use crate::error::Result;
 
 /// Epsilon of every batch normalisation, TensorFlow's default.
@@ -117,7 +117,7 @@ impl Configuration {
     }
 
     /// One block; `name` is `blocks.STAGE.INDEX`.
-    fn block(&self, network: &mut Network<'_>, name: &str, x: &Map, block: Block) -> Result<Map> {
+    fn block(&self, network: &mut Network<'_>, name: &str, x: &FeatureMap, block: Block) -> Result<FeatureMap> {
         let Block { kernel, stride, expansion, channels } = block;
         let widened = x.channels * expansion;
         let pointwise = |channels| Convolution { channels, kernel: 1, stride: 1, groups: 1, padding: Padding::Same };
@@ -134,7 +134,7 @@ impl Configuration {
         let mut map = x.clone();
         for (conv, norm, layer, activation) in layers {
             let (conv, norm) = (format!("{name}.{conv}"), format!("{name}.{norm}"));
-            map = network.unit(&map, Unit { conv: &conv, norm: &norm, layer, epsilon: EPSILON, activation })?;
+            map = network.unit(&map, ConvNormAct { conv: &conv, norm: &norm, layer, epsilon: EPSILON, activation })?;
         }
         Ok(if stride == 1 && x.channels == channels { network.sum(name, &map, x) } else { map })
     }
@@ -202,9 +202,9 @@ impl Family for Configuration {
         STAGES.len()
     }
 
-    fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
+    fn build(&self, network: &mut Network<'_>) -> Result<BackboneOutputs> {
         let image = network.image("input");
-        let unit = |conv, norm, layer| Unit { conv, norm, layer, epsilon: EPSILON, activation: RELU6 };
+        let unit = |conv, norm, layer| ConvNormAct { conv, norm, layer, epsilon: EPSILON, activation: RELU6 };
         let layer = Convolution { channels: self.stem, kernel: 3, stride: 2, groups: 1, padding: Padding::Same };
         let mut map = network.unit(&image, unit("conv_stem", "bn1", layer))?;
         let stages = STAGES.iter().zip(self.repeats()).take(network.kept_blocks(STAGES.len()));
@@ -222,7 +222,7 @@ impl Family for Configuration {
             map = network.unit(&map, unit("conv_head", "bn2", layer))?;
         }
         let embedding = network.spatial_mean("global_pool", &map);
-        Ok(Outline {
+        Ok(BackboneOutputs {
             embedding,
             width: map.channels,
             tokens: map.value,

@@ -4,7 +4,7 @@
 //! [`Network`]. It asks for its parameters by one set of names (those of timm); a [`Naming`]
 //! translates them for weights that are named otherwise.
 
-use crate::backbones::layers::{Network, Outline};
+use crate::backbones::layers::{BackboneOutputs, Network};
 use crate::backbones::{efficientnet_lite, focalnet, resnet, sam, vit};
 use crate::error::Result;
 
@@ -18,7 +18,7 @@ pub(super) trait Family {
 
     /// Adds the network, from its input to its embedding: all of it, or as many blocks as the
     /// network says.
-    fn build(&self, network: &mut Network<'_>) -> Result<Outline>;
+    fn build(&self, network: &mut Network<'_>) -> Result<BackboneOutputs>;
 }
 
 /// One way in which the weights of a family are named.

@@ -44,13 +44,13 @@ pub struct Fingerprint {
     /// Allowed differences, as a part of the largest value of an output.
     pub tolerance: f64,
     /// The outputs, in the model's order.
-    pub outputs: Vec<Print>,
+    pub outputs: Vec<OutputFingerprint>,
 }
 
 /// What is kept of one output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Print {
+pub struct OutputFingerprint {
     /// Its name.
     pub name: String,
     /// Values per image.
@@ -142,7 +142,8 @@ impl Fingerprint {
         let mut session = Session::open(runtime, ModelSource::Detached(&detached), options)?;
         let names: Vec<String> = session.outputs().iter().map(|output| output.name.clone()).collect();
         let results = session.run(&[(input, &known_input(shape))], &[])?;
-        let prints = names.into_iter().zip(&results).filter_map(|(name, tensor)| Print::of(name, tensor, samples));
+        let prints =
+            names.into_iter().zip(&results).filter_map(|(name, tensor)| OutputFingerprint::of(name, tensor, samples));
         Ok(Fingerprint {
             made_by: format!("ONNX Runtime {} on {}", runtime.version(), session.device()),
             weights_sha256: None,
@@ -184,13 +185,15 @@ impl Fingerprint {
 
     /// Compares what was found with this, output by output.
     pub fn compare(&self, found: &Fingerprint) -> Vec<Comparison> {
-        let by_name: BTreeMap<&str, &Print> = found.outputs.iter().map(|print| (print.name.as_str(), print)).collect();
-        let compare = |print: &Print| print.compare(by_name.get(print.name.as_str()).copied(), self.tolerance);
+        let by_name: BTreeMap<&str, &OutputFingerprint> =
+            found.outputs.iter().map(|print| (print.name.as_str(), print)).collect();
+        let compare =
+            |print: &OutputFingerprint| print.compare(by_name.get(print.name.as_str()).copied(), self.tolerance);
         self.outputs.iter().map(compare).collect()
     }
 }
 
-impl Print {
+impl OutputFingerprint {
     /// Of an output [N, ..] of numbers; `None` for others.
     fn of(name: String, tensor: &HostTensor, samples: usize) -> Option<Self> {
         let values = tensor.to_f32()?;
@@ -200,7 +203,7 @@ impl Print {
         let rows = || values.chunks(length.max(1));
         let norm = |row: &[f32]| row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
         let largest = values.iter().map(|value| f64::from(value.abs()));
-        Some(Print {
+        Some(OutputFingerprint {
             name,
             length,
             // `max` would pass over what is no number.
@@ -210,7 +213,7 @@ impl Print {
         })
     }
 
-    fn compare(&self, found: Option<&Print>, tolerance: f64) -> Comparison {
+    fn compare(&self, found: Option<&OutputFingerprint>, tolerance: f64) -> Comparison {
         let allowed = tolerance * self.largest.max(f64::from(f32::MIN_POSITIVE));
         let same = found.filter(|found| found.length == self.length && found.samples.len() == self.samples.len());
         let largest = |differences: &mut dyn Iterator<Item = f64>| {
@@ -268,9 +271,13 @@ fn tolerance(model: &Model) -> f64 {
 mod tests {
     use super::*;
 
-    fn print(values: &[f32]) -> Print {
-        Print::of("embedding".to_owned(), &HostTensor::from_vec(vec![2, values.len() / 2], values.to_vec()).unwrap(), 2)
-            .unwrap()
+    fn print(values: &[f32]) -> OutputFingerprint {
+        OutputFingerprint::of(
+            "embedding".to_owned(),
+            &HostTensor::from_vec(vec![2, values.len() / 2], values.to_vec()).unwrap(),
+            2,
+        )
+        .unwrap()
     }
 
     #[test]

@@ -54,7 +54,7 @@ use serde::Deserialize;
 
 use crate::backbones::Axes;
 use crate::backbones::family::{Family, Naming, replaced};
-use crate::backbones::layers::{Convolution, Map, Network, Outline, Padding};
+use crate::backbones::layers::{BackboneOutputs, Convolution, FeatureMap, Network, Padding};
 use crate::error::Result;
 
 /// Epsilon of every norm.
@@ -143,7 +143,7 @@ impl Family for Configuration {
         self.depths.len()
     }
 
-    fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
+    fn build(&self, network: &mut Network<'_>) -> Result<BackboneOutputs> {
         let image = network.image("input");
         let mut map = self.shrink(network, "stem", &image, (self.width, 4))?;
         let kept = network.kept_blocks(self.blocks());
@@ -167,7 +167,7 @@ impl Family for Configuration {
             (true, false) => map,
         };
         let embedding = network.spatial_mean("pool", &tokens);
-        Ok(Outline {
+        Ok(BackboneOutputs {
             embedding,
             width: tokens.channels,
             tokens: tokens.value,
@@ -183,9 +183,9 @@ impl Configuration {
         &self,
         network: &mut Network<'_>,
         name: &str,
-        x: &Map,
+        x: &FeatureMap,
         (channels, stride): (usize, usize),
-    ) -> Result<Map> {
+    ) -> Result<FeatureMap> {
         let (kernel, padding) = match (self.overlap, stride) {
             (false, _) => (stride, 0),
             (true, 4) if self.depthwise => (7, 3),
@@ -197,7 +197,7 @@ impl Configuration {
         network.channel_norm(&format!("{name}.norm"), &map, EPSILON)
     }
 
-    fn block(&self, network: &mut Network<'_>, name: &str, x: Map, stage: usize) -> Result<Map> {
+    fn block(&self, network: &mut Network<'_>, name: &str, x: FeatureMap, stage: usize) -> Result<FeatureMap> {
         let x = self.branch(network, (name, 1), x, |network, x| {
             self.modulation(network, &format!("{name}.modulation"), x, stage)
         })?;
@@ -215,9 +215,9 @@ impl Configuration {
         &self,
         network: &mut Network<'_>,
         (block, number): (&str, usize),
-        x: Map,
-        inner: impl FnOnce(&mut Network<'_>, &Map) -> Result<Map>,
-    ) -> Result<Map> {
+        x: FeatureMap,
+        inner: impl FnOnce(&mut Network<'_>, &FeatureMap) -> Result<FeatureMap>,
+    ) -> Result<FeatureMap> {
         let mut x = x;
         if self.depthwise {
             let filtered = network.biased_convolution(&format!("{block}.dw{number}"), &x, depthwise(x.channels, 3))?;
@@ -245,13 +245,13 @@ impl Configuration {
     }
 
     /// Focal modulation of `x` [N, C, H, W].
-    fn modulation(&self, network: &mut Network<'_>, name: &str, x: &Map, stage: usize) -> Result<Map> {
+    fn modulation(&self, network: &mut Network<'_>, name: &str, x: &FeatureMap, stage: usize) -> Result<FeatureMap> {
         let (channels, levels) = (x.channels, self.levels[stage]);
         let all = network.pointwise(&format!("{name}.f"), x, 2 * channels + levels + 1)?;
         let [query, context, gates] = network
             .builder
             .scope(name, |b| b.split(&all.value, 1, [channels as i64, channels as i64, levels as i64 + 1]));
-        let mut context = Map { value: context, ..x.clone() };
+        let mut context = FeatureMap { value: context, ..x.clone() };
         let mut summed = None;
         for level in 0..=levels {
             context = if level < levels {
@@ -261,7 +261,7 @@ impl Configuration {
                 network.gelu(&layer, &filtered)
             } else {
                 let value = network.builder.scope(name, |b| b.global_average_pool(&context.value));
-                network.gelu(name, &Map { value, channels, size: Some([1, 1]) })
+                network.gelu(name, &FeatureMap { value, channels, size: Some([1, 1]) })
             };
             summed = Some(network.builder.scope(name, |b| {
                 let gate = b.narrow(&gates, 1, level as i64..level as i64 + 1);
@@ -280,9 +280,9 @@ impl Configuration {
             }),
             false => value,
         };
-        let mixed = network.pointwise(&format!("{name}.h"), &Map { value, ..x.clone() }, channels)?;
+        let mixed = network.pointwise(&format!("{name}.h"), &FeatureMap { value, ..x.clone() }, channels)?;
         let value = network.builder.scope(name, |b| b.mul(&query, &mixed.value));
-        let mut modulated = Map { value, ..x.clone() };
+        let mut modulated = FeatureMap { value, ..x.clone() };
         if self.norm_in_modulation {
             modulated = network.channel_norm(&format!("{name}.norm"), &modulated, EPSILON)?;
         }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::backbones::fingerprint::Fingerprint;
 use crate::backbones::lock::{LockedFile, Record, Source};
 use crate::backbones::sidecar::Sidecar;
-use crate::backbones::{Backbone, ModelOptions, external, find, lock, sidecar};
+use crate::backbones::{Backbone, ModelOptions, find, lock, onnx_file, sidecar};
 use crate::error::{FileError, ModelError, Result};
 use crate::graph::Model;
 use crate::preprocess::Preprocess;
@@ -77,7 +77,7 @@ pub fn import(path: &Path, options: &ImportOptions, progress: &dyn Progress) -> 
     let name = options.name.clone().unwrap_or(stem);
     check_name(&cache, &name, options.replace)?;
     // What is wrong with the file, or with what is said about it, shows here.
-    let opened = external::open(path, &options.model)?;
+    let opened = onnx_file::open(path, &options.model)?;
     let known = sidecar::beside(path)?;
     let description = Sidecar {
         input: options.model.input.clone().or(known.input),
@@ -159,7 +159,7 @@ pub(super) fn open(name: &str, options: &ModelOptions) -> Result<Option<Backbone
 
 fn opened_record(cache: &Path, name: &str, record: &Record, options: &ModelOptions) -> Result<Backbone> {
     let path = record.weights(cache);
-    let mut backbone = external::open(&path, options)?;
+    let mut backbone = onnx_file::open(&path, options)?;
     if backbone.provenance.weights_sha256 != record.sha256 {
         let (expected, found) = (record.sha256.clone(), backbone.provenance.weights_sha256);
         return Err(FileError::Digest { path, expected, found }.into());
@@ -193,7 +193,7 @@ fn copy(
     fs::replace(&folder.join(DESCRIPTION), text.as_bytes())?;
     let (size, sha256) = (text.len() as u64, fs::sha256(text.as_bytes()));
     files.push(LockedFile { path: DESCRIPTION.to_owned(), size, sha256 });
-    let copy = external::open(&folder.join(FILE), &ModelOptions::default())?;
+    let copy = onnx_file::open(&folder.join(FILE), &ModelOptions::default())?;
     Ok((files, copy.provenance.weights_sha256))
 }
 

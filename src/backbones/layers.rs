@@ -38,14 +38,14 @@ pub(super) struct Tap {
 /// A feature map: `value: [N, channels, H, W] f32`; `size` is H and W where they are known while
 /// building.
 #[derive(Clone, Debug)]
-pub(super) struct Map {
+pub(super) struct FeatureMap {
     pub(super) value: Value,
     pub(super) channels: usize,
     pub(super) size: Option<[usize; 2]>,
 }
 
 /// What a family's network ends in.
-pub(super) struct Outline {
+pub(super) struct BackboneOutputs {
     /// One vector per image, `[N, D]`.
     pub(super) embedding: Value,
     /// Length of the vector.
@@ -88,7 +88,7 @@ pub(super) enum Activation {
 }
 
 /// A convolution, a batch normalisation, and an activation if there is one.
-pub(super) struct Unit<'a> {
+pub(super) struct ConvNormAct<'a> {
     /// Name of the convolution.
     pub(super) conv: &'a str,
     /// Name of the norm.
@@ -114,16 +114,16 @@ impl<'w> Network<'w> {
     }
 
     /// Convolution with `NAME.weight` [O, C / groups, k, k].
-    pub(super) fn convolution(&mut self, name: &str, x: &Map, layer: Convolution) -> Result<Map> {
+    pub(super) fn convolution(&mut self, name: &str, x: &FeatureMap, layer: Convolution) -> Result<FeatureMap> {
         self.filtered(name, x, layer, false)
     }
 
     /// Convolution with `NAME.weight` [O, C / groups, k, k] and `NAME.bias` [O].
-    pub(super) fn biased_convolution(&mut self, name: &str, x: &Map, layer: Convolution) -> Result<Map> {
+    pub(super) fn biased_convolution(&mut self, name: &str, x: &FeatureMap, layer: Convolution) -> Result<FeatureMap> {
         self.filtered(name, x, layer, true)
     }
 
-    fn filtered(&mut self, name: &str, x: &Map, layer: Convolution, biased: bool) -> Result<Map> {
+    fn filtered(&mut self, name: &str, x: &FeatureMap, layer: Convolution, biased: bool) -> Result<FeatureMap> {
         if let Some(map) = self.adapted_convolution(name, x, layer, biased)? {
             return Ok(map);
         }
@@ -135,7 +135,7 @@ impl<'w> Network<'w> {
 
     /// A linear layer at every place of a map, with `NAME.weight` [O, C, 1, 1], or [O, C] in some
     /// weights, and `NAME.bias` [O].
-    pub(super) fn pointwise(&mut self, name: &str, x: &Map, channels: usize) -> Result<Map> {
+    pub(super) fn pointwise(&mut self, name: &str, x: &FeatureMap, channels: usize) -> Result<FeatureMap> {
         let weight = self.parameter_as(&format!("{name}.weight"), &[channels, x.channels, 1, 1])?;
         let bias = self.parameter(&format!("{name}.bias"), &[channels])?;
         let layer = Convolution { channels, kernel: 1, stride: 1, groups: 1, padding: Padding::Zeros(0) };
@@ -146,10 +146,10 @@ impl<'w> Network<'w> {
     pub(super) fn convolve(
         &mut self,
         name: &str,
-        x: &Map,
+        x: &FeatureMap,
         layer: Convolution,
         (weight, bias): (&Value, Option<&Value>),
-    ) -> Map {
+    ) -> FeatureMap {
         let Convolution { channels, kernel, stride, groups, padding } = layer;
         let (pads, size) = match padding {
             Padding::Zeros(pad) => {
@@ -177,56 +177,56 @@ impl<'w> Network<'w> {
                 )
             }
         });
-        Map { value, channels, size }
+        FeatureMap { value, channels, size }
     }
 
     /// Batch normalisation with stored statistics: `NAME.weight`, `.bias`, `.running_mean`,
     /// `.running_var`, each [C].
-    pub(super) fn batch_norm(&mut self, name: &str, x: &Map, epsilon: f32) -> Result<Map> {
+    pub(super) fn batch_norm(&mut self, name: &str, x: &FeatureMap, epsilon: f32) -> Result<FeatureMap> {
         let mut parameter = |field: &str| self.parameter(&format!("{name}.{field}"), &[x.channels]);
         let (scale, bias) = (parameter("weight")?, parameter("bias")?);
         let (mean, variance) = (parameter("running_mean")?, parameter("running_var")?);
         let parameters = BatchNormParameters { scale: &scale, bias: &bias, mean: &mean, variance: &variance };
         let value = self.builder.scope(name, |b| b.batch_norm(&x.value, parameters, epsilon));
-        Ok(Map { value, ..x.clone() })
+        Ok(FeatureMap { value, ..x.clone() })
     }
 
     /// Layer norm over the channels of every place of a map, with `NAME.weight` and `NAME.bias`,
     /// each [C].
-    pub(super) fn channel_norm(&mut self, name: &str, x: &Map, epsilon: f32) -> Result<Map> {
+    pub(super) fn channel_norm(&mut self, name: &str, x: &FeatureMap, epsilon: f32) -> Result<FeatureMap> {
         let last = self.builder.scope(name, |b| b.transpose(&x.value, &[0, 2, 3, 1]));
         let normed = self.layer_norm(name, &last, x.channels, epsilon)?;
         let value = self.builder.scope(name, |b| b.transpose(&normed, &[0, 3, 1, 2]));
-        Ok(Map { value, ..x.clone() })
+        Ok(FeatureMap { value, ..x.clone() })
     }
 
     /// A map times a learned factor per channel, `NAME` [C].
-    pub(super) fn channel_scale(&mut self, name: &str, x: &Map) -> Result<Map> {
+    pub(super) fn channel_scale(&mut self, name: &str, x: &FeatureMap) -> Result<FeatureMap> {
         let factor = self.parameter(name, &[x.channels])?;
         let value = self.builder.scope(name, |b| {
             let factor = b.reshape(&factor, &[-1, 1, 1]);
             b.mul(&x.value, &factor)
         });
-        Ok(Map { value, ..x.clone() })
+        Ok(FeatureMap { value, ..x.clone() })
     }
 
     /// GELU with the exact error function, applied behind the layer of that name.
-    pub(super) fn gelu(&mut self, name: &str, x: &Map) -> Map {
+    pub(super) fn gelu(&mut self, name: &str, x: &FeatureMap) -> FeatureMap {
         let value = self.builder.scope(name, |b| b.gelu(&x.value));
-        Map { value, ..x.clone() }
+        FeatureMap { value, ..x.clone() }
     }
 
     /// An element-wise function, applied behind the layer of that name.
-    pub(super) fn activation(&mut self, name: &str, x: &Map, activation: Activation) -> Map {
+    pub(super) fn activation(&mut self, name: &str, x: &FeatureMap, activation: Activation) -> FeatureMap {
         let value = self.builder.scope(name, |b| match activation {
             Activation::Relu => b.relu(&x.value),
             Activation::Relu6 => b.clip(&x.value, 0.0, 6.0),
         });
-        Map { value, ..x.clone() }
+        FeatureMap { value, ..x.clone() }
     }
 
     /// Convolution, batch normalisation, activation.
-    pub(super) fn unit(&mut self, x: &Map, unit: Unit<'_>) -> Result<Map> {
+    pub(super) fn unit(&mut self, x: &FeatureMap, unit: ConvNormAct<'_>) -> Result<FeatureMap> {
         let filtered = self.convolution(unit.conv, x, unit.layer)?;
         let normed = self.batch_norm(unit.norm, &filtered, unit.epsilon)?;
         Ok(match unit.activation {
@@ -236,16 +236,16 @@ impl<'w> Network<'w> {
     }
 
     /// `a + b` of two maps of one shape.
-    pub(super) fn sum(&mut self, name: &str, a: &Map, b: &Map) -> Map {
+    pub(super) fn sum(&mut self, name: &str, a: &FeatureMap, b: &FeatureMap) -> FeatureMap {
         let value = self.builder.scope(name, |builder| builder.add(&a.value, &b.value));
-        Map { value, ..a.clone() }
+        FeatureMap { value, ..a.clone() }
     }
 
     /// Largest elements of 3x3 windows, two steps apart, one pixel of border that never wins.
-    pub(super) fn max_pool_3x3(&mut self, name: &str, x: &Map) -> Map {
+    pub(super) fn max_pool_3x3(&mut self, name: &str, x: &FeatureMap) -> FeatureMap {
         let options = PoolOptions { strides: [2; 2], pads: [1; 4], ..PoolOptions::square(3) };
         let value = self.builder.scope(name, |b| b.max_pool(&x.value, options));
-        Map {
+        FeatureMap {
             value,
             channels: x.channels,
             size: x.size.map(|size| size.map(|length| (length + 2).saturating_sub(3) / 2 + 1)),
@@ -253,7 +253,7 @@ impl<'w> Network<'w> {
     }
 
     /// Mean over all positions: [N, C].
-    pub(super) fn spatial_mean(&mut self, name: &str, x: &Map) -> Value {
+    pub(super) fn spatial_mean(&mut self, name: &str, x: &FeatureMap) -> Value {
         self.builder.scope(name, |b| {
             let pooled = b.global_average_pool(&x.value);
             b.flatten(&pooled, 1)
@@ -261,7 +261,7 @@ impl<'w> Network<'w> {
     }
 
     /// Notes the output of a block, so that it can be tapped: `block_00`, `block_01`, ...
-    pub(super) fn block(&mut self, x: &Map) {
+    pub(super) fn block(&mut self, x: &FeatureMap) {
         self.token_block(&x.value, x.channels, Axes::ChannelsFirst);
     }
 

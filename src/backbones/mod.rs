@@ -10,53 +10,53 @@
 //! [`sam`], [`focalnet`] (also SEEM's), [`resnet`], [`efficientnet_lite`]; [`changes`] says how a
 //! network is adapted to other channels and cut.
 
-mod arithmetic;
 mod attention;
 mod build;
 mod catalog;
 pub mod changes;
+mod compute_dtype;
 pub mod efficientnet_lite;
-mod external;
 mod family;
-mod fields;
 pub mod fingerprint;
 pub mod focalnet;
+mod hf_processor;
 mod import;
+mod json_config;
 mod layers;
 pub mod lock;
+mod onnx_file;
 mod options;
-mod packaged;
 mod parameters;
 mod pool;
 mod position;
-mod processor;
 mod pull;
 pub mod resnet;
 pub mod sam;
 mod sidecar;
 mod snapshot;
 mod source;
-mod stacked;
 mod stem;
+mod transformer_blocks;
 pub mod vit;
 mod vit_names;
+mod wheel_weights;
 
-pub use arithmetic::Arithmetic;
 pub use build::{Blueprint, Origin, Size, build, build_blueprint};
 pub use catalog::{Entry, HubFile, Variant, WheelFile, entries, find};
 pub use changes::{Changes, ChannelRule, InputChannels};
+pub use compute_dtype::ComputeDType;
 pub use import::{ImportOptions, Imported, import, imported, keep_fingerprint};
 pub use options::{ModelOptions, Pool, Taps};
 pub use pool::Axes;
 pub use pull::{PullOptions, Pulled, is_here, pull};
 pub use source::{open, reference};
-pub use stacked::{BuiltHead, StackedHead};
+pub use transformer_blocks::{BuiltHead, StackedHead};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::graph::Model;
-use crate::graph::rewrite::{dead, select_rows};
+use crate::graph::rewrite::{dead, slice_pushdown};
 use crate::preprocess::Preprocess;
 
 /// A network that turns images into vectors, ready to run.
@@ -99,9 +99,9 @@ impl Backbone {
     ///
     /// # Errors
     /// `GraphError` where the graph contradicts itself.
-    pub fn select_rows(&mut self) -> Result<()> {
+    pub fn slice_pushdown(&mut self) -> Result<()> {
         dead(&self.graph).apply(&mut self.graph)?;
-        self.graph = select_rows(std::mem::take(&mut self.graph))?;
+        self.graph = slice_pushdown(std::mem::take(&mut self.graph))?;
         Ok(())
     }
 }

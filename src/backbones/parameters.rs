@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::RngCore;
 
 use crate::backbones::family::{Family, Naming};
-use crate::error::{Misfits, ModelError, Result};
+use crate::error::{ModelError, Result, WeightMismatch};
 use crate::support::names;
 use crate::support::seed::Seed;
 use crate::tensor::{HostTensor, Weights};
@@ -28,7 +28,7 @@ pub(super) struct Parameters<'w> {
     /// Names within the family that are drawn although there are weights.
     drawn: Option<(Seed, &'static [&'static str])>,
     taken: BTreeMap<String, Vec<usize>>,
-    misfits: Misfits,
+    misfits: WeightMismatch,
 }
 
 enum Origin<'w> {
@@ -95,7 +95,13 @@ impl<'w> Parameters<'w> {
     }
 
     fn of(model: &str, origin: Origin<'w>) -> Self {
-        Parameters { model: model.to_owned(), origin, drawn: None, taken: BTreeMap::new(), misfits: Misfits::default() }
+        Parameters {
+            model: model.to_owned(),
+            origin,
+            drawn: None,
+            taken: BTreeMap::new(),
+            misfits: WeightMismatch::default(),
+        }
     }
 
     /// Whose naming the weights follow; `None` for random ones.
@@ -130,7 +136,7 @@ impl<'w> Parameters<'w> {
                 let tensor = match weights.shape(&stored) {
                     None => {
                         // Further ones are not listed.
-                        let known = weights.names().filter(|_| self.misfits.missing.len() < Misfits::LISTED);
+                        let known = weights.names().filter(|_| self.misfits.missing.len() < WeightMismatch::LISTED);
                         let nearest = names::nearest(&stored, known).into_iter().map(str::to_owned).collect();
                         self.misfits.missing.push((stored.clone(), nearest));
                         None

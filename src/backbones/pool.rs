@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backbones::{Backbone, Output, Pool};
 use crate::error::{FileError, ModelError, Result};
-use crate::graph::rewrite::FreeNames;
+use crate::graph::rewrite::UniqueNames;
 use crate::graph::{Dim, Model, Node, Patch, Tensor, Type, ValueInfo, infer, shape_text};
 use crate::tensor::{DType, HostTensor};
 
@@ -70,14 +70,14 @@ impl Source<'_> {
 
 /// Collects the nodes that pool outputs of one model.
 pub(super) struct Pooling {
-    names: FreeNames,
+    names: UniqueNames,
     opset: i64,
     pub(super) patch: Patch,
 }
 
 impl Pooling {
     pub(super) fn new(model: &Model) -> Self {
-        Pooling { names: FreeNames::of(&model.graph), opset: model.opset("").unwrap_or(0), patch: Patch::new("pool") }
+        Pooling { names: UniqueNames::of(&model.graph), opset: model.opset("").unwrap_or(0), patch: Patch::new("pool") }
     }
 
     /// Pools an output; gives the name of the result, `result` where that is free, and the length

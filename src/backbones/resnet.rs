@@ -34,7 +34,7 @@ use serde::Deserialize;
 
 use crate::backbones::Axes;
 use crate::backbones::family::{Family, Naming};
-use crate::backbones::layers::{Activation, Convolution, Map, Network, Outline, Padding, Unit};
+use crate::backbones::layers::{Activation, BackboneOutputs, ConvNormAct, Convolution, FeatureMap, Network, Padding};
 use crate::error::Result;
 
 const EPSILON: f32 = 1e-5;
@@ -110,7 +110,13 @@ fn transformers_name(name: &str) -> String {
 
 impl Configuration {
     /// One block; `name` is `layerSTAGE.INDEX`.
-    fn block(&self, network: &mut Network<'_>, name: &str, x: &Map, (channels, stride): (usize, usize)) -> Result<Map> {
+    fn block(
+        &self,
+        network: &mut Network<'_>,
+        name: &str,
+        x: &FeatureMap,
+        (channels, stride): (usize, usize),
+    ) -> Result<FeatureMap> {
         let wide = channels * self.block.expansion();
         let layer = |channels, kernel, stride| {
             let padding = Padding::Zeros(kernel / 2);
@@ -125,14 +131,14 @@ impl Configuration {
         for (index, layer) in layers.into_iter().enumerate() {
             let (conv, norm) = (format!("{name}.conv{}", index + 1), format!("{name}.bn{}", index + 1));
             let activation = RELU.filter(|_| index + 1 < count);
-            map = network.unit(&map, Unit { conv: &conv, norm: &norm, layer, epsilon: EPSILON, activation })?;
+            map = network.unit(&map, ConvNormAct { conv: &conv, norm: &norm, layer, epsilon: EPSILON, activation })?;
         }
         let shortcut = if stride == 1 && x.channels == wide {
             x.clone()
         } else {
             let (conv, norm) = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
             let layer = layer(wide, 1, stride);
-            network.unit(x, Unit { conv: &conv, norm: &norm, layer, epsilon: EPSILON, activation: None })?
+            network.unit(x, ConvNormAct { conv: &conv, norm: &norm, layer, epsilon: EPSILON, activation: None })?
         };
         let sum = network.sum(name, &map, &shortcut);
         Ok(network.activation(name, &sum, Activation::Relu))
@@ -161,10 +167,10 @@ impl Family for Configuration {
         self.repeats.len()
     }
 
-    fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
+    fn build(&self, network: &mut Network<'_>) -> Result<BackboneOutputs> {
         let image = network.image("input");
         let layer = Convolution { channels: self.stem, kernel: 7, stride: 2, groups: 1, padding: Padding::Zeros(3) };
-        let stem = Unit { conv: "conv1", norm: "bn1", layer, epsilon: EPSILON, activation: RELU };
+        let stem = ConvNormAct { conv: "conv1", norm: "bn1", layer, epsilon: EPSILON, activation: RELU };
         let stem = network.unit(&image, stem)?;
         let mut map = network.max_pool_3x3("maxpool", &stem);
         let stages = self.repeats.iter().zip(&self.channels).take(network.kept_blocks(self.blocks()));
@@ -177,7 +183,7 @@ impl Family for Configuration {
             network.block(&map);
         }
         let embedding = network.spatial_mean("global_pool", &map);
-        Ok(Outline {
+        Ok(BackboneOutputs {
             embedding,
             width: map.channels,
             tokens: map.value,

@@ -41,7 +41,7 @@ use serde::Deserialize;
 use crate::backbones::Axes;
 use crate::backbones::attention::{Attention, Heads, MlpKind};
 use crate::backbones::family::{Family, Naming, Pairs, replaced, within_block};
-use crate::backbones::layers::{Convolution, Map, Network, Outline, Padding};
+use crate::backbones::layers::{BackboneOutputs, Convolution, FeatureMap, Network, Padding};
 use crate::backbones::position::{GridResampling, linear_matrix};
 use crate::error::{ModelError, Result};
 use crate::graph::{Builder, Value};
@@ -117,7 +117,7 @@ impl Family for Configuration {
         self.depth
     }
 
-    fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
+    fn build(&self, network: &mut Network<'_>) -> Result<BackboneOutputs> {
         let grid = self.grid(network)?;
         let mut x = self.embed_patches(network, grid)?;
         for index in 0..network.kept_blocks(self.depth) {
@@ -133,12 +133,13 @@ impl Family for Configuration {
         });
         if network.is_cut() {
             let (width, token_axes) = (self.width, Axes::ChannelsFirst);
-            return Ok(Outline { embedding, width, tokens: channels_first, token_width: width, token_axes });
+            return Ok(BackboneOutputs { embedding, width, tokens: channels_first, token_width: width, token_axes });
         }
-        let tokens = self.neck(network, Map { value: channels_first, channels: self.width, size: Some(grid) })?;
+        let tokens =
+            self.neck(network, FeatureMap { value: channels_first, channels: self.width, size: Some(grid) })?;
         let pooled = network.spatial_mean("neck", &tokens);
         network.tap("embedding_neck", &pooled, self.neck, Axes::Vector);
-        Ok(Outline {
+        Ok(BackboneOutputs {
             embedding,
             width: self.width,
             tokens: tokens.value,
@@ -274,7 +275,7 @@ impl Configuration {
     }
 
     /// Two convolutions without bias, each with a norm over channels.
-    fn neck(&self, network: &mut Network<'_>, x: Map) -> Result<Map> {
+    fn neck(&self, network: &mut Network<'_>, x: FeatureMap) -> Result<FeatureMap> {
         let layer = |kernel: usize| Convolution {
             channels: self.neck,
             kernel,

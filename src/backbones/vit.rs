@@ -62,7 +62,7 @@ use serde::Deserialize;
 use crate::backbones::Axes;
 use crate::backbones::attention::{Attention, MlpKind};
 use crate::backbones::family::{Family, Naming};
-use crate::backbones::layers::{Network, Outline};
+use crate::backbones::layers::{BackboneOutputs, Network};
 use crate::backbones::position::GridResampling;
 use crate::backbones::vit_names::{NAMES, Projection, VitNames};
 use crate::error::{ModelError, Result};
@@ -150,7 +150,7 @@ impl Family for Configuration {
         self.depth
     }
 
-    fn build(&self, network: &mut Network<'_>) -> Result<Outline> {
+    fn build(&self, network: &mut Network<'_>) -> Result<BackboneOutputs> {
         let layout = self.layout(network)?;
         let rows = self.embed_patches(network)?;
         self.over_patches(network, layout, &rows)
@@ -182,7 +182,12 @@ impl Configuration {
 
     /// The network behind the patch embedding: `rows` `[N, patches, width]`, row by row of the
     /// grid.
-    pub(super) fn over_patches(&self, network: &mut Network<'_>, layout: Layout, rows: &Value) -> Result<Outline> {
+    pub(super) fn over_patches(
+        &self,
+        network: &mut Network<'_>,
+        layout: Layout,
+        rows: &Value,
+    ) -> Result<BackboneOutputs> {
         let names = VitNames::of(network.parameters.naming());
         let mut x = self.place(network, names, layout, rows)?;
         if self.norm_before {
@@ -311,7 +316,13 @@ impl Configuration {
     }
 
     /// Last norm, class token and projection.
-    fn finish(&self, network: &mut Network<'_>, names: &VitNames, layout: Layout, x: &Value) -> Result<Outline> {
+    fn finish(
+        &self,
+        network: &mut Network<'_>,
+        names: &VitNames,
+        layout: Layout,
+        x: &Value,
+    ) -> Result<BackboneOutputs> {
         let width = self.width;
         let scale = network.parameter("norm.weight", &[width])?;
         let bias = network.parameter("norm.bias", &[width])?;
@@ -340,6 +351,6 @@ impl Configuration {
             };
             network.tap("projected", &projected, length, Axes::Vector);
         }
-        Ok(Outline { embedding, width, tokens, token_width: width, token_axes: layout.axes() })
+        Ok(BackboneOutputs { embedding, width, tokens, token_width: width, token_axes: layout.axes() })
     }
 }

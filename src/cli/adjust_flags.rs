@@ -2,7 +2,7 @@
 //! fine-tuning share them.
 
 use crate::metrics::ThresholdRule;
-use crate::records::Adjusting;
+use crate::records::CalibrationConfig;
 
 const HEADING: &str = "Fitted on validation predictions";
 
@@ -25,7 +25,7 @@ pub(super) struct AdjustFlags {
 
 impl AdjustFlags {
     /// What these flags ask for.
-    pub(super) fn adjusting(self) -> Adjusting {
-        Adjusting { calibrate: self.calibrate, threshold: self.threshold, cut_points: self.cut_points }
+    pub(super) fn adjusting(self) -> CalibrationConfig {
+        CalibrationConfig { calibrate: self.calibrate, threshold: self.threshold, cut_points: self.cut_points }
     }
 }

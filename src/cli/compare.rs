@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::alignment::columns;
+use crate::cli::text_table::columns;
 use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 use crate::metrics::Bootstrap;

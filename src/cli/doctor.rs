@@ -8,7 +8,7 @@ use crate::runtime::{Device, Runtime, self_test};
 use crate::support::{env, machine, wheel};
 
 /// Less free space than this, in MiB, is told as a problem.
-const LEAST_SPACE_MIB: f64 = 1024.0;
+const MIN_SPACE_MIB: f64 = 1024.0;
 
 /// Show what was found on this machine and what to do about each problem; changes nothing.
 #[derive(Debug, clap::Args)]
@@ -166,7 +166,7 @@ fn cache(problems: &mut Vec<Problem>) -> Option<Cache> {
         })
         .collect();
     let free = machine::free_space_mib(&path);
-    if let Some(free) = free.filter(|free| *free < LEAST_SPACE_MIB) {
+    if let Some(free) = free.filter(|free| *free < MIN_SPACE_MIB) {
         problems.push(Problem {
             problem: format!("only {free:.0} MiB are free for `{}`", path.display()),
             advice: "free disk space, or name another place with `DEFROST_CACHE_DIR`".to_owned(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::backbones::Arithmetic;
+use crate::backbones::ComputeDType;
 use crate::cli::dataset::DatasetArguments;
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::pixel_flags::PixelFlags;
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     /// What the network computes with: `f32`, `f16` (for GPUs), or `int8` (matrix products of
     /// transformers on CPUs). How close it comes to f32 is measured on the first images.
     #[arg(long, value_name = "NUMBERS", default_value = "f32")]
-    compute: Arithmetic,
+    compute: ComputeDType,
     /// Go on although `--compute` does not come close to f32.
     #[arg(long)]
     allow_low_fidelity: bool,
@@ -78,10 +78,10 @@ impl Arguments {
         self.pixels.apply(&mut backbone.preprocess)?;
         // Caches hold vectors: what `--pool` did not pool gives its class token, or its mean.
         backbone.pool_taps(None)?;
-        backbone.select_rows()?;
+        backbone.slice_pushdown()?;
         let dtype = if self.dtype == "f16" { Precision::F16 } else { Precision::F32 };
         let exact = match self.compute {
-            Arithmetic::F32 => None,
+            ComputeDType::F32 => None,
             _ => Some(Arc::new(Network::of(&backbone, dtype)?.0)),
         };
         backbone.compute_in(self.compute)?;
@@ -97,7 +97,7 @@ impl Arguments {
             allow_low_fidelity: self.allow_low_fidelity,
             ..EmbedOptions::default()
         };
-        options.limits.most_pixels = u64::from(self.most_megapixels) * 1_000_000;
+        options.limits.max_pixels = u64::from(self.most_megapixels) * 1_000_000;
         let job = Job { dataset: &dataset, network: &network, recipe: &recipe, cache: &self.out };
         let summary = embed(&job, &options, &|| Runtime::ensure(None, printer), printer)?;
         printer.result(&summary, |summary| self.describe(summary));

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::cli::alignment::columns;
 use crate::cli::compare::predictions;
+use crate::cli::text_table::columns;
 use crate::cli::{Outcome, Printer};
 use crate::data;
 use crate::error::{ProbeError, Result};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::{Outcome, Printer, finetune};
 use crate::deploy;
-use crate::deploy::{Asked, Card, Exported, Plan};
+use crate::deploy::{ExportOptions, Exported, ModelCard, Plan};
 use crate::error::Result;
 use crate::finetune::CONFIG;
 use crate::records::{Chosen, deciding_metric};
@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Finds the parts, exports, and tells what was written.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
-        let asked = Asked {
+        let asked = ExportOptions {
             model: self.model.clone(),
             options: self.flags.options(),
             cache: self.cache.clone(),
@@ -109,7 +109,7 @@ fn describe(exported: &Exported) -> String {
 
 /// What makes probabilities of scores and a decision of those, where it is not the most probable
 /// class.
-pub(super) fn deciding(card: &Card) -> Vec<(&'static str, String)> {
+pub(super) fn deciding(card: &ModelCard) -> Vec<(&'static str, String)> {
     let numbers = |values: &Vec<f32>| {
         let texts: Vec<String> = values.iter().map(|value| format!("{value:.4}")).collect();
         shortened(&texts)

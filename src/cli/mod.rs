@@ -5,7 +5,6 @@
 //! disk).
 
 mod adjust_flags;
-mod alignment;
 mod bench;
 mod cache;
 mod compare;
@@ -26,6 +25,7 @@ mod probe;
 mod quickstart;
 mod report;
 mod runtime;
+mod text_table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::cli::export::deciding;
 use crate::cli::{Outcome, Printer};
 use crate::data::{DecodeLimits, OpenOptions};
-use crate::deploy::{Card, Classifier, PredictOptions, Prediction};
+use crate::deploy::{Classifier, ModelCard, PredictOptions, Prediction};
 use crate::error::Result;
 use crate::runtime::{Device, Runtime};
 use crate::support::numbers::counted;
@@ -127,7 +127,7 @@ fn is_table(path: &Path) -> bool {
     extension.is_some_and(|extension| TABLES.contains(&extension.as_str()))
 }
 
-fn row(card: &Card, Prediction { path, outcome }: &Prediction) -> Row {
+fn row(card: &ModelCard, Prediction { path, outcome }: &Prediction) -> Row {
     let path = path.display().to_string();
     match outcome {
         Ok(answer) => {
@@ -145,7 +145,7 @@ fn row(card: &Card, Prediction { path, outcome }: &Prediction) -> Row {
 }
 
 /// A line per file: path, decision, its probability.
-fn describe(card: &Card, predictions: &[Prediction]) -> String {
+fn describe(card: &ModelCard, predictions: &[Prediction]) -> String {
     let width = predictions.iter().map(|prediction| prediction.path.display().to_string().chars().count()).max();
     let line = |Prediction { path, outcome }: &Prediction| {
         let decided = match outcome {

@@ -8,7 +8,7 @@ use crate::cli::{Outcome, Printer};
 use crate::embed::Summary;
 use crate::error::{FileError, Result};
 use crate::report;
-use crate::report::Gathering;
+use crate::report::ReportOptions;
 use crate::support::fs;
 
 /// Write a report about an embedding cache and its probes, or about a fine-tuning run: one HTML
@@ -44,7 +44,7 @@ impl Arguments {
     /// Gathers, renders and writes.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let run = self.run.as_deref().map(read_run).transpose()?;
-        let gathering = Gathering { title: self.title.clone(), out: self.out.clone(), run };
+        let gathering = ReportOptions { title: self.title.clone(), out: self.out.clone(), run };
         let record = match report::is_run(&self.cache) {
             true => report::gather_run(&self.cache, &gathering)?,
             false => report::gather(&self.cache, &gathering)?,

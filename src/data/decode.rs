@@ -14,7 +14,7 @@ use image::{
     DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits, RgbImage,
 };
 
-use super::{dicom, frame, jpeg, shades};
+use super::{dicom, frame, jpeg, windowing};
 use crate::error::{Error, PixelError, Result};
 use crate::preprocess::{Image, Preprocess, Reduction, Samples, Window};
 use crate::support::fs;
@@ -23,15 +23,15 @@ use crate::support::fs;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Most pixels (width times height) that a header may announce.
-    pub most_pixels: u64,
+    pub max_pixels: u64,
     /// Most bytes of a file.
-    pub most_bytes: u64,
+    pub max_bytes: u64,
 }
 
 /// 178,956,970 pixels, where PIL raises its `DecompressionBombError`, and 1 GiB.
 impl Default for DecodeLimits {
     fn default() -> Self {
-        DecodeLimits { most_pixels: 178_956_970, most_bytes: 1 << 30 }
+        DecodeLimits { max_pixels: 178_956_970, max_bytes: 1 << 30 }
     }
 }
 
@@ -70,7 +70,7 @@ impl Decoding {
             return Err(PixelError::Frame { found: u64::from(frame) + 1, frames: 1 }.into());
         }
         let image = self.picture(bytes, format, name)?;
-        Ok(shades::through(self.window, image))
+        Ok(windowing::through(self.window, image))
     }
 
     /// Decodes an image file, or a frame where the path is `FILE#N`, see [`Decoding::decode`].
@@ -159,7 +159,7 @@ fn other(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> ImageResul
         return Ok(Err(error.into()));
     }
     let mut memory = Limits::no_limits();
-    memory.max_alloc = Some(limits.most_pixels.saturating_mul(8).saturating_add(1 << 26));
+    memory.max_alloc = Some(limits.max_pixels.saturating_mul(8).saturating_add(1 << 26));
     decoder.set_limits(memory)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut decoded = DynamicImage::from_decoder(decoder)?;
@@ -168,8 +168,8 @@ fn other(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> ImageResul
 }
 
 pub(super) fn check_size(found: u64, limits: &DecodeLimits) -> Result<()> {
-    if found > limits.most_bytes {
-        return Err(PixelError::TooManyBytes { found, most: limits.most_bytes }.into());
+    if found > limits.max_bytes {
+        return Err(PixelError::TooManyBytes { found, most: limits.max_bytes }.into());
     }
     Ok(())
 }
@@ -177,8 +177,8 @@ pub(super) fn check_size(found: u64, limits: &DecodeLimits) -> Result<()> {
 impl DecodeLimits {
     /// Whether so many pixels may be decoded.
     pub(super) fn check_pixels(&self, width: u32, height: u32) -> Result<(), PixelError> {
-        if u64::from(width) * u64::from(height) > self.most_pixels {
-            return Err(PixelError::TooManyPixels { width, height, most: self.most_pixels });
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(PixelError::TooManyPixels { width, height, most: self.max_pixels });
         }
         Ok(())
     }

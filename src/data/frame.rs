@@ -71,7 +71,7 @@ fn count(path: &Path) -> Option<u32> {
     }
     let limits = DecodeLimits::default();
     dicom::count_frames(&bytes, &limits).or_else(|| {
-        file.take(limits.most_bytes).read_to_end(&mut bytes).ok()?;
+        file.take(limits.max_bytes).read_to_end(&mut bytes).ok()?;
         dicom::count_frames(&bytes, &limits)
     })
 }

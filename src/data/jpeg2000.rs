@@ -12,7 +12,7 @@ use super::codestream::Codestream;
 use crate::error::PixelError;
 
 /// Tiles that the standard allows.
-const MOST_TILES: u64 = 65_535;
+const MAX_TILES: u64 = 65_535;
 
 /// Decodes a codestream, or a JP2 file around it, whose width and height `admit` lets through.
 pub(super) fn decode(
@@ -102,7 +102,7 @@ impl Size {
         }
         let tiles = |end: u64, start: u64, size: u64| end.saturating_sub(start).div_ceil(size);
         let tiles = tiles(right, tile_left, tile_width).saturating_mul(tiles(bottom, tile_top, tile_height));
-        if tiles > MOST_TILES {
+        if tiles > MAX_TILES {
             return Err(damaged(format!("{tiles} tiles are more than the standard allows")));
         }
         let components = rest.get(..3 * count as usize).ok_or_else(truncated)?.as_chunks::<3>().0;

@@ -57,12 +57,12 @@ pub struct Batch {
 struct Shared<'a> {
     loader: &'a Loader,
     epoch: Epoch<'a>,
-    desk: Mutex<Desk>,
+    desk: Mutex<QueueState>,
     returned: Condvar,
     stop: AtomicBool,
 }
 
-struct Desk {
+struct QueueState {
     next: usize,
     buffers: Vec<Vec<f32>>,
 }
@@ -80,7 +80,7 @@ impl Loader {
     /// What `receive` returns. An image that cannot be read is told in its batch.
     pub fn run(&self, epoch: Epoch<'_>, mut receive: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
         let count = self.threads.max(1) + self.prefetch;
-        let desk = Desk { next: 0, buffers: vec![Vec::new(); count] };
+        let desk = QueueState { next: 0, buffers: vec![Vec::new(); count] };
         let shared = Shared {
             loader: self,
             epoch,
@@ -122,7 +122,7 @@ impl Loader {
 }
 
 impl Shared<'_> {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn desk(&self) -> MutexGuard<'_, QueueState> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -21,9 +21,9 @@ mod loader;
 pub mod manifest;
 mod options;
 mod sample;
-mod shades;
 pub mod split;
 mod table;
+mod windowing;
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ pub(crate) use frame::source;
 pub use loader::{Batch, Epoch, Loader};
 pub use options::{Columns, Frames, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
-pub use table::{ExtraColumn, Texts, column_by_id, write_table, write_table_with};
+pub use table::{ExtraColumn, StringColumn, column_by_id, write_table, write_table_with};
 
 /// Reads a dataset from a folder of images or a table of image paths; the samples are sorted by id.
 ///

@@ -66,7 +66,7 @@ impl Source {
         // Sizes between the parts were said by each for itself.
         model.graph.value_infos.clear();
         rewrite::dead(&model).apply(&mut model)?;
-        let mut model = rewrite::select_rows(model)?;
+        let mut model = rewrite::slice_pushdown(model)?;
         model.doc = format!(
             "images uint8 [N, H, W, 3] (RGB) of any size in; probabilities float32 [N, {}] and label int64 out",
             self.card.classes.len()

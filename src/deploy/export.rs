@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::data;
 use crate::data::OpenOptions;
 use crate::deploy::verify::Example;
-use crate::deploy::{Card, Source, verify};
+use crate::deploy::{ModelCard, Source, verify};
 use crate::error::{DeployError, Result};
 use crate::runtime::Runtime;
 use crate::support::fs;
@@ -36,7 +36,7 @@ pub struct Exported {
     pub sha256: String,
     /// What it says about itself.
     #[serde(flatten)]
-    pub card: Card,
+    pub card: ModelCard,
 }
 
 /// Joins the parts, compares the result with the library on real images, and saves it.
@@ -53,7 +53,7 @@ pub fn export(
     let examples = examples(source, plan)?;
     let mut model = source.assemble()?;
     let verification = verify::verify(source, &model, &examples, (&runtime()?, progress))?;
-    let card = Card { verification: Some(verification), ..source.card.clone() };
+    let card = ModelCard { verification: Some(verification), ..source.card.clone() };
     model.metadata = card.properties();
     model.save(plan.out)?;
     let (bytes, sha256) = (fs::size(plan.out)?, fs::sha256_of_file(plan.out)?);

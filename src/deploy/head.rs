@@ -7,10 +7,10 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::deploy::Card;
+use crate::deploy::ModelCard;
 use crate::error::{ProbeError, Result};
 use crate::graph::{Builder, Dim, Model, Node, Value};
-use crate::probe::{Activation, Ballots, KnnModel, LinearModel, Scale, half_a_vote, nearest, vote_scores};
+use crate::probe::{Activation, KnnModel, LinearModel, Scale, Votes, half_a_vote, nearest, vote_scores};
 use crate::tensor::{DType, HostTensor};
 
 /// Name of the head's input.
@@ -37,7 +37,7 @@ pub enum Head {
 
 impl Head {
     /// Probabilities `[N, K]` of `features: [N, D]`, computed by the library.
-    pub(super) fn probabilities(&self, features: ArrayView2<'_, f32>, card: &Card) -> Result<Array2<f64>> {
+    pub(super) fn probabilities(&self, features: ArrayView2<'_, f32>, card: &ModelCard) -> Result<Array2<f64>> {
         let divisors: Option<Vec<f64>> =
             card.temperature.as_ref().map(|list| list.iter().map(|&value| f64::from(value)).collect());
         let (scores, activation) = match self {
@@ -66,7 +66,7 @@ impl Head {
     }
 
     /// The head as a model from `features`, f32 [N, `width`], to [`PROBABILITIES`] and [`LABEL`].
-    pub(super) fn model(&self, opset: i64, width: usize, card: &Card) -> Result<Model> {
+    pub(super) fn model(&self, opset: i64, width: usize, card: &ModelCard) -> Result<Model> {
         let mut b = Builder::with_opset("head", opset);
         let features = b.input(FEATURES, DType::F32, &[Dim::symbol("batch"), Dim::from(width)]);
         let (probabilities, label) = b.scope("head", |b| {
@@ -142,7 +142,7 @@ fn activated(b: &mut Builder, scores: &Value, (activation, temperature): (Activa
 
 /// The decision for probabilities [N, K], i64: a class each, [N], or 0 and 1 for every label, [N,
 /// K].
-fn decide(b: &mut Builder, probabilities: &Value, card: &Card) -> Value {
+fn decide(b: &mut Builder, probabilities: &Value, card: &ModelCard) -> Value {
     let numbers = |values: &[f32]| HostTensor::vector(values.to_vec());
     match (&card.cut_points, &card.thresholds) {
         (Some(points), _) => {
@@ -223,7 +223,7 @@ fn knn(b: &mut Builder, model: &KnnModel, features: &Value) -> Value {
     let weights = b.exp(&scaled);
     let weights = b.unsqueeze(&weights, &[1]);
     match model.ballots() {
-        Ballots::Classes(classes, number) => {
+        Votes::Classes(classes, number) => {
             let classes = HostTensor::vector(classes.iter().map(|&class| class as i64).collect::<Vec<i64>>());
             let classes = b.parameter("head.bank_classes", &classes);
             let votes = b.gather(&classes, &positions, 0);
@@ -236,7 +236,7 @@ fn knn(b: &mut Builder, model: &KnnModel, features: &Value) -> Value {
             let total = b.reduce_sum(&votes, &[1], true);
             b.div(&votes, &total)
         }
-        Ballots::Labels(labels, prevalence) => {
+        Votes::Labels(labels, prevalence) => {
             let shape = labels.shape().to_vec();
             let labels: Vec<Option<bool>> = labels.iter().copied().collect();
             let is_known = HostTensor::from_fn(&shape, |at| u8::from(labels[at].is_some()));

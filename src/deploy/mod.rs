@@ -6,25 +6,25 @@
 //! ```
 //!
 //! [`open`] finds out what a classifier is made of ([`Source`]), [`export`] joins, verifies and
-//! saves it, [`Classifier`] runs the file. Its metadata, a [`Card`], says what the outputs mean and
+//! saves it, [`Classifier`] runs the file. Its metadata, a [`ModelCard`], says what the outputs mean and
 //! where they come from.
 
 mod assemble;
-mod card;
 mod export;
+mod from_probe;
+mod from_run;
 mod head;
+mod model_card;
 mod pixels;
 mod predict;
-mod probes;
-mod runs;
 mod source;
 mod table;
 mod verify;
 
 pub use assemble::IMAGES;
-pub use card::{Card, FittedOn, Origin, Verification};
 pub use export::{Exported, Plan, export};
 pub use head::{Head, LABEL, PROBABILITIES};
+pub use model_card::{FittedOn, ModelCard, Origin, Verification};
 pub use predict::{Answer, Classifier, PredictOptions, Prediction};
-pub use source::{Asked, Body, Source, Tested, open};
+pub use source::{ExportOptions, ExportedNetwork, RecordedPrediction, Source, open};
 pub use table::{csv, write_parquet};

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::data::{DecodeLimits, Decoding};
 use crate::deploy::assemble::IMAGES;
 use crate::deploy::head::{LABEL, PROBABILITIES};
-use crate::deploy::{Card, pixels};
+use crate::deploy::{ModelCard, pixels};
 use crate::error::{DeployError, Error, Result};
 use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
 use crate::support::progress::Progress;
@@ -57,7 +57,7 @@ pub struct Prediction {
 /// A classifier's file, opened.
 #[derive(Debug)]
 pub struct Classifier {
-    card: Card,
+    card: ModelCard,
     session: Session,
     /// Images, or batches of them, that are computed at the same time.
     lanes: usize,
@@ -105,7 +105,7 @@ impl Classifier {
             ..SessionOptions::default()
         };
         let session = Session::open(runtime, ModelSource::File(path), &settings)?;
-        let card = Card::read(path, &session.metadata()?)?;
+        let card = ModelCard::read(path, &session.metadata()?)?;
         let fixed = check(path, &session)?;
         let is_gpu = matches!(session.device(), Device::Cuda(_));
         let batch = match (fixed, options.batch) {
@@ -117,7 +117,7 @@ impl Classifier {
     }
 
     /// What the file says about itself.
-    pub fn card(&self) -> &Card {
+    pub fn card(&self) -> &ModelCard {
         &self.card
     }
 

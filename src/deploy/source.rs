@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use crate::backbones::ModelOptions;
 use crate::data::Task;
-use crate::deploy::{Card, FittedOn, Head, probes, runs};
+use crate::deploy::{FittedOn, Head, ModelCard, from_probe, from_run};
 use crate::error::{DeployError, Result};
 use crate::graph::Model;
 use crate::metrics::{Bootstrap, Decision, Estimate, Metric, evaluate};
 use crate::preprocess::{Preprocess, ValidPreprocess, Window};
-use crate::records::{Adjustment, Chosen, PredictionTable, Record, Settings};
+use crate::records::{Calibration, Chosen, PredictionTable, Record, Settings};
 use crate::support::progress::Progress;
 
 /// What a user says beyond the probe or run.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct ExportOptions {
     /// The model that made the embeddings; by default as the cache names it.
     pub model: Option<String>,
     /// What else there is to say about that model; its taps follow from the cache.
@@ -33,7 +33,7 @@ pub struct Asked {
 
 /// The network of a classifier.
 #[derive(Clone, Debug)]
-pub struct Body {
+pub struct ExportedNetwork {
     /// The graph.
     pub model: Model,
     /// Its input, f32 [N, C, H, W].
@@ -52,21 +52,21 @@ pub struct Source {
     /// What happens to pixels first.
     pub preprocess: ValidPreprocess,
     /// The network.
-    pub body: Body,
+    pub body: ExportedNetwork,
     /// What makes probabilities of the network's output.
     pub head: Head,
     /// What the file will say about itself.
-    pub card: Card,
+    pub card: ModelCard,
     /// Images of the test split that it was evaluated on, in order, with the probabilities found
     /// then.
-    pub tested: Vec<Tested>,
+    pub tested: Vec<RecordedPrediction>,
     /// How much the probabilities found then may differ from those found now.
     pub recorded_tolerance: f64,
 }
 
 /// An image of the test split.
 #[derive(Clone, Debug)]
-pub struct Tested {
+pub struct RecordedPrediction {
     /// The file.
     pub path: PathBuf,
     /// The probabilities that the metrics were computed from.
@@ -78,14 +78,14 @@ pub struct Tested {
 /// # Errors
 /// [`DeployError`]: it is neither; the model is not the one that made the embeddings. Those of
 /// reading caches, records and models.
-pub fn open(path: &Path, asked: &Asked, progress: &dyn Progress) -> Result<Source> {
+pub fn open(path: &Path, asked: &ExportOptions, progress: &dyn Progress) -> Result<Source> {
     if path.is_dir() {
-        return runs::open(path, asked);
+        return from_run::open(path, asked);
     }
     let record = Record::read(path)?;
     match record.chosen {
-        Chosen::Linear { .. } | Chosen::Knn { .. } => probes::open(path, &record, asked, progress),
-        Chosen::Finetune { .. } => runs::open(path.parent().unwrap_or(Path::new("")), asked),
+        Chosen::Linear { .. } | Chosen::Knn { .. } => from_probe::open(path, &record, asked, progress),
+        Chosen::Finetune { .. } => from_run::open(path.parent().unwrap_or(Path::new("")), asked),
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) fn warnings(record: &Record, preprocess: &Preprocess) -> Vec<String> 
 
 /// How a classifier's scores become probabilities and those a decision, with its metrics on test
 /// data when it decides so.
-pub(super) struct Deciding {
+pub(super) struct DecisionRule {
     pub(super) temperature: Option<Vec<f32>>,
     pub(super) thresholds: Option<Vec<f32>>,
     pub(super) cut_points: Option<Vec<f32>>,
@@ -114,25 +114,25 @@ pub(super) struct Deciding {
     pub(super) metrics: BTreeMap<Metric, Estimate>,
 }
 
-impl Deciding {
+impl DecisionRule {
     /// As the record says; thresholds that are asked for take the place of the record's, and the
     /// test predictions are evaluated with them.
     ///
     /// # Errors
     /// [`DeployError::Thresholds`] for thresholds where there is nothing to threshold, for another
     /// number of them than there are labels, and for values outside of 0 to 1.
-    pub(super) fn of(record: &Record, asked: &[f32], predictions: Option<&PredictionTable>) -> Result<Deciding> {
+    pub(super) fn of(record: &Record, asked: &[f32], predictions: Option<&PredictionTable>) -> Result<DecisionRule> {
         let adjustment = record.adjustment.as_ref();
         let rounded = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<f32>>();
-        let mut deciding = Deciding {
-            temperature: adjustment.and_then(Adjustment::divisors).map(rounded),
+        let mut deciding = DecisionRule {
+            temperature: adjustment.and_then(Calibration::divisors).map(rounded),
             thresholds: (record.task == Task::MultiLabel).then(|| vec![0.5; record.classes.len()]),
             cut_points: None,
             fitted_on: adjustment
                 .map(|fitted| FittedOn { validation_samples: fitted.samples, threshold_rule: fitted.rule }),
             metrics: record.metrics.clone(),
         };
-        match adjustment.and_then(Adjustment::decision) {
+        match adjustment.and_then(Calibration::decision) {
             Some(Decision::Thresholds(values)) => deciding.thresholds = Some(rounded(values)),
             Some(Decision::CutPoints(values)) => deciding.cut_points = Some(rounded(values)),
             None => {}

@@ -17,14 +17,14 @@ use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 
 use crate::data::Task;
-use crate::deploy::{Answer, Card, Prediction};
+use crate::deploy::{Answer, ModelCard, Prediction};
 use crate::error::{FileError, Result};
 use crate::support::fs;
 
 /// Metadata key of the class names.
 const CLASSES: &str = "classes";
 
-impl Card {
+impl ModelCard {
     /// Names of the classes that an answer decides for.
     pub fn names<'a>(&'a self, answer: &Answer) -> Vec<&'a str> {
         answer.labels.iter().filter_map(|&class| self.classes.get(class)).map(String::as_str).collect()
@@ -40,7 +40,7 @@ impl Card {
 ///
 /// # Errors
 /// [`FileError::Parse`] where a row has no CSV form.
-pub fn csv(card: &Card, predictions: &[Prediction]) -> Result<String> {
+pub fn csv(card: &ModelCard, predictions: &[Prediction]) -> Result<String> {
     let refused = |source: Box<dyn std::error::Error + Send + Sync>| FileError::Parse {
         path: "predictions".into(),
         format: "CSV",
@@ -72,7 +72,7 @@ pub fn csv(card: &Card, predictions: &[Prediction]) -> Result<String> {
 ///
 /// # Errors
 /// `FileError` when the file cannot be written.
-pub fn write_parquet(path: &Path, card: &Card, predictions: &[Prediction]) -> Result<()> {
+pub fn write_parquet(path: &Path, card: &ModelCard, predictions: &[Prediction]) -> Result<()> {
     let refused = |source: Box<dyn std::error::Error + Send + Sync>| FileError::Parse {
         path: path.to_path_buf(),
         format: "Parquet table of predictions",
@@ -87,7 +87,7 @@ pub fn write_parquet(path: &Path, card: &Card, predictions: &[Prediction]) -> Re
     })
 }
 
-fn batch(card: &Card, predictions: &[Prediction]) -> std::result::Result<RecordBatch, ArrowError> {
+fn batch(card: &ModelCard, predictions: &[Prediction]) -> std::result::Result<RecordBatch, ArrowError> {
     let paths = predictions.iter().map(|prediction| prediction.path.display().to_string());
     let errors = predictions.iter().map(|prediction| prediction.outcome.as_ref().err());
     let answers = || predictions.iter().map(|prediction| prediction.outcome.as_ref().ok());

@@ -7,9 +7,9 @@ use ndarray::ArrayView2;
 
 use crate::data::{DecodeLimits, Decoding};
 use crate::deploy::assemble::IMAGES;
-use crate::deploy::card::Verification;
 use crate::deploy::head::{LABEL, PROBABILITIES};
-use crate::deploy::{Card, Source, pixels};
+use crate::deploy::model_card::Verification;
+use crate::deploy::{ModelCard, Source, pixels};
 use crate::error::{DeployError, Error, Result};
 use crate::graph::Model;
 use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
@@ -29,7 +29,7 @@ pub(super) struct Example<'a> {
 }
 
 /// Both ways from an image to probabilities.
-struct Ways<'a> {
+struct ComparedPaths<'a> {
     source: &'a Source,
     classifier: Session,
     network: Session,
@@ -55,7 +55,7 @@ pub(super) fn verify(
     (runtime, progress): (&Runtime, &dyn Progress),
 ) -> Result<Verification> {
     let options = SessionOptions { device: Device::Cpu, ..SessionOptions::default() };
-    let mut ways = Ways {
+    let mut ways = ComparedPaths {
         source,
         classifier: Session::open(runtime, ModelSource::Detached(&model.detach()?), &options)?,
         network: Session::open(runtime, ModelSource::Detached(&source.body.model.detach()?), &options)?,
@@ -93,7 +93,7 @@ pub(super) fn verify(
     Ok(verification)
 }
 
-impl Ways<'_> {
+impl ComparedPaths<'_> {
     fn compare(&mut self, example: &Example<'_>) -> Result<Differences> {
         let decoding = Decoding::of(&self.source.card.preprocess, DecodeLimits::default());
         let image = decoding.decode_file(&example.path)?;
@@ -171,7 +171,7 @@ impl Ways<'_> {
 
 /// Whether `answer` is what a card's thresholds or cut-points make of probabilities, without them
 /// the largest.
-fn decides(card: &Card, probabilities: &[f32], answer: &[i64]) -> bool {
+fn decides(card: &ModelCard, probabilities: &[f32], answer: &[i64]) -> bool {
     let place = |answer: &[i64]| match answer {
         [class] => usize::try_from(*class).ok().filter(|&class| class < probabilities.len()),
         _ => None,

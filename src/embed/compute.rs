@@ -16,7 +16,7 @@ use crate::runtime::{Device, Runtime, SessionOptions};
 /// How often the journal is flushed to disk.
 const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 /// Images on the CPU at once, at most; from there on several threads compute one together.
-const MOST_LANES: usize = 16;
+const MAX_LANES: usize = 16;
 
 impl<'a> Run<'a> {
     /// Computes what is missing of the samples `todo` into the journal.
@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
             Device::Cuda(_) => false,
             Device::Auto => !runtime.providers().iter().any(|name| name.contains("CUDA")),
         };
-        let count = if on_cpu { threads.min(MOST_LANES) } else { 1 };
+        let count = if on_cpu { threads.min(MAX_LANES) } else { 1 };
         let options = SessionOptions {
             device: self.options.device,
             // Each lane computes by itself; threads beyond the lanes help all of them.

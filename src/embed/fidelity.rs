@@ -24,9 +24,9 @@ pub const FIDELITY_IMAGES: usize = 32;
 /// Nearest neighbours of an image that are compared.
 pub const FIDELITY_NEIGHBOURS: usize = 5;
 /// The lowest mean cosine that is accepted.
-pub const LEAST_COSINE: f64 = 0.99;
+pub const MIN_COSINE: f64 = 0.99;
 /// The lowest share of neighbours in common that is accepted.
-pub const LEAST_AGREEMENT: f64 = 0.8;
+pub const MIN_AGREEMENT: f64 = 0.8;
 
 /// How close a network comes to the exact one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,13 +45,13 @@ pub struct ColumnFidelity {
     /// Mean cosine of an embedding to the exact one.
     pub cosine: f64,
     /// The lowest cosine.
-    pub least_cosine: f64,
+    pub min_cosine: f64,
     /// Mean share of an image's nearest neighbours that stay the same; `None` for too few images.
     pub agreement: Option<f64>,
 }
 
 impl Fidelity {
-    /// Whether every column reaches [`LEAST_COSINE`] and [`LEAST_AGREEMENT`].
+    /// Whether every column reaches [`MIN_COSINE`] and [`MIN_AGREEMENT`].
     pub fn holds(&self) -> bool {
         self.columns.iter().all(ColumnFidelity::holds)
     }
@@ -59,7 +59,7 @@ impl Fidelity {
 
 impl ColumnFidelity {
     fn holds(&self) -> bool {
-        self.cosine >= LEAST_COSINE && self.agreement.is_none_or(|agreement| agreement >= LEAST_AGREEMENT)
+        self.cosine >= MIN_COSINE && self.agreement.is_none_or(|agreement| agreement >= MIN_AGREEMENT)
     }
 
     /// The comparison of embeddings with the exact ones, `[N, D]` each.
@@ -76,7 +76,7 @@ impl ColumnFidelity {
         ColumnFidelity {
             name: name.to_owned(),
             cosine: cosines.iter().sum::<f64>() / count,
-            least_cosine: cosines.iter().copied().fold(1.0, f64::min),
+            min_cosine: cosines.iter().copied().fold(1.0, f64::min),
             agreement,
         }
     }
@@ -86,7 +86,7 @@ impl std::fmt::Display for Fidelity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "on {} images", self.images)?;
         for column in &self.columns {
-            write!(f, "; `{}`: cosine {:.4} (least {:.4})", column.name, column.cosine, column.least_cosine)?;
+            write!(f, "; `{}`: cosine {:.4} (least {:.4})", column.name, column.cosine, column.min_cosine)?;
             if let Some(agreement) = column.agreement {
                 write!(f, ", {:.0} % of {FIDELITY_NEIGHBOURS} nearest neighbours the same", 100.0 * agreement)?;
             }
@@ -219,7 +219,7 @@ mod tests {
         let mut turned = exact.clone();
         turned.invert_axis(ndarray::Axis(0));
         let other = ColumnFidelity::of("embedding", &exact, &turned.as_standard_layout().to_owned());
-        assert!(!other.holds() && other.least_cosine < 0.9, "{other:?}");
+        assert!(!other.holds() && other.min_cosine < 0.9, "{other:?}");
         let few = ColumnFidelity::of(
             "embedding",
             &exact.slice(ndarray::s![..6, ..]).to_owned(),

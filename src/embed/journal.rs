@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::support::fs;
 
 /// Largest payload that is believed.
-const MOST_BYTES: usize = 1 << 28;
+const MAX_BYTES: usize = 1 << 28;
 const HASH_BYTES: usize = 32;
 
 const RECIPE: u8 = 1;
@@ -171,7 +171,7 @@ fn record(reader: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 5];
     reader.read_exact(&mut head).ok()?;
     let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-    if length > MOST_BYTES {
+    if length > MAX_BYTES {
         return None;
     }
     let mut payload = vec![0; length];

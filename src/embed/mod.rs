@@ -9,6 +9,7 @@
 //! renamed, images that were added, and a process that was killed cost only the rows that are
 //! missing.
 
+mod cache_lock;
 mod compute;
 mod content;
 mod features;
@@ -27,11 +28,10 @@ pub mod schema;
 mod store;
 mod table;
 mod verify;
-mod workplace;
 
 pub use features::{FeatureColumns, Features, embedding_columns};
 pub use fidelity::{
-    ColumnFidelity, FIDELITY_IMAGES, FIDELITY_NEIGHBOURS, Fidelity, LEAST_AGREEMENT, LEAST_COSINE, fidelity,
+    ColumnFidelity, FIDELITY_IMAGES, FIDELITY_NEIGHBOURS, Fidelity, MIN_AGREEMENT, MIN_COSINE, fidelity,
 };
 pub use manifest::{DatasetRecord, EmbeddingColumn, Manifest, ModelRecord, PartRecord, Precision, Producer};
 pub use network::Network;

@@ -255,7 +255,7 @@ impl Worker<'_> {
         if let Some(last) = self.last.take_if(|last| last.file == file && is_kept) {
             return Ok(self.last.insert(last).clone());
         }
-        let (bytes, stamp) = read(&file, self.shared.plan.limits.most_bytes)?;
+        let (bytes, stamp) = read(&file, self.shared.plan.limits.max_bytes)?;
         let hash = ContentHash::of(&bytes);
         let content = Content { file, bytes: Arc::new(bytes), stamp, hash };
         self.last = is_kept.then(|| content.clone());
@@ -288,7 +288,7 @@ impl Worker<'_> {
 
     fn decode(&self, bytes: &[u8], frame: Option<u32>) -> Result<Image> {
         let Plan { limits, preprocess, .. } = *self.shared.plan;
-        let small = DecodeLimits { most_pixels: limits.most_pixels.min(LARGE_PIXELS), ..limits };
+        let small = DecodeLimits { max_pixels: limits.max_pixels.min(LARGE_PIXELS), ..limits };
         let decoding = Decoding { frame, ..Decoding::of(preprocess.specification(), limits) };
         match (Decoding { limits: small, ..decoding }).decode(bytes) {
             Err(Error::Pixels(PixelError::TooManyPixels { .. })) if small != limits => {

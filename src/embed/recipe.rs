@@ -11,7 +11,7 @@ use crate::preprocess::Preprocess;
 
 /// Bytes of one row at most: all layers of the largest models pooled, or one layer of them as it
 /// is.
-const MOST_ROW_BYTES: usize = 64 << 20;
+const MAX_ROW_BYTES: usize = 64 << 20;
 
 /// The key of a cache: a row is keyed by this and the content of its image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ impl Recipe {
     }
 
     /// Refuses rows that no reader could hold: a list of a column has fewer than 2^31 values, a row
-    /// at most [`MOST_ROW_BYTES`].
+    /// at most [`MAX_ROW_BYTES`].
     ///
     /// # Errors
     /// [`CacheError::RowTooLarge`].
@@ -53,10 +53,10 @@ impl Recipe {
             .columns
             .iter()
             .fold(0usize, |sum, column| sum.saturating_add(column.dimension.saturating_mul(self.dtype.size())));
-        if bytes <= MOST_ROW_BYTES && i32::try_from(longest).is_ok() {
+        if bytes <= MAX_ROW_BYTES && i32::try_from(longest).is_ok() {
             return Ok(());
         }
-        Err(CacheError::RowTooLarge { bytes, most: MOST_ROW_BYTES, columns: listed(&self.columns) }.into())
+        Err(CacheError::RowTooLarge { bytes, most: MAX_ROW_BYTES, columns: listed(&self.columns) }.into())
     }
 
     /// Refuses to continue a cache of another recipe. The model's name is no part of the

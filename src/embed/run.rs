@@ -11,13 +11,13 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, DecodeLimits, source};
+use crate::embed::cache_lock::CacheLock;
 use crate::embed::content::{ContentHash, KnownFiles, Stamp};
 use crate::embed::journal::{Contents, Journal};
 use crate::embed::network::Network;
 use crate::embed::parts::stated_path;
 use crate::embed::quarantine::reasons_by_content;
 use crate::embed::store::Store;
-use crate::embed::workplace::Workplace;
 use crate::embed::{Fidelity, Manifest, Producer, Recipe};
 use crate::error::Result;
 use crate::preprocess::ValidPreprocess;
@@ -55,7 +55,7 @@ impl Default for EmbedOptions {
             wait: true,
             retry: false,
             allow_low_fidelity: false,
-            limits: DecodeLimits { most_pixels: 100_000_000, most_bytes: 512 << 20 },
+            limits: DecodeLimits { max_pixels: 100_000_000, max_bytes: 512 << 20 },
         }
     }
 }
@@ -125,7 +125,7 @@ pub fn embed(
     progress: &dyn Progress,
 ) -> Result<Summary> {
     let start = Instant::now();
-    let workplace = Workplace::open(job.cache, options.wait, progress)?;
+    let workplace = CacheLock::open(job.cache, options.wait, progress)?;
     let mut run = Run::open(job, options, workplace, progress)?;
     let mut computing = None;
     if !(run.classify().is_empty() && run.is_finished()) {
@@ -167,7 +167,7 @@ pub(super) struct Run<'a> {
     pub(super) job: &'a Job<'a>,
     pub(super) options: &'a EmbedOptions,
     pub(super) progress: &'a dyn Progress,
-    pub(super) workplace: Workplace,
+    pub(super) workplace: CacheLock,
     pub(super) preprocess: ValidPreprocess,
     pub(super) paths: Vec<String>,
     pub(super) manifest: Option<Manifest>,
@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
     fn open(
         job: &'a Job<'a>,
         options: &'a EmbedOptions,
-        workplace: Workplace,
+        workplace: CacheLock,
         progress: &'a dyn Progress,
     ) -> Result<Self> {
         job.recipe.check_size()?;

@@ -29,7 +29,7 @@ pub use finetune::FinetuneError;
 pub use graph::GraphError;
 pub use hub::HubError;
 pub use metric::MetricError;
-pub use model::{Misfits, ModelError, PREPROCESS_TEMPLATE};
+pub use model::{ModelError, PREPROCESS_TEMPLATE, WeightMismatch};
 pub use pixels::PixelError;
 pub use probe::ProbeError;
 pub use report::ReportError;

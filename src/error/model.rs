@@ -266,7 +266,7 @@ pub enum ModelError {
         /// The weights file.
         path: PathBuf,
         /// What does not fit.
-        misfits: Box<Misfits>,
+        misfits: Box<WeightMismatch>,
     },
 }
 
@@ -280,7 +280,7 @@ std = [0.229, 0.224, 0.225]";
 
 /// How weights and an architecture differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Misfits {
+pub struct WeightMismatch {
     /// Parameters that the weights lack, with the nearest names they have.
     pub missing: Vec<(String, Vec<String>)>,
     /// Tensors of the weights that the architecture has no use for.
@@ -289,7 +289,7 @@ pub struct Misfits {
     pub unlike: Vec<(String, String, String)>,
 }
 
-impl Misfits {
+impl WeightMismatch {
     /// Entries of each kind that a message lists.
     pub const LISTED: usize = 8;
 
@@ -299,20 +299,20 @@ impl Misfits {
     }
 }
 
-impl std::fmt::Display for Misfits {
+impl std::fmt::Display for WeightMismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let counts = (self.missing.len(), self.left_over.len(), self.unlike.len());
         write!(f, "{} tensors missing, {} left over, {} of another shape or type", counts.0, counts.1, counts.2)?;
-        for (name, nearest) in self.missing.iter().take(Misfits::LISTED) {
+        for (name, nearest) in self.missing.iter().take(WeightMismatch::LISTED) {
             write!(f, "\n  missing    `{name}`{}", Suggestions(nearest))?;
         }
-        for name in self.left_over.iter().take(Misfits::LISTED) {
+        for name in self.left_over.iter().take(WeightMismatch::LISTED) {
             write!(f, "\n  left over  `{name}`")?;
         }
-        for (name, needed, found) in self.unlike.iter().take(Misfits::LISTED) {
+        for (name, needed, found) in self.unlike.iter().take(WeightMismatch::LISTED) {
             write!(f, "\n  unlike     `{name}`: needed {needed}, found {found}")?;
         }
-        let shown = |count: usize| count.min(Misfits::LISTED);
+        let shown = |count: usize| count.min(WeightMismatch::LISTED);
         let rest = counts.0 + counts.1 + counts.2 - shown(counts.0) - shown(counts.1) - shown(counts.2);
         if rest > 0 { write!(f, "\n  and {rest} more") } else { Ok(()) }
     }

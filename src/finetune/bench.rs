@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::data::Label;
 use crate::error::{DataError, FinetuneError, Result};
-use crate::finetune::objective::Targets;
+use crate::finetune::loss::Targets;
 use crate::finetune::step::StepPlan;
-use crate::finetune::trainer::{Part, Rates, Trainer};
+use crate::finetune::trainer::{MicroBatch, StepHyperparams, Trainer};
 use crate::finetune::{BatchNorm, Classifier, Freeze, Loss};
 use crate::preprocess::Preprocess;
 use crate::runtime::{Runtime, SessionOptions};
@@ -105,8 +105,8 @@ pub fn train(
     progress.begin("steps", bench.steps as u64 + 1, 0);
     for step in 0..=bench.steps {
         let start = Instant::now();
-        let part = Part { images: &images, fed: &fed, masks: &[] };
-        let rates = Rates { step: step as u64 + 1, learning_rate: 1e-4, weight_decay: 0.01 };
+        let part = MicroBatch { images: &images, fed: &fed, masks: &[] };
+        let rates = StepHyperparams { step: step as u64 + 1, learning_rate: 1e-4, weight_decay: 0.01 };
         losses.push(trainer.step(&[part], rates)?.loss);
         if step > 0 {
             times.push(start.elapsed().as_secs_f64());

@@ -23,7 +23,7 @@ const STATE: &str = "state.json";
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Position {
+pub(super) struct TrainState {
     /// The largest learning rate of the schedule.
     pub(super) learning_rate: f64,
     /// Epochs that are complete.
@@ -90,7 +90,7 @@ impl Checkpoints {
         &self,
         (weights, state): (&Tensors, &Tensors),
         about: &Metadata,
-        position: &Position,
+        position: &TrainState,
     ) -> Result<()> {
         self.replace("last", |folder| {
             safetensors::write(&folder.join(MODEL), weights, about)?;
@@ -106,7 +106,7 @@ impl Checkpoints {
 
     /// The last checkpoint: weights and moments, and where the run stood; `None` where there is
     /// none.
-    pub(super) fn read_last(&self) -> Result<Option<(Tensors, Position)>> {
+    pub(super) fn read_last(&self) -> Result<Option<(Tensors, TrainState)>> {
         self.recover("last")?;
         let folder = self.last();
         if !folder.is_dir() {
@@ -197,7 +197,7 @@ mod tests {
         assert!(checkpoints.read_last().unwrap().is_none());
         let weights = |value: f32| -> Tensors { [("w".to_owned(), HostTensor::vector(vec![value; 3]))].into() };
         let write = |value: f32, step: u64| {
-            let position = Position { step, ..Position::default() };
+            let position = TrainState { step, ..TrainState::default() };
             checkpoints.write_last((&weights(value), &state(value)), &Metadata::new(), &position).unwrap();
         };
         write(1.0, 1);
@@ -211,7 +211,7 @@ mod tests {
         std::fs::rename(&place, &new).unwrap();
         let other = tempfile::tempdir().unwrap();
         let earlier = Checkpoints::of(other.path());
-        earlier.write_last((&weights(1.0), &state(1.0)), &Metadata::new(), &Position::default()).unwrap();
+        earlier.write_last((&weights(1.0), &state(1.0)), &Metadata::new(), &TrainState::default()).unwrap();
         std::fs::rename(earlier.last(), &old).unwrap();
         let (found, position) = checkpoints.read_last().unwrap().unwrap();
         assert_eq!((position.step, found), (2, state(2.0)));

@@ -5,16 +5,16 @@ use ndarray::Array2;
 use crate::data::{Batch, Epoch, Loader};
 use crate::error::Result;
 use crate::finetune::Loss;
-use crate::finetune::material::Material;
 use crate::finetune::trainer::Evaluator;
+use crate::finetune::training_set::TrainingSet;
 use crate::metrics::{Activation, Bootstrap, Evaluation, evaluate};
-use crate::records::Scored;
+use crate::records::ScoredSplit;
 use crate::support::seed::Seed;
 
 /// Predictions on some rows.
 pub(super) struct Predicted {
     /// Scores and probabilities of the rows that could be read.
-    pub(super) scored: Scored,
+    pub(super) scored: ScoredSplit,
     /// Rows that could not be read, and why.
     pub(super) failed: Vec<(usize, String)>,
 }
@@ -46,12 +46,12 @@ impl Predicted {
         })?;
         let scores =
             Array2::from_shape_vec((kept.len(), classes), values).unwrap_or_else(|_| Array2::zeros((0, classes)));
-        Ok(Predicted { scored: Scored::of(kept, scores, activation(loss)), failed })
+        Ok(Predicted { scored: ScoredSplit::of(kept, scores, activation(loss)), failed })
     }
 
     /// Every metric of the predictions.
-    pub(super) fn evaluate(&self, material: &Material, bootstrap: &Bootstrap) -> Result<Evaluation> {
-        let Scored { rows, probabilities, .. } = &self.scored;
+    pub(super) fn evaluate(&self, material: &TrainingSet, bootstrap: &Bootstrap) -> Result<Evaluation> {
+        let ScoredSplit { rows, probabilities, .. } = &self.scored;
         let predictions = material.labelled().predictions(rows, probabilities.clone())?;
         Ok(evaluate(&predictions, bootstrap))
     }

@@ -9,6 +9,8 @@
 //! Every graph is plain ONNX, so that any ONNX Runtime trains. The same seed, data and settings
 //! give the same numbers, whether a run was interrupted or not.
 
+mod artifacts;
+mod batch_norm;
 pub mod bench;
 mod checkpoint;
 mod classifier;
@@ -16,13 +18,10 @@ mod drop_path;
 mod evaluation;
 mod head;
 mod journal;
+mod loss;
 mod loss_scale;
-mod material;
 mod memory;
-mod norms;
-mod objective;
 mod optimizer;
-mod outcome;
 mod policy;
 mod recipe;
 mod run;
@@ -32,15 +31,16 @@ mod search;
 mod step;
 mod trainer;
 mod training;
+mod training_set;
 
 pub use classifier::Classifier;
 pub use head::Head;
 pub use journal::{Line, METRICS, read as read_journal};
-pub use objective::{Fed, Loss, Targets};
+pub use loss::{Loss, TargetBatch, Targets};
 pub use policy::Freeze;
 pub use recipe::Recipe;
 pub use run::{CONFIG, Job, MODEL, Options, RECORD, finetune};
 pub use sampler::Sampling;
 pub use schedule::Schedule;
 pub use step::{BatchNorm, StepPlan};
-pub use trainer::{Part, Progressed, Rates, Trainer};
+pub use trainer::{MicroBatch, StepHyperparams, StepOutcome, Trainer};

@@ -9,7 +9,7 @@ use crate::data::split::Fractions;
 use crate::error::{FinetuneError, Result};
 use crate::finetune::{BatchNorm, Freeze, Head, Loss, Sampling, Schedule};
 use crate::metrics::Metric;
-use crate::records::Adjusting;
+use crate::records::CalibrationConfig;
 
 /// How a network is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,8 +80,8 @@ pub struct Recipe {
     /// Resamples behind each confidence interval; 0 for none.
     pub bootstrap: usize,
     /// What is fitted on validation predictions in the end.
-    #[serde(skip_serializing_if = "Adjusting::is_none")]
-    pub adjusting: Adjusting,
+    #[serde(skip_serializing_if = "CalibrationConfig::is_none")]
+    pub adjusting: CalibrationConfig,
 }
 
 impl Default for Recipe {
@@ -117,7 +117,7 @@ impl Default for Recipe {
             resplit: false,
             allow_leak: false,
             bootstrap: 1000,
-            adjusting: Adjusting::default(),
+            adjusting: CalibrationConfig::default(),
         }
     }
 }

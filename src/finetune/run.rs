@@ -13,15 +13,15 @@ use std::time::Instant;
 use crate::backbones::Backbone;
 use crate::data::Dataset;
 use crate::error::{Error, FileError, FinetuneError, Result};
-use crate::finetune::checkpoint::{Best, Checkpoints, Position, check_fits};
+use crate::finetune::artifacts::RepeatResult;
+use crate::finetune::checkpoint::{Best, Checkpoints, TrainState, check_fits};
 use crate::finetune::journal::{Journal, Line};
-use crate::finetune::material::Material;
-use crate::finetune::outcome::Finished;
 use crate::finetune::search::Search;
-use crate::finetune::trainer::Progressed;
-use crate::finetune::training::{Subject, Training, Witness};
-use crate::finetune::{Classifier, Head, Recipe, outcome};
-use crate::records::{Division, Record};
+use crate::finetune::trainer::StepOutcome;
+use crate::finetune::training::{TrainInputs, TrainObserver, Training};
+use crate::finetune::training_set::TrainingSet;
+use crate::finetune::{Classifier, Head, Recipe, artifacts};
+use crate::records::{Record, SplitConfig};
 use crate::runtime::{Device, Runtime};
 use crate::support::fs;
 use crate::support::progress::Progress;
@@ -86,7 +86,7 @@ pub fn finetune(
 ) -> Result<(Record, usize)> {
     job.recipe.check(job.dataset.task)?;
     job.recipe.adjusting.check(job.dataset.task, job.dataset.classes.len())?;
-    let material = Material::of(job.dataset)?;
+    let material = TrainingSet::of(job.dataset)?;
     claim(job)?;
     let path = job.out.join(RECORD);
     if path.is_file() {
@@ -94,7 +94,7 @@ pub fn finetune(
         let record = Record::read(&path)?;
         return Ok((record, 0));
     }
-    let mut runs: Vec<Finished> = Vec::new();
+    let mut runs: Vec<RepeatResult> = Vec::new();
     for (number, seed) in (job.recipe.seed..).take(job.recipe.repeats).enumerate() {
         let folder = if number == 0 { job.out.to_path_buf() } else { job.out.join("repeats").join(seed.to_string()) };
         if job.recipe.repeats > 1 {
@@ -104,7 +104,7 @@ pub fn finetune(
         runs.push(run.finish()?);
     }
     let failed = runs.iter().map(|run| run.unreadable).max().unwrap_or(0);
-    let record = outcome::record(job, &material, runs)?;
+    let record = artifacts::record(job, &material, runs)?;
     record.write(&path)?;
     Ok((record, failed))
 }
@@ -159,17 +159,18 @@ struct Run<'a> {
     options: &'a Options,
     runtime: &'a Runtime,
     progress: &'a dyn Progress,
-    material: &'a Material,
+    material: &'a TrainingSet,
     folder: PathBuf,
     seed: u64,
 }
 
 impl Run<'_> {
-    fn finish(&self) -> Result<Finished> {
+    fn finish(&self) -> Result<RepeatResult> {
         let Run { job, material, progress, .. } = *self;
         let (recipe, backbone) = (job.recipe, job.backbone);
         fs::create_directory(&self.folder)?;
-        let division = Division { redraw: recipe.resplit, fractions: recipe.shares()?, allow_leak: recipe.allow_leak };
+        let division =
+            SplitConfig { redraw: recipe.resplit, fractions: recipe.shares()?, allow_leak: recipe.allow_leak };
         let partition = material.labelled().divide(&division, self.seed, true)?;
         let seed = Seed::new(self.seed).named("finetune");
         let classes = material.classes.len();
@@ -178,7 +179,7 @@ impl Run<'_> {
             Head::Deit { .. } => Classifier::deit(backbone, recipe.head, (classes, job.head_weights), seed)?,
         };
         let start = classifier.weights()?;
-        let subject = Subject {
+        let subject = TrainInputs {
             recipe,
             classifier: &classifier,
             preprocess: &backbone.preprocess,
@@ -189,7 +190,7 @@ impl Run<'_> {
         let mut training = Training::open(&subject, self.options, self.runtime, progress)?;
         let checkpoints = Checkpoints::of(&self.folder);
         let search = Search::run(&mut training, (&start, &self.folder), progress)?;
-        let mut keeper = Keeper {
+        let mut keeper = CheckpointWriter {
             checkpoints: checkpoints.clone(),
             journal: None,
             frozen: start.clone(),
@@ -207,7 +208,7 @@ impl Run<'_> {
             }
             None => {
                 training.trainer.reset(&start)?;
-                Position { learning_rate: search.chosen(&training)?, ..Position::default() }
+                TrainState { learning_rate: search.chosen(&training)?, ..TrainState::default() }
             }
         };
         keeper.journal = Some(Journal::open(&self.folder, position.journal)?);
@@ -224,11 +225,11 @@ impl Run<'_> {
         for (row, reason) in &predicted.failed {
             position.unreadable.insert(material.ids[*row].clone(), reason.clone());
         }
-        let bootstrap = outcome::bootstrap(recipe, self.seed == recipe.seed);
+        let bootstrap = artifacts::bootstrap(recipe, self.seed == recipe.seed);
         let rows = predicted.scored.rows.clone();
         let said = (validation.as_ref(), predicted.scored);
         let judged = recipe.adjusting.judge(&material.labelled(), said, &bootstrap)?;
-        let finished = Finished {
+        let finished = RepeatResult {
             seed: self.seed,
             metric: training.metric(),
             partition,
@@ -241,7 +242,7 @@ impl Run<'_> {
             rows,
             judged,
         };
-        outcome::write(job, material, &self.folder, (&classifier, &best, &finished))?;
+        artifacts::write(job, material, &self.folder, (&classifier, &best, &finished))?;
         Ok(finished)
     }
 }
@@ -266,8 +267,8 @@ fn about(job: &Job<'_>, classifier: &Classifier) -> Metadata {
 /// Epochs until the run's end, each judged and kept.
 fn train(
     training: &mut Training<'_>,
-    position: &mut Position,
-    keeper: &mut Keeper,
+    position: &mut TrainState,
+    keeper: &mut CheckpointWriter,
     progress: &dyn Progress,
 ) -> Result<()> {
     let recipe = training.recipe;
@@ -321,7 +322,7 @@ fn train(
 }
 
 /// Epochs since the best one.
-fn stalled_for(position: &Position) -> usize {
+fn stalled_for(position: &TrainState) -> usize {
     position.epoch - position.best.map_or(0, |best| best.epoch)
 }
 
@@ -341,7 +342,7 @@ fn is_better(training: &Training<'_>, best: Option<Best>, (score, log_loss): (Op
 }
 
 /// Writes down steps and checkpoints.
-struct Keeper {
+struct CheckpointWriter {
     checkpoints: Checkpoints,
     journal: Option<Journal>,
     /// Weights that do not move.
@@ -350,7 +351,7 @@ struct Keeper {
     every: usize,
 }
 
-impl Keeper {
+impl CheckpointWriter {
     fn line(&mut self, line: &Line) -> Result<()> {
         self.journal.as_mut().map_or(Ok(()), |journal| journal.write(line))
     }
@@ -366,7 +367,7 @@ impl Keeper {
         self.checkpoints.write_best(&self.weights(training)?, &self.about)
     }
 
-    fn keep_last(&self, training: &Training<'_>, position: &mut Position) -> Result<()> {
+    fn keep_last(&self, training: &Training<'_>, position: &mut TrainState) -> Result<()> {
         if let Some(journal) = &self.journal {
             position.journal = journal.sync()?;
         }
@@ -386,9 +387,9 @@ impl Keeper {
     }
 }
 
-impl Witness for Keeper {
-    fn step(&mut self, training: &Training<'_>, position: &mut Position, told: (Progressed, f64)) -> Result<()> {
-        let (Progressed { loss, norm }, learning_rate) = told;
+impl TrainObserver for CheckpointWriter {
+    fn step(&mut self, training: &Training<'_>, position: &mut TrainState, told: (StepOutcome, f64)) -> Result<()> {
+        let (StepOutcome { loss, norm }, learning_rate) = told;
         let (step, epoch) = (position.step, position.epoch + 1);
         self.line(&Line::Step { step, epoch, loss, learning_rate, gradient_norm: norm })?;
         if self.every > 0 && position.within.is_multiple_of(self.every) {

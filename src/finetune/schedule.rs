@@ -25,7 +25,7 @@ pub enum Schedule {
 
 /// The learning rate over a run of known length.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Course {
+pub(super) struct LrSchedule {
     pub(super) schedule: Schedule,
     /// Steps of linear warm-up.
     pub(super) warmup: u64,
@@ -38,7 +38,7 @@ const LOWERED_BY: f64 = 10.0;
 /// First and last factor of one cycle, and the share of its steps that rise.
 const CYCLE: (f64, f64, f64) = (1.0 / 25.0, 1.0 / 25.0 / 1e4, 0.3);
 
-impl Course {
+impl LrSchedule {
     /// The factor of step `step`, counted from 0, after `lowered` lowerings.
     pub(super) fn factor(&self, step: u64, lowered: u32) -> f64 {
         if self.schedule == Schedule::OneCycle {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn factors(schedule: Schedule, warmup: u64, steps: u64) -> Vec<f64> {
-        let course = Course { schedule, warmup, steps };
+        let course = LrSchedule { schedule, warmup, steps };
         (0..steps).map(|step| course.factor(step, 0)).collect()
     }
 
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_plateau_lowers_the_rate_tenfold() {
-        let course = Course { schedule: Schedule::Plateau, warmup: 0, steps: 100 };
+        let course = LrSchedule { schedule: Schedule::Plateau, warmup: 0, steps: 100 };
         assert_eq!([course.factor(5, 0), course.factor(5, 1)], [1.0, 0.1]);
         assert!((course.factor(5, 2) - 0.01).abs() < 1e-12);
     }

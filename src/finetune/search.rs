@@ -7,8 +7,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, FileError, FinetuneError, ProbeError, Result};
-use crate::finetune::checkpoint::Position;
-use crate::finetune::training::{Nobody, Training};
+use crate::finetune::checkpoint::TrainState;
+use crate::finetune::training::{NoopObserver, Training};
 use crate::records::Candidate;
 use crate::support::fs;
 use crate::support::progress::Progress;
@@ -82,9 +82,9 @@ impl Search {
 fn attempt(training: &mut Training<'_>, rate: f64, progress: &dyn Progress) -> Result<(Option<f64>, Option<f64>)> {
     let epochs = training.recipe.search_epochs;
     let course = training.course(epochs);
-    let mut position = Position { learning_rate: rate, ..Position::default() };
+    let mut position = TrainState { learning_rate: rate, ..TrainState::default() };
     progress.begin("searching", (epochs * training.partition.train.len()) as u64, 0);
-    let outcome = (0..epochs).try_for_each(|_| training.epoch(&mut position, &course, &mut Nobody).map(|_| ()));
+    let outcome = (0..epochs).try_for_each(|_| training.epoch(&mut position, &course, &mut NoopObserver).map(|_| ()));
     progress.end();
     match outcome {
         Err(Error::Finetune(FinetuneError::NotFinite { .. })) => return Ok((None, None)),

@@ -19,7 +19,7 @@ use crate::error::{FinetuneError, Result};
 use crate::finetune::classifier::LOGITS;
 use crate::finetune::loss_scale::LOSS_SCALE;
 use crate::finetune::optimizer::{AdamW, FIRST_MOMENT, SECOND_MOMENT, Update};
-use crate::finetune::{Classifier, Loss, drop_path, norms, optimizer};
+use crate::finetune::{Classifier, Loss, batch_norm, drop_path, optimizer};
 use crate::graph::{Builder, Dim, Model, Patch, Type, Value, ValueInfo, autodiff, needed_nodes, rewrite};
 use crate::tensor::DType;
 
@@ -129,14 +129,15 @@ impl StepGraphs {
         }
         // Parameters stay, also those that nothing reads.
         Patch { drop_unread_constants: false, ..rewrite::dead(&model) }.apply(&mut model)?;
-        let mut model = rewrite::fuse_gelu(rewrite::select_rows(model)?)?;
+        let mut model = rewrite::fuse_gelu(rewrite::slice_pushdown(model)?)?;
         let shapes = into_inputs(&mut model, plan.trained.keys())?;
         if plan.mixed_precision {
             rewrite::half(&model)?.apply(&mut model)?;
         }
         let mut statistics = Vec::new();
         if plan.batch_norm == BatchNorm::Updated {
-            (model, statistics) = norms::update_statistics(model, target, |scale| plan.trained.contains_key(scale))?;
+            (model, statistics) =
+                batch_norm::update_statistics(model, target, |scale| plan.trained.contains_key(scale))?;
         }
         into_inputs(&mut model, &statistics)?;
         let parameters: BTreeSet<String> = shapes.keys().chain(&statistics).cloned().collect();
@@ -168,7 +169,7 @@ impl StepGraphs {
         }
         rewrite::dead(&model).apply(&mut model)?;
         if target == Target::Cpu {
-            rewrite::turn_left(&model)?.apply(&mut model)?;
+            rewrite::transpose_lhs(&model)?.apply(&mut model)?;
             rewrite::sum_rows_by_products(&model)?.apply(&mut model)?;
         }
         // A parameter that does not reach the loss is no input any more.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::finetune::classifier::LOGITS;
 use crate::finetune::drop_path::DROP_PATH;
+use crate::finetune::loss::{TARGETS, TargetBatch, WEIGHTS};
 use crate::finetune::loss_scale::{LOSS_SCALE, LossScale};
-use crate::finetune::objective::{Fed, TARGETS, WEIGHTS};
 use crate::finetune::optimizer::{FIRST_MOMENT, LEARNING_RATE, NORM, SECOND_MOMENT, STEP, WEIGHT_DECAY};
 use crate::finetune::step::{GRADIENT, KEEP, LOSS, NEXT, StepGraphs, StepPlan, Target};
 use crate::finetune::{Classifier, memory};
@@ -42,18 +42,18 @@ struct Engine {
 }
 
 /// Some images of a batch with what they are to become.
-pub struct Part<'a> {
+pub struct MicroBatch<'a> {
     /// `[N, C, H, W]`.
     pub images: &'a [f32],
     /// Targets and weights.
-    pub fed: &'a Fed,
+    pub fed: &'a TargetBatch,
     /// Masks of residual branches, `[branches, N]`; empty where none are left out.
     pub masks: &'a [f32],
 }
 
 /// The scalars of a step.
 #[derive(Clone, Copy, Debug)]
-pub struct Rates {
+pub struct StepHyperparams {
     /// From 1.
     pub step: u64,
     /// Of this step.
@@ -64,7 +64,7 @@ pub struct Rates {
 
 /// What a step tells.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progressed {
+pub struct StepOutcome {
     /// The loss before the update.
     pub loss: f32,
     /// The norm of the gradient before clipping.
@@ -185,7 +185,7 @@ impl Trainer {
     ///
     /// # Errors
     /// `RuntimeError` where the runtime refuses.
-    pub fn step(&mut self, parts: &[Part<'_>], rates: Rates) -> Result<Progressed> {
+    pub fn step(&mut self, parts: &[MicroBatch<'_>], rates: StepHyperparams) -> Result<StepOutcome> {
         let scalars = [
             (LEARNING_RATE, rates.learning_rate as f32),
             (STEP, rates.step as f32),
@@ -217,11 +217,11 @@ impl Trainer {
 
     /// Loss, gradients and update; nothing is updated where the loss is scaled and gradients
     /// overflow.
-    fn backward(&mut self, parts: &[Part<'_>]) -> Result<Progressed> {
+    fn backward(&mut self, parts: &[MicroBatch<'_>]) -> Result<StepOutcome> {
         if let Some(scale) = self.scale {
             self.feed(LOSS_SCALE, &[scale.factor])?;
         }
-        let mut progressed = Progressed { loss: 0.0, norm: f32::NAN };
+        let mut progressed = StepOutcome { loss: 0.0, norm: f32::NAN };
         for (number, part) in parts.iter().enumerate() {
             let keep: f32 = if number == 0 { 0.0 } else { 1.0 };
             let inputs = [
@@ -348,7 +348,7 @@ impl Evaluator {
             model.graph.inputs.push(crate::graph::ValueInfo::new(name, known));
         }
         crate::graph::rewrite::dead(&model).apply(&mut model)?;
-        let model = crate::graph::rewrite::select_rows(model)?;
+        let model = crate::graph::rewrite::slice_pushdown(model)?;
         let options = SessionOptions { device: trainer.device().0, ..options.clone() };
         let session = open(runtime, &model, &options)?;
         let mut binding = Binding::new(&session)?;

@@ -6,13 +6,13 @@ use std::time::Instant;
 use crate::data::augment::{Augmentation, Augmenter};
 use crate::data::{Batch, DecodeLimits, Epoch, Label, Loader};
 use crate::error::{FinetuneError, Result};
-use crate::finetune::checkpoint::Position;
+use crate::finetune::checkpoint::TrainState;
 use crate::finetune::evaluation::Predicted;
-use crate::finetune::material::Material;
-use crate::finetune::objective::Targets;
-use crate::finetune::schedule::Course;
+use crate::finetune::loss::Targets;
+use crate::finetune::schedule::LrSchedule;
 use crate::finetune::step::StepPlan;
-use crate::finetune::trainer::{Evaluator, Part, Progressed, Rates, Trainer};
+use crate::finetune::trainer::{Evaluator, MicroBatch, StepHyperparams, StepOutcome, Trainer};
+use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Options, Recipe, drop_path, policy, sampler};
 use crate::metrics::{Bootstrap, Evaluation, Metric};
 use crate::preprocess::Preprocess;
@@ -24,7 +24,7 @@ use crate::support::seed::Seed;
 /// A network with its data, ready to be trained.
 pub(super) struct Training<'a> {
     pub(super) recipe: &'a Recipe,
-    pub(super) material: &'a Material,
+    pub(super) material: &'a TrainingSet,
     pub(super) partition: &'a Partition,
     pub(super) trainer: Trainer,
     pub(super) evaluator: Evaluator,
@@ -39,26 +39,26 @@ pub(super) struct Training<'a> {
 }
 
 /// Who hears of every step; an error ends the run.
-pub(super) trait Witness {
+pub(super) trait TrainObserver {
     /// A step was made.
-    fn step(&mut self, training: &Training<'_>, position: &mut Position, told: (Progressed, f64)) -> Result<()>;
+    fn step(&mut self, training: &Training<'_>, position: &mut TrainState, told: (StepOutcome, f64)) -> Result<()>;
 }
 
 /// Hears nothing: for the search of a learning rate.
-pub(super) struct Nobody;
+pub(super) struct NoopObserver;
 
-impl Witness for Nobody {
-    fn step(&mut self, _: &Training<'_>, _: &mut Position, _: (Progressed, f64)) -> Result<()> {
+impl TrainObserver for NoopObserver {
+    fn step(&mut self, _: &Training<'_>, _: &mut TrainState, _: (StepOutcome, f64)) -> Result<()> {
         Ok(())
     }
 }
 
 /// What a training is about.
-pub(super) struct Subject<'a> {
+pub(super) struct TrainInputs<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) classifier: &'a Classifier,
     pub(super) preprocess: &'a Preprocess,
-    pub(super) material: &'a Material,
+    pub(super) material: &'a TrainingSet,
     pub(super) partition: &'a Partition,
     pub(super) seed: Seed,
 }
@@ -66,12 +66,12 @@ pub(super) struct Subject<'a> {
 impl<'a> Training<'a> {
     /// Opens the network and prepares the loaders.
     pub(super) fn open(
-        subject: &Subject<'a>,
+        subject: &TrainInputs<'a>,
         options: &Options,
         runtime: &Runtime,
         progress: &'a dyn Progress,
     ) -> Result<Training<'a>> {
-        let Subject { recipe, classifier, material, partition, .. } = *subject;
+        let TrainInputs { recipe, classifier, material, partition, .. } = *subject;
         let loss = recipe.loss_of(material.task);
         let batch = recipe.batch.min(partition.train.len()).max(1);
         let part = if recipe.micro_batch > 0 { recipe.micro_batch.min(batch) } else { batch };
@@ -151,9 +151,9 @@ impl<'a> Training<'a> {
     }
 
     /// The learning rate over a run of some epochs.
-    pub(super) fn course(&self, epochs: usize) -> Course {
+    pub(super) fn course(&self, epochs: usize) -> LrSchedule {
         let steps = self.steps() as f64;
-        Course {
+        LrSchedule {
             schedule: self.recipe.schedule,
             warmup: (self.recipe.warmup.min(epochs as f64 / 2.0) * steps).round() as u64,
             steps: (epochs * self.steps()) as u64,
@@ -169,9 +169,9 @@ impl<'a> Training<'a> {
     /// images per second.
     pub(super) fn epoch(
         &mut self,
-        position: &mut Position,
-        course: &Course,
-        witness: &mut dyn Witness,
+        position: &mut TrainState,
+        course: &LrSchedule,
+        witness: &mut dyn TrainObserver,
     ) -> Result<(f64, f64)> {
         let seed = self.seed.named("epoch").numbered(position.epoch as u64);
         let plan = (self.batch, seed);
@@ -205,7 +205,7 @@ impl<'a> Training<'a> {
     }
 
     /// One step over a batch.
-    fn step(&mut self, batch: &Batch, position: &mut Position, learning_rate: f64) -> Result<Progressed> {
+    fn step(&mut self, batch: &Batch, position: &mut TrainState, learning_rate: f64) -> Result<StepOutcome> {
         let material = self.material;
         let fails = |place: usize| batch.failed.iter().any(|(failed, _)| *failed == place);
         if let Some((place, error)) = batch.failed.iter().find(|_| batch.failed.len() == batch.samples.len()) {
@@ -233,18 +233,18 @@ impl<'a> Training<'a> {
             })
             .collect();
         let size = batch.images.len() / batch.samples.len();
-        let parts: Vec<Part<'_>> = batch
+        let parts: Vec<MicroBatch<'_>> = batch
             .images
             .chunks_exact(self.part * size)
             .zip(&fed)
             .zip(&masks)
-            .map(|((images, fed), masks)| Part { images, fed, masks })
+            .map(|((images, fed), masks)| MicroBatch { images, fed, masks })
             .collect();
-        let rates = Rates { step: position.step + 1, learning_rate, weight_decay: self.recipe.weight_decay };
+        let rates = StepHyperparams { step: position.step + 1, learning_rate, weight_decay: self.recipe.weight_decay };
         self.trainer.step(&parts, rates)
     }
 
-    fn check(&self, told: Progressed, position: &Position) -> Result<(), FinetuneError> {
+    fn check(&self, told: StepOutcome, position: &TrainState) -> Result<(), FinetuneError> {
         for (what, value) in [("the loss", told.loss), ("the norm of the gradient", told.norm)] {
             if !value.is_finite() {
                 let (step, epoch) = (position.step, position.epoch + 1);
@@ -263,7 +263,7 @@ impl<'a> Training<'a> {
 
     /// The network as it is now on validation data: every metric, the deciding one, and the log
     /// loss.
-    pub(super) fn validate(&mut self, position: &mut Position) -> Result<(Evaluation, Option<f64>, Option<f64>)> {
+    pub(super) fn validate(&mut self, position: &mut TrainState) -> Result<(Evaluation, Option<f64>, Option<f64>)> {
         let predicted = self.predict(&self.partition.validation)?;
         for (row, reason) in &predicted.failed {
             let id = self.material.ids[*row].clone();

@@ -5,7 +5,7 @@ use sha2::Digest as _;
 
 use crate::error::Result;
 use crate::graph::io::encoded;
-use crate::graph::{Model, encode, proto, stream};
+use crate::graph::{Model, chunks, encode, proto};
 use crate::support::mapped::Place;
 use crate::support::{fs, mapped};
 use crate::tensor::{DType, HostTensor};
@@ -68,7 +68,7 @@ impl Model {
     /// lower-case hexadecimal.
     pub fn digest(&self) -> String {
         let mut hasher = sha2::Sha256::new();
-        for piece in stream::pieces(encode::model(self)) {
+        for piece in chunks::pieces(encode::model(self)) {
             mapped::update(&mut hasher, &piece);
         }
         fs::hexadecimal(&hasher.finalize())

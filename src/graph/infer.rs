@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{GraphError, Result};
-use crate::graph::ops::{Site, find};
+use crate::graph::ops::{OpContext, find};
 use crate::graph::order::topological_order;
 use crate::graph::{Fact, Model, Node};
 
@@ -81,7 +81,7 @@ pub(super) fn infer_node(
 ) -> Result<Option<Vec<Fact>>, GraphError> {
     let Some(definition) = find(node).filter(|definition| definition.since <= opset) else { return Ok(None) };
     let known = |name: &String| (!name.is_empty()).then(|| fact(name).unwrap_or_else(Fact::unknown));
-    let site = Site { node, opset, inputs: node.inputs.iter().map(known).collect() };
+    let site = OpContext { node, opset, inputs: node.inputs.iter().map(known).collect() };
     let found = (definition.infer)(&site)?;
     match node.outputs.len() > found.len() {
         true => Err(GraphError::Operator {

@@ -12,7 +12,7 @@ use prost::Message as _;
 use crate::error::{FileError, GraphError, Result};
 use crate::graph::decode::decode;
 use crate::graph::external::ExternalFiles;
-use crate::graph::{KNOWN_OPSETS, Model, encode, external, proto, stream};
+use crate::graph::{KNOWN_OPSETS, Model, chunks, encode, external, proto};
 use crate::support::fs;
 
 /// The largest protobuf message: 2 GiB less one byte.
@@ -108,7 +108,7 @@ impl Model {
             }
         }
         check_size(&message)?;
-        let pieces = stream::pieces(message);
+        let pieces = chunks::pieces(message);
         fs::replace_with(path, |file| {
             let mut write = || pieces.iter().try_for_each(|piece| file.write_all(piece));
             Ok(write().map_err(fs::io_error("write", path))?)

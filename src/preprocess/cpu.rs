@@ -9,13 +9,13 @@ use std::borrow::Cow;
 
 use super::geometry::Geometry;
 use super::image::{Image, Samples};
-use super::passes::{Buffers, Passes};
+use super::separable::{Buffers, SeparableResize};
 use super::spec::{Channels, Preprocess, Resize};
 use crate::error::{PixelError, Result};
 use crate::tensor::HostTensor;
 
 /// The most values that one image may become.
-const MOST_VALUES: u64 = 1 << 28;
+const MAX_VALUES: u64 = 1 << 28;
 
 /// A checked [`Preprocess`], ready to be applied; made by [`Preprocess::check`].
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct ValidPreprocess {
 /// Buffers and filter weights that one thread keeps from image to image.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    passes: Passes,
+    passes: SeparableResize,
     bytes: Buffers<u8>,
     reals: Buffers<f32>,
     grey: Vec<u8>,
@@ -92,8 +92,8 @@ impl ValidPreprocess {
         let image = &*self.content(image)?;
         let shape = self.shape_of(image).to_vec();
         let found = shape.iter().map(|&size| size as u64).product();
-        let too_large = PixelError::OutputSize { found, expected: MOST_VALUES };
-        if found > MOST_VALUES {
+        let too_large = PixelError::OutputSize { found, expected: MAX_VALUES };
+        if found > MAX_VALUES {
             return Err(too_large.into());
         }
         let mut output = vec![0.0; found as usize];

@@ -17,9 +17,9 @@ mod geometry;
 mod image;
 mod kernels;
 mod onnx;
-mod passes;
 mod reduction;
 mod resample;
+mod separable;
 mod spec;
 mod window;
 

@@ -4,7 +4,7 @@
 //! The Hessian of the mean loss is a weighted covariance of the features; `h`, the mean of `p (1 -
 //! p)`, stands for the weights. With it correlated features cost L-BFGS no more steps than
 //! independent ones. The second moments are computed once for all penalties, factorised (Cholesky)
-//! once for each. Above [`MOST_FEATURES`] only their diagonal is used.
+//! once for each. Above [`MAX_FEATURES`] only their diagonal is used.
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::probe::product::{multiply, multiply_add};
 
 /// Features up to which the whole matrix is used: its factorisation grows with their cube.
-const MOST_FEATURES: usize = 2048;
+const MAX_FEATURES: usize = 2048;
 /// Rows of the factor that are computed at once.
 const PANEL: usize = 64;
 /// Smallest pivot and penalty, as a share of the mean diagonal.
@@ -42,7 +42,7 @@ impl Moments {
                 *square += weight * f64::from(*value).powi(2);
             }
         }
-        if features > MOST_FEATURES {
+        if features > MAX_FEATURES {
             squares.push(1.0);
             return Moments::Diagonal(squares);
         }

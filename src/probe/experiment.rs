@@ -5,7 +5,7 @@
 //! validation split (of several, that of the lowest log loss there, then the first), each candidate
 //! fitted on train alone. The final probe is fitted on train and validation together with what was
 //! chosen (as DINOv2 does), its features scaled by the statistics of those samples, unless that is
-//! switched off. What else is fitted on validation data (see [`Adjusting`]) is fitted on the
+//! switched off. What else is fitted on validation data (see [`CalibrationConfig`]) is fitted on the
 //! predictions of the probe of train alone. The test split is read once, at the end.
 
 use std::time::Instant;
@@ -16,12 +16,12 @@ use ndarray::Array2;
 use crate::data::{Split, Task};
 use crate::error::{ProbeError, Result};
 use crate::metrics::{Bootstrap, Metric, evaluate};
-use crate::probe::contest::Contest;
 use crate::probe::samples::Subset;
+use crate::probe::selection::ModelSelection;
 use crate::probe::{
-    Adjusting, Candidate, Chosen, Division, Judged, KnnParams, LinearModel, LinearParams, Partition, Path,
-    PredictionTable, Record, Repeat, Samples, Scale, Scored, Seconds, Selection, Settings, Source, Summary,
-    deciding_metric, score, vote_scores,
+    CalibrationConfig, Candidate, Chosen, KnnParams, LinearModel, LinearParams, Partition, Path, PredictionTable,
+    Record, Repeat, Samples, Scale, ScoredSplit, Seconds, Selection, Settings, Source, SplitConfig, Summary,
+    TestEvaluation, deciding_metric, score, vote_scores,
 };
 use crate::support::progress::Progress;
 
@@ -57,7 +57,7 @@ pub struct Experiment {
     /// [`deciding_metric`].
     pub metric: Option<Metric>,
     /// How samples are divided.
-    pub division: Division,
+    pub division: SplitConfig,
     /// Seed of the first repeat's splits; the others count up from it.
     pub seed: u64,
     /// Number of repeats, >= 1.
@@ -67,7 +67,7 @@ pub struct Experiment {
     /// Whether the final probe is fitted on train and validation together.
     pub refit: bool,
     /// What else is fitted on validation data.
-    pub adjusting: Adjusting,
+    pub adjusting: CalibrationConfig,
 }
 
 /// What an experiment gives.
@@ -95,11 +95,11 @@ struct Trial {
 }
 
 /// What a repeat's probes say.
-struct Said {
+struct ProbeOutput {
     /// Of the probe fitted on train alone, where something is to be fitted on it.
-    validation: Option<Scored>,
+    validation: Option<ScoredSplit>,
     /// Of the final probe.
-    test: Scored,
+    test: ScoredSplit,
 }
 
 impl Experiment {
@@ -158,10 +158,10 @@ impl Experiment {
     fn findings(
         &self,
         samples: &Samples,
-        (partition, trial, judged): (Partition, Trial, Judged),
+        (partition, trial, judged): (Partition, Trial, TestEvaluation),
         (repeats, seconds, source): (Vec<Repeat>, Seconds, Source),
     ) -> Findings {
-        let Judged { probabilities, decision, evaluation, adjustment } = judged;
+        let TestEvaluation { probabilities, decision, evaluation, adjustment } = judged;
         let mut summary = std::collections::BTreeMap::new();
         if repeats.len() > 1 {
             for metric in evaluation.metrics.keys() {
@@ -234,7 +234,7 @@ impl Experiment {
         samples: &Samples,
         rows: &Partition,
         told: (&mut Seconds, &dyn Progress),
-    ) -> Result<(Trial, Said)> {
+    ) -> Result<(Trial, ProbeOutput)> {
         match &self.method {
             Method::Linear { grid, scale, tolerance, iterations } => {
                 let params = LinearParams::new().scale(*scale).tolerance(*tolerance).iterations(*iterations);
@@ -253,12 +253,12 @@ impl Experiment {
         rows: &Partition,
         (params, grid): (&LinearParams, &[f64]),
         (seconds, progress): (&mut Seconds, &dyn Progress),
-    ) -> Result<(Trial, Said)> {
+    ) -> Result<(Trial, ProbeOutput)> {
         for &c in grid {
             params.clone().c(c).check()?;
         }
         let start = Instant::now();
-        let mut contest = Contest::new(self.deciding(samples.task));
+        let mut contest = ModelSelection::new(self.deciding(samples.task));
         if grid.len() > 1 {
             let mut path = path(samples, &rows.train, params)?;
             let features = samples.features_of(&rows.validation);
@@ -277,9 +277,9 @@ impl Experiment {
             [c] => (*c, Some(path(samples, &rows.train, params)?.fit(*c))),
             _ => contest.winner().map(|(c, model)| (c, Some(model)))?,
         };
-        let scored = |model: &LinearModel, rows: &[usize]| -> Result<Scored> {
+        let scored = |model: &LinearModel, rows: &[usize]| -> Result<ScoredSplit> {
             let scores = model.scores(samples.features_of(rows).view())?;
-            Ok(Scored::of(rows.to_vec(), scores, model.activation()))
+            Ok(ScoredSplit::of(rows.to_vec(), scores, model.activation()))
         };
         let judges = of_train.as_ref().filter(|_| !self.adjusting.is_none());
         let validation = judges.map(|model| scored(model, &rows.validation)).transpose()?;
@@ -303,7 +303,7 @@ impl Experiment {
             warnings.push("the final fit did not reach the tolerance".into());
         }
         let chosen = Chosen::Linear { c, scale: model.scaler().scale() };
-        Ok((Trial { chosen, candidates, linear: Some(model), warnings }, Said { validation, test }))
+        Ok((Trial { chosen, candidates, linear: Some(model), warnings }, ProbeOutput { validation, test }))
     }
 
     fn knn(
@@ -312,7 +312,7 @@ impl Experiment {
         rows: &Partition,
         (params, k, temperature): (KnnParams, &[usize], f64),
         (seconds, progress): (&mut Seconds, &dyn Progress),
-    ) -> Result<(Trial, Said)> {
+    ) -> Result<(Trial, ProbeOutput)> {
         let mut warnings = Vec::new();
         let mut k = k.to_vec();
         let most = rows.train.len();
@@ -321,7 +321,7 @@ impl Experiment {
             k.iter_mut().for_each(|k| *k = most.min(*k));
             k.dedup();
         }
-        let mut contest = Contest::new(self.deciding(samples.task));
+        let mut contest = ModelSelection::new(self.deciding(samples.task));
         let start = Instant::now();
         let mut votes = None;
         if k.len() > 1 || !self.adjusting.is_none() {
@@ -348,7 +348,7 @@ impl Experiment {
         let mut tables = model.probabilities(samples.features_of(&rows.test).view(), &[best])?;
         let scored = |rows: &[usize], votes: Array2<f64>| {
             let scores = vote_scores(votes.view(), best, model.activation());
-            Scored { rows: rows.to_vec(), probabilities: votes, scores, activation: model.activation() }
+            ScoredSplit { rows: rows.to_vec(), probabilities: votes, scores, activation: model.activation() }
         };
         let validation = votes.filter(|_| !self.adjusting.is_none()).map(|votes| scored(&rows.validation, votes));
         let test = scored(&rows.test, tables.swap_remove(0));
@@ -359,7 +359,7 @@ impl Experiment {
             progress.advance(1);
         }
         let chosen = Chosen::Knn { k: best, temperature };
-        Ok((Trial { chosen, candidates, linear: None, warnings }, Said { validation, test }))
+        Ok((Trial { chosen, candidates, linear: None, warnings }, ProbeOutput { validation, test }))
     }
 
     /// The deciding metric and the log loss on validation samples, where they are defined.

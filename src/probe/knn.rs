@@ -98,12 +98,12 @@ pub struct KnnModel {
     params: KnnValidParams,
     /// `[N, D]`, rows of unit length.
     bank: Array2<f32>,
-    ballots: Ballots,
+    ballots: Votes,
 }
 
 /// What each row of a bank votes for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ballots {
+pub enum Votes {
     /// One of several classes.
     Classes(Vec<usize>, usize),
     /// `[N, C]` labels with the prevalence of each.
@@ -143,8 +143,8 @@ impl KnnModel {
     /// From the scores of [`vote_scores`] to probabilities.
     pub fn activation(&self) -> Activation {
         match &self.ballots {
-            Ballots::Classes(..) => Activation::Softmax,
-            Ballots::Labels(..) => Activation::Sigmoid,
+            Votes::Classes(..) => Activation::Softmax,
+            Votes::Labels(..) => Activation::Sigmoid,
         }
     }
 
@@ -164,15 +164,15 @@ impl KnnModel {
     }
 
     /// What they vote for.
-    pub fn ballots(&self) -> &Ballots {
+    pub fn ballots(&self) -> &Votes {
         &self.ballots
     }
 
     /// Number of classes or labels.
     pub fn classes(&self) -> usize {
         match &self.ballots {
-            Ballots::Classes(_, classes) => *classes,
-            Ballots::Labels(labels, _) => labels.ncols(),
+            Votes::Classes(_, classes) => *classes,
+            Votes::Labels(labels, _) => labels.ncols(),
         }
     }
 
@@ -187,7 +187,7 @@ impl KnnModel {
         let weight = |&similarity: &f32| ((f64::from(similarity) - nearest) / self.params.temperature).exp();
         let ballots = positions.iter().map(|&position| position as usize).zip(similarities.iter().map(weight));
         match &self.ballots {
-            Ballots::Classes(classes, count) => {
+            Votes::Classes(classes, count) => {
                 let mut votes = vec![0.0; *count];
                 let mut total = 0.0;
                 for (position, weight) in ballots {
@@ -197,7 +197,7 @@ impl KnnModel {
                 votes.iter_mut().for_each(|vote| *vote /= total);
                 votes
             }
-            Ballots::Labels(labels, prevalence) => {
+            Votes::Labels(labels, prevalence) => {
                 let mut votes = vec![(0.0, 0.0); labels.ncols()];
                 for (position, weight) in ballots {
                     for ((yes, known), label) in votes.iter_mut().zip(labels.row(position)) {
@@ -237,7 +237,7 @@ impl<D: Data<Elem = f32>> Fit<ArrayBase<D, Ix2>, Array1<usize>, ProbeError> for 
         let samples = dataset.records.view();
         check_samples(samples, dataset.targets.len(), None)?;
         let classes = self.classes.unwrap_or(0).max(dataset.targets.iter().max().map_or(0, |last| last + 1));
-        self.model(samples, Ballots::Classes(dataset.targets.to_vec(), classes))
+        self.model(samples, Votes::Classes(dataset.targets.to_vec(), classes))
     }
 }
 
@@ -254,7 +254,7 @@ impl<D: Data<Elem = f32>> Fit<ArrayBase<D, Ix2>, Array2<Option<bool>>, ProbeErro
             if known.is_empty() { 0.5 } else { present as f64 / known.len() as f64 }
         };
         let prevalence = labels.axis_iter(Axis(1)).map(prevalence).collect();
-        self.model(samples, Ballots::Labels(labels.clone(), prevalence))
+        self.model(samples, Votes::Labels(labels.clone(), prevalence))
     }
 }
 
@@ -269,7 +269,7 @@ impl KnnValidParams {
         self.temperature
     }
 
-    fn model(&self, samples: ArrayView2<'_, f32>, ballots: Ballots) -> Result<KnnModel, ProbeError> {
+    fn model(&self, samples: ArrayView2<'_, f32>, ballots: Votes) -> Result<KnnModel, ProbeError> {
         check_k(self.k, samples.nrows())?;
         let bank = Scaler::of(Scale::L2, samples).apply(samples);
         Ok(KnnModel { params: self.clone(), bank, ballots })

@@ -128,7 +128,7 @@ impl LinearValidParams {
     }
 
     /// Steps at most.
-    pub(super) fn most_iterations(&self) -> usize {
+    pub(super) fn max_iterations(&self) -> usize {
         self.iterations
     }
 

@@ -4,7 +4,6 @@
 //! probabilities): a linear probe ([`LinearParams`]) and exact weighted nearest neighbours
 //! ([`KnnParams`]). Features are `[N, D] f32`, statistics f64.
 
-mod contest;
 mod curvature;
 mod experiment;
 mod knn;
@@ -12,19 +11,20 @@ mod lbfgs;
 mod linear;
 mod neighbours;
 mod objective;
-mod path;
 mod product;
 mod projection;
+mod regularization_path;
 mod samples;
 mod scale;
+mod selection;
 mod weights;
 
 pub use experiment::{Experiment, Findings, Method, default_grid};
-pub use knn::{Ballots, DEFAULT_K, DEFAULT_TEMPERATURE, KnnModel, KnnParams, KnnValidParams, half_a_vote, vote_scores};
+pub use knn::{DEFAULT_K, DEFAULT_TEMPERATURE, KnnModel, KnnParams, KnnValidParams, Votes, half_a_vote, vote_scores};
 pub use linear::{DEFAULT_ITERATIONS, DEFAULT_TOLERANCE, LinearModel, LinearParams, LinearValidParams};
 pub use neighbours::{Neighbours, nearest};
-pub use path::Path;
-pub use projection::{MOST_ROWS, Projection};
+pub use projection::{MAX_ROWS, Projection};
+pub use regularization_path::Path;
 pub use samples::Samples;
 pub use scale::Scaler;
 

@@ -1,6 +1,6 @@
 //! Features on a plane: their first two principal components, for looking at them.
 //!
-//! In: features `[N, D] f32`; out: one point per row. At most [`MOST_ROWS`] rows, evenly spaced,
+//! In: features `[N, D] f32`; out: one point per row. At most [`MAX_ROWS`] rows, evenly spaced,
 //! define the components.
 
 use linfa::DatasetBase;
@@ -9,7 +9,7 @@ use linfa_reduction::Pca;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 /// Rows that the components are computed from.
-pub const MOST_ROWS: usize = 4000;
+pub const MAX_ROWS: usize = 4000;
 
 /// Points on the plane of the two directions of largest variance.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +28,7 @@ impl Projection {
         if rows < 3 || columns < 2 {
             return None;
         }
-        let kept: Vec<usize> = (0..rows.min(MOST_ROWS)).map(|at| at * rows / rows.min(MOST_ROWS)).collect();
+        let kept: Vec<usize> = (0..rows.min(MAX_ROWS)).map(|at| at * rows / rows.min(MAX_ROWS)).collect();
         let sample = x.select(Axis(0), &kept).mapv(f64::from);
         let mean = sample.mean_axis(Axis(0))?;
         // Of the size 1, whatever the unit of the features: the solver stops at an absolute

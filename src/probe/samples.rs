@@ -10,7 +10,7 @@ use ndarray::{Array1, Array2, Axis};
 use crate::data::{Label, Split, Task};
 use crate::error::{ProbeError, Result};
 use crate::probe::{KnnModel, KnnParams};
-use crate::records::{Division, Labelled, Partition};
+use crate::records::{Labelled, Partition, SplitConfig};
 
 /// Features of labelled samples; every vector has one entry per row.
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ impl Samples {
     ///
     /// # Errors
     /// As [`Labelled::divide`].
-    pub fn divide(&self, division: &Division, seed: u64, choose: bool) -> Result<Partition> {
+    pub fn divide(&self, division: &SplitConfig, seed: u64, choose: bool) -> Result<Partition> {
         self.labelled().divide(division, seed, choose)
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Split, Task};
 use crate::error::{FileError, Result};
 use crate::metrics::{ClassScores, Estimate, Metric, ReliabilityBin};
-use crate::records::Adjustment;
+use crate::records::Calibration;
 use crate::support::fs;
 
 /// One probe of one cache, or one fine-tuned network.
@@ -41,7 +41,7 @@ pub struct Record {
     /// What was fitted on validation predictions behind the classifier: the figures are of the
     /// classifier with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub adjustment: Option<Adjustment>,
+    pub adjustment: Option<Calibration>,
     /// What the labels mean.
     pub task: Task,
     /// Class (or label) names, in the order of the probabilities' columns.

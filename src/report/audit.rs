@@ -13,9 +13,9 @@ use crate::support::fs;
 use crate::support::numbers::{counted, thousands};
 
 /// Pairs of each kind that are shown with their images.
-const MOST_SHOWN: usize = 24;
+const MAX_SHOWN: usize = 24;
 /// Groups in two splits that are named.
-const MOST_GROUPS: usize = 50;
+const MAX_GROUPS: usize = 50;
 
 #[derive(Serialize)]
 struct View<'a> {
@@ -105,7 +105,7 @@ fn view<'a>(audit: &'a Audit, title: &'a str) -> View<'a> {
         kinds.push(kind("Near-duplicates", lead, false, &near.pairs));
     }
     let groups = &audit.divided_groups;
-    let first: Vec<String> = groups.iter().take(MOST_GROUPS).cloned().collect();
+    let first: Vec<String> = groups.iter().take(MAX_GROUPS).cloned().collect();
     let splits = audit.splits.iter().map(|(split, count)| format!("{} {split}", thousands(*count)));
     let mut absent: Vec<String> = Vec::new();
     absent.extend((groups.is_empty() && !audit.splits.is_empty()).then(|| "groups in two splits".to_owned()));
@@ -118,7 +118,7 @@ fn view<'a>(audit: &'a Audit, title: &'a str) -> View<'a> {
         counts: std::iter::once(counted(audit.images, "image")).chain(splits).collect(),
         groups: (!groups.is_empty()).then(|| GroupsView {
             count: counted(groups.len(), "group"),
-            first: first.join(", ") + if groups.len() > MOST_GROUPS { " ..." } else { "" },
+            first: first.join(", ") + if groups.len() > MAX_GROUPS { " ..." } else { "" },
         }),
         absent: absent.join(", "),
         kinds: kinds.into_iter().filter(|kind| !kind.pairs.is_empty()).collect(),
@@ -126,7 +126,7 @@ fn view<'a>(audit: &'a Audit, title: &'a str) -> View<'a> {
 }
 
 fn kind(title: &'static str, lead: String, certain: bool, pairs: &Pairs) -> Kind {
-    let shown: Vec<PairView> = pairs.first.par_iter().take(MOST_SHOWN).map(pair).collect();
+    let shown: Vec<PairView> = pairs.first.par_iter().take(MAX_SHOWN).map(pair).collect();
     let rest = pairs.count - shown.len();
     Kind {
         title,

@@ -4,8 +4,8 @@
 //! [`Record`] holds what is shown; [`gather`] reads it from a cache directory, [`render`] makes the
 //! page of it.
 
-mod adjustment;
 mod audit;
+mod calibration;
 mod charts;
 mod gather;
 mod layers;
@@ -26,7 +26,7 @@ use crate::report::view::View;
 use crate::support::fs;
 
 pub use audit::write_audit;
-pub use gather::{Gathering, gather, gather_run, is_run};
+pub use gather::{ReportOptions, gather, gather_run, is_run};
 pub use record::{
     Curve, DatasetFacts, EmbeddingFacts, Fact, LayerCurve, LayerPoint, Mistake, Picture, Plane, PlanePoint,
     ProbeResult, Record, SplitFacts, Spread, TrainingFacts,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{ClassScores, Difference, Estimate, Metric, ReliabilityBin};
-use crate::records::Adjustment;
+use crate::records::Calibration;
 
 /// Everything one report shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -127,7 +127,7 @@ pub struct ProbeResult {
     /// The reliability diagram.
     pub reliability: Vec<ReliabilityBin>,
     /// What was fitted on validation predictions; the figures are with it.
-    pub adjustment: Option<Adjustment>,
+    pub adjustment: Option<Calibration>,
     /// Wrong predictions, the most confident first.
     pub mistakes: Vec<Mistake>,
     /// What the reader should know before trusting the figures.

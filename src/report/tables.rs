@@ -9,11 +9,11 @@ use crate::report::scale::Axis;
 use crate::support::numbers::thousands;
 
 /// Classes up to which each cell of a confusion matrix states its numbers.
-const MOST_NUMBERED: usize = 12;
+const MAX_NUMBERED: usize = 12;
 /// Classes up to which a confusion matrix is drawn; beyond, the most frequent confusions are
 /// listed.
-const MOST_DRAWN: usize = 40;
-const MOST_LISTED: usize = 15;
+const MAX_DRAWN: usize = 40;
+const MAX_LISTED: usize = 15;
 
 /// Metrics that share an axis.
 #[derive(Serialize)]
@@ -171,7 +171,7 @@ impl ConfusionTable {
                 cells: row.iter().enumerate().map(cell).collect(),
             }
         };
-        let drawn = counts.len() <= MOST_DRAWN;
+        let drawn = counts.len() <= MAX_DRAWN;
         let mut listed: Vec<Confused> = Vec::new();
         if !drawn {
             let mut wrong: Vec<(u64, usize, usize)> = counts
@@ -185,12 +185,12 @@ impl ConfusionTable {
             wrong.sort_by_key(|&(count, truth, predicted)| (std::cmp::Reverse(count), truth, predicted));
             let describe =
                 |(count, truth, predicted)| Confused { truth: name(truth), predicted: name(predicted), count };
-            listed = wrong.into_iter().take(MOST_LISTED).map(describe).collect();
+            listed = wrong.into_iter().take(MAX_LISTED).map(describe).collect();
         }
         ConfusionTable {
             names: (0..counts.len()).map(name).collect(),
             rows: if drawn { counts.iter().enumerate().map(row).collect() } else { Vec::new() },
-            numbered: counts.len() <= MOST_NUMBERED,
+            numbered: counts.len() <= MAX_NUMBERED,
             listed,
         }
     }

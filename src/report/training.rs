@@ -9,7 +9,7 @@ use crate::report::scale::Axis;
 use crate::report::svg::{At, Svg};
 
 /// Points of a curve along steps at most: more are averaged.
-const MOST_POINTS: usize = 240;
+const MAX_POINTS: usize = 240;
 
 /// What the template sees.
 #[derive(Serialize)]
@@ -35,7 +35,7 @@ impl<'a> TrainingView<'a> {
 
 /// Means of neighbours, so that few enough points remain.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let each = points.len().div_ceil(MOST_POINTS).max(1);
+    let each = points.len().div_ceil(MAX_POINTS).max(1);
     let mean = |part: &[(f64, f64)]| {
         let count = part.len() as f64;
         let sum = part.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::metrics::{Estimate, Metric};
-use crate::report::adjustment::AdjustmentView;
+use crate::report::calibration::AdjustmentView;
 use crate::report::charts;
 use crate::report::charts::ReliabilityLine;
 use crate::report::layers::LayersView;
@@ -15,7 +15,7 @@ use crate::report::training::TrainingView;
 use crate::support::numbers::thousands;
 
 /// Classes whose counts and images are shown; the others are only counted.
-const MOST_CLASSES: usize = 40;
+const MAX_CLASSES: usize = 40;
 
 /// What the templates see.
 #[derive(Serialize)]
@@ -301,7 +301,7 @@ fn data(record: &Record) -> DataView<'_> {
         .classes
         .iter()
         .enumerate()
-        .take(MOST_CLASSES)
+        .take(MAX_CLASSES)
         .map(|(class, name)| {
             let (colour, shape) = charts::class_mark(class);
             let counts = dataset.splits.iter().map(|split| split.per_class.get(class).copied().unwrap_or(0));
@@ -327,7 +327,7 @@ fn data(record: &Record) -> DataView<'_> {
         } else {
             Vec::new()
         },
-        left_out: record.classes.len().saturating_sub(MOST_CLASSES),
+        left_out: record.classes.len().saturating_sub(MAX_CLASSES),
         pictures: classes.iter().any(|class| !class.pictures.is_empty()),
         classes,
         notes: &dataset.notes,

@@ -15,7 +15,7 @@ use ort::value::{Outlet, ValueType};
 
 use crate::error::{Error, Result, RuntimeError};
 use crate::graph::Detached;
-use crate::runtime::weights::Lent;
+use crate::runtime::weights::BorrowedWeights;
 use crate::runtime::{Device, Optimization, Runtime, SessionOptions, WorkingMemory, provider, value, weights};
 use crate::support::names;
 use crate::tensor::{DType, HostTensor};
@@ -104,7 +104,7 @@ impl TensorInfo {
 pub struct Session {
     pub(super) session: ort::session::Session,
     /// Weights that the session reads in place; behind it, so that they outlive it.
-    _weights: Option<Arc<Lent>>,
+    _weights: Option<Arc<BorrowedWeights>>,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
     device: Device,

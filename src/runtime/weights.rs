@@ -31,10 +31,10 @@ pub(super) fn open(
     runtime: &Runtime,
     mut builder: SessionBuilder,
     model: &Detached,
-) -> Result<ort::Result<(Session, Option<Arc<Lent>>)>> {
+) -> Result<ort::Result<(Session, Option<Arc<BorrowedWeights>>)>> {
     let maps = since(runtime.version()) >= FOLDER_SINCE;
     let is_lent = |weight: &&DetachedWeight| !(maps && weight.place.is_some());
-    let lent = Lent::new(model.weights.iter().filter(is_lent))?;
+    let lent = BorrowedWeights::new(model.weights.iter().filter(is_lent))?;
     if maps {
         let set = builder.with_config_entry(FOLDER_OPTION, ROOT);
         builder = set.map_err(|error| value::refused("set session options", &error))?;
@@ -50,21 +50,21 @@ fn since(version: &str) -> (u32, u32) {
 }
 
 /// Weights that ONNX Runtime reads in place: kept for as long as a session uses them.
-pub(super) struct Lent {
+pub(super) struct BorrowedWeights {
     values: Vec<(CString, DynValueRefMut<'static>)>,
     /// What the values point to; the last field, so that it goes last.
     _tensors: Vec<HostTensor>,
 }
 
-impl std::fmt::Debug for Lent {
+impl std::fmt::Debug for BorrowedWeights {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Lent({} weights)", self.values.len())
+        write!(f, "BorrowedWeights({} weights)", self.values.len())
     }
 }
 
-impl Lent {
+impl BorrowedWeights {
     fn new<'w>(weights: impl Iterator<Item = &'w DetachedWeight>) -> Result<Self> {
-        let mut lent = Lent { values: Vec::new(), _tensors: Vec::new() };
+        let mut lent = BorrowedWeights { values: Vec::new(), _tensors: Vec::new() };
         for weight in weights {
             let name = CString::new(weight.name.as_str())
                 .map_err(|error| RuntimeError::Call { action: "name a weight", reason: error.to_string() })?;
@@ -79,7 +79,7 @@ impl Lent {
     fn give(&self, builder: &mut SessionBuilder) -> ort::Result<()> {
         for (name, value) in &self.values {
             #[expect(unsafe_code, reason = "`ort` takes owned initializers only")]
-            // SAFETY: the name is a C string, and the value lives in the `Lent` that the session
+            // SAFETY: the name is a C string, and the value lives in the `BorrowedWeights` that the session
             // holds until it is gone.
             unsafe {
                 let add = ort::api().AddExternalInitializers;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use defrost::backbones::{self, Arithmetic, Backbone, ModelOptions, Size, Taps};
+use defrost::backbones::{self, Backbone, ComputeDType, ModelOptions, Size, Taps};
 use defrost::data::{self, OpenOptions};
 use defrost::embed::{EmbedOptions, EmbeddingColumn, Job, ModelRecord, Network, Precision, Recipe, Summary, embed};
 use defrost::error::{CacheError, Error};
@@ -20,7 +20,7 @@ use crate::embed::{SIDE, write_images};
 use crate::parity::{EFFICIENTNET_LITE, FOCALNET, Fixture, RESNET, SAM, TRANSFORMERS, run};
 
 /// The lowest cosine of a row, over all outputs.
-fn least_cosine(exact: &Model, found: &Model, input: &HostTensor) -> (f64, String) {
+fn min_cosine(exact: &Model, found: &Model, input: &HostTensor) -> (f64, String) {
     let (exact, found) = (run(exact, Optimization::Full, input), run(found, Optimization::Full, input));
     assert!(exact.keys().eq(found.keys()));
     let mut least = (1.0, String::new());
@@ -39,7 +39,7 @@ fn least_cosine(exact: &Model, found: &Model, input: &HostTensor) -> (f64, Strin
     least
 }
 
-fn in_arithmetic(backbone: &Backbone, arithmetic: Arithmetic) -> Backbone {
+fn in_arithmetic(backbone: &Backbone, arithmetic: ComputeDType) -> Backbone {
     let mut changed = backbone.clone();
     changed.compute_in(arithmetic).unwrap();
     changed
@@ -56,7 +56,7 @@ fn f16_comes_close_to_f32_in_every_family() {
     let fixtures = [EFFICIENTNET_LITE, RESNET].into_iter().chain(TRANSFORMERS).chain(SAM).chain(FOCALNET);
     for fixture in fixtures {
         let (backbone, input) = built(&fixture);
-        let half = in_arithmetic(&backbone, Arithmetic::F16);
+        let half = in_arithmetic(&backbone, ComputeDType::F16);
         let large = half
             .graph
             .graph
@@ -66,7 +66,7 @@ fn f16_comes_close_to_f32_in_every_family() {
         let wide: Vec<&str> =
             large.filter(|tensor| tensor.element == ElementType::F32).map(|tensor| tensor.name.as_str()).collect();
         assert!(wide.is_empty(), "{}: {wide:?}", fixture.folder);
-        let (cosine, output) = least_cosine(&backbone.graph, &half.graph, &input);
+        let (cosine, output) = min_cosine(&backbone.graph, &half.graph, &input);
         assert!(cosine >= 0.9999, "{}, {output}: {cosine}", fixture.folder);
         assert_eq!(half.provenance.changes, ["computes in f16"]);
     }
@@ -81,11 +81,11 @@ fn f16_comes_close_to_f32_at_the_sizes_of_the_catalog() {
             ..ModelOptions::default()
         };
         let backbone = backbones::open(name, &options, &Silent).unwrap();
-        let half = in_arithmetic(&backbone, Arithmetic::F16);
+        let half = in_arithmetic(&backbone, ComputeDType::F16);
         let shape = backbone.graph.graph.inputs[0].tensor_type().unwrap().shape.clone().unwrap();
         let [height, width] = [2, 3].map(|axis: usize| shape[axis].fixed().unwrap() as usize);
         let input = HostTensor::from_fn(&[1, 3, height, width], |at| ((at * 7919) % 2017) as f32 / 1000.0 - 1.0);
-        let (cosine, output) = least_cosine(&backbone.graph, &half.graph, &input);
+        let (cosine, output) = min_cosine(&backbone.graph, &half.graph, &input);
         assert!(cosine >= 0.9999, "{name}, {output}: {cosine}");
     }
 }
@@ -94,8 +94,8 @@ fn f16_comes_close_to_f32_at_the_sizes_of_the_catalog() {
 fn int8_comes_close_to_f32_in_every_transformer_and_rows_stay_independent() {
     for fixture in TRANSFORMERS.into_iter().chain(SAM) {
         let (backbone, input) = built(&fixture);
-        let rounded = in_arithmetic(&backbone, Arithmetic::Int8);
-        let (cosine, output) = least_cosine(&backbone.graph, &rounded.graph, &input);
+        let rounded = in_arithmetic(&backbone, ComputeDType::Int8);
+        let (cosine, output) = min_cosine(&backbone.graph, &rounded.graph, &input);
         // Products over 40 channels average little out; over 768 the cosine is above 0.999.
         assert!(cosine >= 0.995, "{}, {output}: {cosine}", fixture.folder);
         // One image alone, and behind another that is a hundred times brighter.
@@ -121,7 +121,7 @@ fn int8_comes_close_to_f32_in_every_transformer_and_rows_stay_independent() {
 #[test]
 fn int8_has_nothing_to_do_in_a_network_of_convolutions() {
     let (mut backbone, _) = built(&RESNET);
-    let error = backbone.compute_in(Arithmetic::Int8).unwrap_err();
+    let error = backbone.compute_in(ComputeDType::Int8).unwrap_err();
     assert_eq!(error.to_string(), "the graph has no matrix product with constant weights");
     assert!(error.hint().unwrap().contains("transformer"));
 }

@@ -2,7 +2,7 @@
 //! evaluated on test data, part of the exported file, used by `predict`, shown in the report.
 
 use defrost::data::Label;
-use defrost::records::{Adjustment, PredictionTable, Record};
+use defrost::records::{Calibration, PredictionTable, Record};
 use defrost::support::seed::Seed;
 use rand::Rng as _;
 use serde_json::Value;
@@ -86,7 +86,7 @@ impl<'a> Probed<'a> {
         probed
     }
 
-    fn adjustment(&self) -> &Adjustment {
+    fn adjustment(&self) -> &Calibration {
         self.fitted.adjustment.as_ref().unwrap()
     }
 

@@ -131,7 +131,7 @@ fn damaged_files_end_in_an_image_or_a_reason() {
     use rand::Rng as _;
     let mut random = defrost::support::seed::Seed::new(0).named("damaged DICOM").random();
     let (mut images, mut reasons) = (0, 0);
-    let limits = DecodeLimits { most_pixels: 1 << 18, ..DecodeLimits::default() };
+    let limits = DecodeLimits { max_pixels: 1 << 18, ..DecodeLimits::default() };
     for name in [
         "made/window_linear.dcm",
         "made/functional_groups.dcm",

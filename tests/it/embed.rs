@@ -232,7 +232,7 @@ fn bad_files_are_quarantined_with_reasons_and_not_tried_again() {
     std::fs::write(images.join("cat/text.png"), b"not an image").unwrap();
     std::fs::write(images.join("dog/cut.jpg"), &whole[..whole.len() / 2]).unwrap();
     let huge = std::fs::File::create(images.join("dog/huge.png")).unwrap();
-    huge.set_len(scene.options.limits.most_bytes + 1).unwrap();
+    huge.set_len(scene.options.limits.max_bytes + 1).unwrap();
     let mut bomb = std::fs::read(images.join("dog/00001.png")).unwrap();
     bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
     let crc = crc32(&bomb[12..29]).to_be_bytes();

@@ -249,7 +249,7 @@ fn a_left_matrix_that_is_transposed_first_gives_the_same_product() {
     let mut model = b.finish().unwrap();
     let x = noise(&[128, 512]);
     let expected = run(&model, &x);
-    rewrite::turn_left(&model).unwrap().apply(&mut model).unwrap();
+    rewrite::transpose_lhs(&model).unwrap().apply(&mut model).unwrap();
     assert_eq!(model.graph.nodes.len(), 4);
     let found = run(&model, &x);
     assert_eq!(found[0].shape(), [512, 256]);

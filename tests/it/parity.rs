@@ -331,7 +331,7 @@ fn embeddings_with_selected_rows_equal_the_references() {
         let input = &expected["input"];
         let size = Size::Fixed { height: input.shape()[2], width: input.shape()[3] };
         let mut backbone = fixture.build(&weights, size, &Taps::None).unwrap();
-        backbone.select_rows().unwrap();
+        backbone.slice_pushdown().unwrap();
         let selected = backbone.graph.graph.nodes.iter().any(|node| node.name.ends_with(".kept"));
         let reads_class_token = TRANSFORMERS.iter().any(|transformer| transformer.folder == fixture.folder);
         assert_eq!(selected, reads_class_token, "{}", fixture.folder);

@@ -201,12 +201,12 @@ fn bombs_are_refused_by_their_header() {
     ] {
         assert_eq!(refused(bytes), message);
     }
-    let small = DecodeLimits { most_pixels: 35 * 23 - 1, most_bytes: 1 << 20 };
+    let small = DecodeLimits { max_pixels: 35 * 23 - 1, max_bytes: 1 << 20 };
     for name in ["rgb.tif", "rgb.bmp", "lossless.webp", "palette.png", "cmyk.jpg"] {
         let error = decode(&fixture(name), &small).unwrap_err();
         assert!(matches!(error, Error::Pixels(PixelError::TooManyPixels { width: 35, height: 23, .. })), "{name}");
     }
-    let short = DecodeLimits { most_bytes: 100, ..DecodeLimits::default() };
+    let short = DecodeLimits { max_bytes: 100, ..DecodeLimits::default() };
     let error = decode(&fixture("rgb.bmp"), &short).unwrap_err();
     assert!(matches!(error, Error::Pixels(PixelError::TooManyBytes { most: 100, .. })));
 }
@@ -224,7 +224,7 @@ fn damaged_jpegs_end_in_an_image_or_a_reason() {
                 let at = random.gen_range(2..bytes.len());
                 bytes[at] = random.r#gen();
             }
-            let limits = DecodeLimits { most_pixels: 1 << 20, ..DecodeLimits::default() };
+            let limits = DecodeLimits { max_pixels: 1 << 20, ..DecodeLimits::default() };
             match decode(&bytes, &limits) {
                 Ok(image) => {
                     image.check().unwrap();

@@ -5,7 +5,7 @@ use defrost::data::split::Fractions;
 use defrost::data::{Label, Split, Task};
 use defrost::error::{Error, ProbeError};
 use defrost::metrics::{Bootstrap, Metric};
-use defrost::probe::{Chosen, Division, Experiment, Findings, LinearParams, Method, Samples, Scale, Source};
+use defrost::probe::{Chosen, Experiment, Findings, LinearParams, Method, Samples, Scale, Source, SplitConfig};
 use defrost::support::progress::Silent;
 use defrost::support::seed::Seed;
 use linfa::DatasetBase;
@@ -63,7 +63,7 @@ fn experiment(method: Method) -> Experiment {
     Experiment {
         method,
         metric: None,
-        division: Division { redraw: false, fractions: Fractions::default(), allow_leak: false },
+        division: SplitConfig { redraw: false, fractions: Fractions::default(), allow_leak: false },
         seed: 0,
         repeats: 1,
         bootstrap: Bootstrap { resamples: 50, ..Bootstrap::default() },

@@ -11,7 +11,7 @@ use defrost::data::Label;
 use defrost::metrics::{Bootstrap, Metric, Predictions, evaluate};
 use defrost::probe::PredictionTable;
 use defrost::report::{
-    Curve, DatasetFacts, Gathering, Mistake, Picture, Plane, PlanePoint, ProbeResult, Record, SplitFacts, gather,
+    Curve, DatasetFacts, Mistake, Picture, Plane, PlanePoint, ProbeResult, Record, ReportOptions, SplitFacts, gather,
     render,
 };
 use ndarray::Array2;
@@ -155,7 +155,8 @@ fn a_cache_with_its_probes_becomes_a_record() {
     let folder = tempfile::tempdir().unwrap();
     cache(folder.path());
     let record =
-        gather(folder.path(), &Gathering { out: Some("my report.html".into()), ..Gathering::default() }).unwrap();
+        gather(folder.path(), &ReportOptions { out: Some("my report.html".into()), ..ReportOptions::default() })
+            .unwrap();
     let titles: Vec<&str> = record.probes.iter().map(|probe| probe.title.as_str()).collect();
     assert_eq!(titles, ["Linear", "k-NN"]);
     assert_eq!(record.probes[0].chosen, "C = 0.1, L2-normalised features");
@@ -186,7 +187,7 @@ fn images_that_moved_away_are_told_and_nothing_else_is_lost() {
     for row in 0..6 {
         std::fs::remove_file(folder.path().join(format!("image {row}.png"))).unwrap();
     }
-    let record = gather(folder.path(), &Gathering::default()).unwrap();
+    let record = gather(folder.path(), &ReportOptions::default()).unwrap();
     assert!(record.dataset.gallery.is_empty());
     assert!(record.dataset.notes[0].contains("no pictures"), "{:?}", record.dataset.notes);
     assert!(render(&record).unwrap().contains("image not found"));

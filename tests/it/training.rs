@@ -6,7 +6,8 @@ use std::path::Path;
 use defrost::backbones::{Backbone, Size, Taps};
 use defrost::data::Label;
 use defrost::finetune::{
-    BatchNorm, Classifier, Fed, Freeze, Loss, Part, Progressed, Rates, StepPlan, Targets, Trainer,
+    BatchNorm, Classifier, Freeze, Loss, MicroBatch, StepHyperparams, StepOutcome, StepPlan, TargetBatch, Targets,
+    Trainer,
 };
 use defrost::runtime::{Device, SessionOptions};
 use defrost::tensor::safetensors::{self, Tensors};
@@ -62,19 +63,19 @@ fn open(classifier: &Classifier, plan: &StepPlan) -> Trainer {
     Trainer::open(&runtime(), classifier, plan, &options).unwrap()
 }
 
-fn fed(labels: &[Label], classes: usize) -> Fed {
+fn fed(labels: &[Label], classes: usize) -> TargetBatch {
     let targets = Targets { loss: Loss::CrossEntropy, classes, smoothing: 0.0, class_weights: vec![1.0; classes] };
     targets.feed(&labels.iter().map(|label| (label, 1.0)).collect::<Vec<_>>())
 }
 
-fn rates(step: u64) -> Rates {
-    Rates { step, learning_rate: 1e-3, weight_decay: 1e-2 }
+fn rates(step: u64) -> StepHyperparams {
+    StepHyperparams { step, learning_rate: 1e-3, weight_decay: 1e-2 }
 }
 
 /// Losses of steps on the whole batch, the same every time.
-fn losses(trainer: &mut Trainer, images: &HostTensor, fed: &Fed, steps: u64) -> Vec<Progressed> {
+fn losses(trainer: &mut Trainer, images: &HostTensor, fed: &TargetBatch, steps: u64) -> Vec<StepOutcome> {
     let images = images.values::<f32>().unwrap();
-    let part = || Part { images: &images, fed, masks: &[] };
+    let part = || MicroBatch { images: &images, fed, masks: &[] };
     (1..=steps).map(|step| trainer.step(&[part()], rates(step)).unwrap()).collect()
 }
 
@@ -156,11 +157,11 @@ fn parts_of_a_batch_give_the_gradient_of_the_whole() {
     let mut trainer = open(&classifier, &plan);
     let images = images.values::<f32>().unwrap();
     let size = images.len() / labels.len();
-    let each: Vec<Fed> =
-        whole.targets.chunks(3).map(|targets| Fed { targets: targets.to_vec(), weights: Vec::new() }).collect();
+    let each: Vec<TargetBatch> =
+        whole.targets.chunks(3).map(|targets| TargetBatch { targets: targets.to_vec(), weights: Vec::new() }).collect();
     for (step, expected) in (1..=4).zip(&expected) {
-        let parts: Vec<Part<'_>> =
-            images.chunks(size).zip(&each).map(|(images, fed)| Part { images, fed, masks: &[] }).collect();
+        let parts: Vec<MicroBatch<'_>> =
+            images.chunks(size).zip(&each).map(|(images, fed)| MicroBatch { images, fed, masks: &[] }).collect();
         let found = trainer.step(&parts, rates(step)).unwrap();
         for (found, expected) in [(found.loss, expected.loss), (found.norm, expected.norm)] {
             assert!(((found - expected) / expected).abs() < 1e-4, "step {step}: {found} for {expected}");
@@ -195,7 +196,7 @@ fn what_is_frozen_stays_and_the_rest_moves() {
 }
 
 /// Steps with and without a change of the plan, from the same weights.
-fn beside(fixture: &Fixture, change: impl Fn(&mut StepPlan)) -> [(Vec<Progressed>, Tensors); 2] {
+fn beside(fixture: &Fixture, change: impl Fn(&mut StepPlan)) -> [(Vec<StepOutcome>, Tensors); 2] {
     let reference = Reference::of(fixture);
     let (classifier, images) = classifier(fixture, &reference);
     let labels = reference.labels();
@@ -257,7 +258,7 @@ fn a_step_that_overflows_in_f16_is_taken_again_with_a_smaller_factor() {
             recompute,
             ..StepPlan::full(&classifier, Loss::CrossEntropy, 1)
         };
-        let part = || Part { images: &image, fed: &fed, masks: &[] };
+        let part = || MicroBatch { images: &image, fed: &fed, masks: &[] };
         let parts = || if accumulate { vec![part(), part()] } else { vec![part()] };
         let mut trainer = open(&classifier, &plan);
         let told = trainer.step(&parts(), rates(1)).unwrap();

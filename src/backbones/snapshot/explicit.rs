@@ -7,10 +7,10 @@
 
 use serde_json::Value;
 
-use crate::backbones::fields::Fields;
+use crate::backbones::json_config::Fields;
 use crate::backbones::snapshot::transformer::{Key, Keys, activation};
 use crate::backbones::snapshot::{Context, Described, Description, focalnet, integer, list};
-use crate::backbones::{catalog, processor};
+use crate::backbones::{catalog, hf_processor};
 use crate::error::Result;
 use crate::support::fs;
 
@@ -121,9 +121,9 @@ fn epsilon(fields: &Fields<'_>) -> Result<toml::Value> {
 
 /// The folder's own preprocessing, or that of the family at the folder's image size.
 fn preprocess(fields: &Fields<'_>, context: &Context<'_>) -> Result<Described> {
-    let own = context.folder.join(processor::FILE);
+    let own = context.folder.join(hf_processor::FILE);
     if own.is_file() {
-        let specification = processor::parse(&own, &fs::read_text(&own)?)?;
+        let specification = hf_processor::parse(&own, &fs::read_text(&own)?)?;
         return Ok(Described { specification, path: own, size_field: "size" });
     }
     let family = fields.text("family")?.ok_or_else(|| fields.missing("family"))?;

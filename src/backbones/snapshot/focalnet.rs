@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::backbones::fields::Fields;
+use crate::backbones::json_config::Fields;
 use crate::backbones::snapshot::transformer::Key;
 use crate::backbones::snapshot::{integer, list};
 use crate::error::Result;

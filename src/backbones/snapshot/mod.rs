@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::backbones::fields::Fields;
+use crate::backbones::json_config::Fields;
 use crate::backbones::{Blueprint, ModelOptions, Size, sidecar};
 use crate::error::{ModelError, Result};
 use crate::preprocess::Preprocess;

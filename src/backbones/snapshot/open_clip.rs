@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::backbones::fields::{Fields, Subject};
+use crate::backbones::json_config::{Fields, Subject};
 use crate::backbones::snapshot::transformer::Key;
 use crate::backbones::snapshot::{Described, Description, integer};
 use crate::error::Result;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::backbones::fields::Fields;
 use crate::backbones::find;
+use crate::backbones::json_config::Fields;
 use crate::backbones::snapshot::timm_names::Architecture;
 use crate::backbones::snapshot::{Context, Description, describe, timm_names};
 use crate::error::Result;

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use crate::backbones::fields::{Fields, Subject};
+use crate::backbones::json_config::{Fields, Subject};
 use crate::backbones::snapshot::timm_names::{Architecture, Sam, Vit};
 use crate::backbones::snapshot::transformer::{Key, Keys, activation};
 use crate::backbones::snapshot::{Described, Description, focalnet, integer, list, three_channels, timm_names};

@@ -1,7 +1,7 @@
 //! What all transformers have: image, patch, width, depth and heads, under the keys of each
 //! library, checked together.
 
-use crate::backbones::fields::Fields;
+use crate::backbones::json_config::Fields;
 use crate::backbones::snapshot::integer;
 use crate::error::Result;
 

@@ -7,10 +7,10 @@
 
 use serde_json::Value;
 
-use crate::backbones::fields::Fields;
+use crate::backbones::json_config::Fields;
 use crate::backbones::snapshot::transformer::{Key, Keys, activation};
 use crate::backbones::snapshot::{Context, Described, Description, integer, list, three_channels};
-use crate::backbones::{catalog, processor};
+use crate::backbones::{catalog, hf_processor};
 use crate::error::Result;
 use crate::support::fs;
 
@@ -183,7 +183,7 @@ fn transformer(fields: &Fields<'_>, keys: Keys, epsilon: f64) -> Result<toml::Ta
 
 /// What the image processor of the folder does, where it has one.
 fn preprocess(family: &str, context: &Context<'_>) -> Result<Option<Described>> {
-    let path = context.folder.join(processor::FILE);
+    let path = context.folder.join(hf_processor::FILE);
     let whole = context.folder.join(PROCESSOR_CONFIG);
     let (path, text) = if path.is_file() {
         let text = fs::read_text(&path)?;
@@ -198,7 +198,7 @@ fn preprocess(family: &str, context: &Context<'_>) -> Result<Option<Described>> 
     let fields = fields.inner("image_processor")?.unwrap_or(fields);
     // SAM's processor pads a scaled image to a square for its decoder, which no classifier of whole
     // images needs.
-    if family == "sam" && processor::class(&fields).is_some_and(|class| class.starts_with("Sam")) {
+    if family == "sam" && hf_processor::class(&fields).is_some_and(|class| class.starts_with("Sam")) {
         let specification = catalog::find("sam-base")?.variant.preprocess;
         context.progress.note(&format!(
             "note: `{}` asks for SAM's padding to a square, which serves its mask decoder; images are preprocessed as for \
@@ -208,6 +208,6 @@ fn preprocess(family: &str, context: &Context<'_>) -> Result<Option<Described>> 
         return Ok(Some(Described { specification, path, size_field: "size" }));
     }
     let size_field = if fields.has("crop_size") { "crop_size" } else { "size" };
-    let specification = processor::specification(fields)?;
+    let specification = hf_processor::specification(fields)?;
     Ok(Some(Described { specification, path, size_field }))
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::alignment::columns;
 use crate::cli::data::census_rows;
 use crate::cli::data::split::command;
+use crate::cli::text_table::columns;
 use crate::cli::{Outcome, Printer};
 use crate::data::manifest::{ImportOptions, manifest};
 use crate::data::split::{Fractions, Policy};

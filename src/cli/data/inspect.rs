@@ -1,8 +1,8 @@
 //! `defrost data inspect`: what is in a dataset, and what is wrong with it.
 
-use crate::cli::alignment::columns;
 use crate::cli::data::census_rows;
 use crate::cli::dataset::DatasetArguments;
+use crate::cli::text_table::columns;
 use crate::cli::{Outcome, Printer};
 use crate::data;
 use crate::data::DecodeLimits;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::alignment::columns;
 use crate::cli::data::census_rows;
 use crate::cli::dataset::DatasetArguments;
+use crate::cli::text_table::columns;
 use crate::cli::{Outcome, Printer};
 use crate::data::split::{Fractions, Plan, Policy};
 use crate::data::{Census, Split, split, write_table};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::backbones::{Arithmetic, Backbone};
+use crate::backbones::{Backbone, ComputeDType};
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::models::built::{Built, fingerprint_of};
 use crate::cli::{Outcome, Printer};
@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     /// What the network computes with: `f32`, `f16` (for GPUs), or `int8` (matrix products of
     /// transformers on CPUs).
     #[arg(long, visible_alias = "compute", value_name = "NUMBERS", default_value = "f32")]
-    dtype: Arithmetic,
+    dtype: ComputeDType,
     /// Images, a dataset as for `defrost embed`, that tell how close `--dtype` comes to f32.
     #[arg(long, value_name = "DATA")]
     images: Option<PathBuf>,
@@ -66,7 +66,7 @@ impl Arguments {
 
     /// Rewrites the network as `--dtype` says; measures what that costs where there are images.
     fn convert(&self, backbone: &mut Backbone, printer: &Printer) -> Result<Option<Fidelity>> {
-        if self.dtype == Arithmetic::F32 {
+        if self.dtype == ComputeDType::F32 {
             return Ok(None);
         }
         let mut pooled = backbone.clone();

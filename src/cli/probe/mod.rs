@@ -13,8 +13,8 @@ use crate::embed::{FeatureColumns, Features, embedding_columns, schema};
 use crate::error::{ProbeError, Result};
 use crate::metrics::{Bootstrap, Metric};
 use crate::probe::{
-    DEFAULT_ITERATIONS, DEFAULT_K, DEFAULT_TEMPERATURE, DEFAULT_TOLERANCE, Division, Experiment, Findings, Method,
-    Record, Samples, Scale, Source, default_grid,
+    DEFAULT_ITERATIONS, DEFAULT_K, DEFAULT_TEMPERATURE, DEFAULT_TOLERANCE, Experiment, Findings, Method, Record,
+    Samples, Scale, Source, SplitConfig, default_grid,
 };
 use crate::support::fs;
 use crate::support::progress::Progress as _;
@@ -230,7 +230,7 @@ impl Shared {
     }
 
     fn experiment(&self, method: Method) -> Result<Experiment, ProbeError> {
-        let division = Division { redraw: self.resplit, fractions: self.fractions, allow_leak: self.allow_leak };
+        let division = SplitConfig { redraw: self.resplit, fractions: self.fractions, allow_leak: self.allow_leak };
         Ok(Experiment {
             method,
             metric: self.metric,

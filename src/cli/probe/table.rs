@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use crate::data::Split;
 use crate::metrics::{Estimate, Temperature};
-use crate::probe::{Adjustment, Chosen, Record};
+use crate::probe::{Calibration, Chosen, Record};
 
 /// Classes up to which the confusion matrix is shown.
-const MOST_CLASSES: usize = 12;
+const MAX_CLASSES: usize = 12;
 /// Characters of a class name in the confusion matrix.
 const NAME: usize = 16;
 /// Temperatures, thresholds and cut-points that are shown.
-const MOST_FITTED: usize = 8;
+const MAX_FITTED: usize = 8;
 
 /// What was probed, what was chosen, how it does.
 pub(crate) fn describe(record: &Record) -> String {
@@ -33,7 +33,7 @@ pub(crate) fn describe(record: &Record) -> String {
         let _ = writeln!(text, "fitted      on {} validation samples: {}", adjustment.samples, fitted(adjustment));
     }
     let _ = writeln!(text, "\n{}", metrics(record));
-    if let Some(confusion) = record.confusion.as_ref().filter(|rows| rows.len() <= MOST_CLASSES) {
+    if let Some(confusion) = record.confusion.as_ref().filter(|rows| rows.len() <= MAX_CLASSES) {
         let _ = writeln!(text, "\n{}", matrix(confusion, &record.classes));
     }
     text
@@ -104,12 +104,12 @@ fn chosen(record: &Record) -> String {
 }
 
 /// Temperatures, thresholds and cut-points.
-fn fitted(adjustment: &Adjustment) -> String {
+fn fitted(adjustment: &Calibration) -> String {
     let number = |value: &f64| format!("{value:.3}");
     let named = |name: &str, value: &f64| format!("`{name}` {value:.3}");
-    let list = |parts: Vec<String>| match parts.get(..MOST_FITTED) {
-        Some(first) if parts.len() > MOST_FITTED => {
-            format!("{} and {} more", first.join(", "), parts.len() - MOST_FITTED)
+    let list = |parts: Vec<String>| match parts.get(..MAX_FITTED) {
+        Some(first) if parts.len() > MAX_FITTED => {
+            format!("{} and {} more", first.join(", "), parts.len() - MAX_FITTED)
         }
         _ => parts.join(", "),
     };

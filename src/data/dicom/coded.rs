@@ -25,7 +25,7 @@ pub(super) fn stored(frame: &FrameBytes<'_>, from: &DicomImage<'_>, coding: Codi
     let samples = match coding {
         Coding::Native | Coding::NativeFragments => native(frame, from)?,
         Coding::DeflatedFrames => {
-            let bytes = inflated(&frame.bytes, from.limits.most_bytes)?;
+            let bytes = inflated(&frame.bytes, from.limits.max_bytes)?;
             native(&FrameBytes { bytes: bytes.into(), first_bit: 0 }, from)?
         }
         Coding::Rle => rle::decode(&frame.bytes, image)?,

@@ -18,7 +18,7 @@ use crate::error::PixelError;
 /// The length that says that a delimiter ends the value.
 const UNDEFINED: u32 = u32::MAX;
 /// Sequences inside sequences that are followed.
-const MOST_LEVELS: usize = 16;
+const MAX_LEVELS: usize = 16;
 
 /// What opens and closes items of sequences and fragments of pixel data.
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
@@ -297,8 +297,8 @@ impl<'a> Reader<'a> {
 
     /// The items of a sequence up to `end` or its delimiter.
     fn items(&mut self, end: usize, level: usize) -> Result<Vec<DataSet<'a>>, PixelError> {
-        if level > MOST_LEVELS {
-            return Err(damaged(format!("sequences are nested more than {MOST_LEVELS} deep")));
+        if level > MAX_LEVELS {
+            return Err(damaged(format!("sequences are nested more than {MAX_LEVELS} deep")));
         }
         let mut items = Vec::new();
         while self.at < end {

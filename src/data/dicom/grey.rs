@@ -11,7 +11,7 @@ use super::description::{Description, Photometric};
 use super::elements::DataSet;
 use super::lut::Table;
 use super::stored::{self, Stored, StoredSamples};
-use crate::data::shades::percentile;
+use crate::data::windowing::percentile;
 use crate::error::PixelError;
 use crate::preprocess::{Samples, Window, WindowFunction};
 

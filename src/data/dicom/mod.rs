@@ -88,7 +88,7 @@ impl<'a> DicomFile<'a> {
         let syntax = Syntax::of(&uid);
         let rest = &rest[length..];
         let data_set = match syntax.is_deflated {
-            true => Cow::Owned(inflated(rest, limits.most_bytes)?),
+            true => Cow::Owned(inflated(rest, limits.max_bytes)?),
             false => Cow::Borrowed(rest),
         };
         Ok(DicomFile { syntax, class: meta.text(tags::MEDIA_STORAGE_SOP_CLASS_UID), data_set, limits: *limits })

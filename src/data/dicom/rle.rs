@@ -6,7 +6,7 @@ use super::{damaged, truncated};
 use crate::error::PixelError;
 
 /// Segments that the header has room for.
-const MOST_SEGMENTS: usize = 15;
+const MAX_SEGMENTS: usize = 15;
 
 /// Unpacks a frame into samples, pixel by pixel.
 pub(super) fn decode(bytes: &[u8], image: &Description) -> Result<StoredSamples, PixelError> {
@@ -19,7 +19,7 @@ pub(super) fn decode(bytes: &[u8], image: &Description) -> Result<StoredSamples,
     let mut words = header.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word) as usize);
     let count = words.next().unwrap_or_default();
     let expected = width * image.channels;
-    if count != expected || count > MOST_SEGMENTS {
+    if count != expected || count > MAX_SEGMENTS {
         return Err(damaged(format!("{count} segments of run lengths where {expected} are expected")));
     }
     let mut starts: Vec<usize> = words.take(count).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::data::inspect::looks::Look;
+use crate::data::inspect::perceptual_hash::ImageHash;
 use crate::data::{Dataset, Label, Split};
 
 /// Images with equal pixels.
@@ -32,7 +32,7 @@ pub struct Member {
 
 /// All sets of images with equal pixels: those across splits first, then those whose labels differ,
 /// then by id.
-pub(super) fn find(dataset: &Dataset, looks: &[Look]) -> Vec<Duplicate> {
+pub(super) fn find(dataset: &Dataset, looks: &[ImageHash]) -> Vec<Duplicate> {
     let mut same: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
     for (index, look) in looks.iter().enumerate() {
         if let Ok(picture) = &look.picture {

@@ -5,7 +5,7 @@
 //! lossless format.
 
 mod duplicates;
-mod looks;
+mod perceptual_hash;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use crate::support::progress::Progress;
 
 pub use duplicates::{Duplicate, Member};
 
-use looks::Look;
+use perceptual_hash::ImageHash;
 
 /// What [`inspect`] found.
 #[derive(Clone, Debug, Serialize)]
@@ -134,11 +134,11 @@ impl Inspection {
 /// stop it.
 pub fn inspect(dataset: &Dataset, limits: &DecodeLimits, progress: &dyn Progress) -> Inspection {
     progress.begin("inspecting", dataset.samples.len() as u64, 0);
-    let looks: Vec<Look> = dataset
+    let looks: Vec<ImageHash> = dataset
         .samples
         .par_iter()
         .map(|sample| {
-            let look = Look::at(&sample.path, limits);
+            let look = ImageHash::at(&sample.path, limits);
             progress.advance(1);
             look
         })

@@ -30,7 +30,7 @@ use frame::{Coding, Frame};
 use headers::{Headers, Segment};
 
 /// Scans of one image; more are an attempt to keep the decoder busy.
-const MOST_SCANS: usize = 500;
+const MAX_SCANS: usize = 500;
 
 /// A decoded JPEG, not yet turned upright.
 pub(super) struct Jpeg {
@@ -109,7 +109,7 @@ fn read<'a>(
             Segment::End if count == 0 => return Err(damaged("a component is in no scan")),
             Segment::End => break,
         };
-        if count == MOST_SCANS {
+        if count == MAX_SCANS {
             return Err(damaged("there are more than 500 scans"));
         }
         if count == 0 {

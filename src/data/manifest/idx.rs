@@ -14,7 +14,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
 use rayon::prelude::*;
 
-use crate::data::table::{Cells, Texts};
+use crate::data::table::{Cells, StringColumn};
 use crate::error::{DataError, Result};
 use crate::support::fs;
 
@@ -34,8 +34,8 @@ struct Values<const DIMENSIONS: usize> {
 pub(super) fn labels(path: &Path) -> Result<Cells> {
     let Values { shape: [count], values } = read::<1>(path)?;
     let digits = count.saturating_sub(1).to_string().len();
-    let rows = (0..count).map(|row| Some(format!("{row:0digits$}"))).collect::<Texts>();
-    let labels = values.iter().map(|label| Some(label.to_string())).collect::<Texts>();
+    let rows = (0..count).map(|row| Some(format!("{row:0digits$}"))).collect::<StringColumn>();
+    let labels = values.iter().map(|label| Some(label.to_string())).collect::<StringColumn>();
     let columns = vec![("row".to_owned(), rows), ("label".to_owned(), labels)];
     Ok(Cells { columns, rows: (1..=count as u64).collect() })
 }

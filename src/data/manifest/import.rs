@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::data::manifest::csv_sheet::{Sheet, find};
 use crate::data::manifest::labels::highest;
-use crate::data::manifest::place::{Place, place};
-use crate::data::manifest::sheet::{Sheet, find};
+use crate::data::manifest::location::{FileLocation, place};
 use crate::data::manifest::template::Columns;
 use crate::data::manifest::{Manifest, Table, Template, Variant, idx};
 use crate::data::split::{Fractions, Plan, Policy, assign};
-use crate::data::table::{ExtraColumn, Texts, plain};
+use crate::data::table::{ExtraColumn, StringColumn, plain};
 use crate::data::{Dataset, Label, Sample};
 use crate::error::{DataError, Result};
 use crate::support::seed::Seed;
@@ -126,7 +126,8 @@ impl Manifest {
         }
         let sheets: Vec<Columns<'_>> = sheets.iter().map(Sheet::columns).collect();
         let column = |name: &String| {
-            let cells: Vec<Option<&Texts>> = sheets.iter().map(|columns| columns.get(name.as_str()).copied()).collect();
+            let cells: Vec<Option<&StringColumn>> =
+                sheets.iter().map(|columns| columns.get(name.as_str()).copied()).collect();
             let cell = |entry: &Entry| cells[entry.origin.0]?.get(entry.origin.1);
             ExtraColumn { name: name.clone(), cells: entries.iter().map(cell).collect() }
         };
@@ -198,7 +199,7 @@ impl Table {
         let places: Vec<_> = places.into_iter().flatten().collect();
         let files: Vec<&str> = places.iter().map(|place| place.relative.as_str()).collect();
         let labels = variant.labels(sheet, &files)?;
-        let entry = |(row, (place, label)): (usize, (&Place, Label))| Entry {
+        let entry = |(row, (place, label)): (usize, (&FileLocation, Label))| Entry {
             sample: Sample {
                 id: self.id.as_ref().and_then(|id| id.fill(&columns, row)).unwrap_or_else(|| place.relative.clone()),
                 path: root.join(&place.relative),

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::data::Label;
 use crate::data::manifest::Variant;
-use crate::data::manifest::sheet::Sheet;
-use crate::data::table::Texts;
+use crate::data::manifest::csv_sheet::Sheet;
+use crate::data::table::StringColumn;
 use crate::error::Result;
 
 impl Variant {
@@ -67,7 +67,7 @@ impl Variant {
     /// A 1 in exactly one column.
     fn one_hot(&self, sheet: &Sheet) -> Result<Vec<Label>> {
         let columns = sheet.columns();
-        let cells: Vec<Option<&Texts>> =
+        let cells: Vec<Option<&StringColumn>> =
             self.label.one_hot.iter().map(|name| columns.get(name.as_str()).copied()).collect();
         let classes: Vec<Option<usize>> = self.label.one_hot.iter().map(|name| self.class(name)).collect();
         let mut labels = Vec::with_capacity(sheet.len());

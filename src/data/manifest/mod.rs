@@ -5,11 +5,11 @@
 //! split; [`Manifest::import`] reads a dataset that lies on disk as published. A further dataset of
 //! the same shape is a further file, no Rust.
 
+mod csv_sheet;
 mod idx;
 mod import;
 mod labels;
-mod place;
-mod sheet;
+mod location;
 mod template;
 
 use std::collections::BTreeMap;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::table::Texts;
+use crate::data::table::StringColumn;
 
 /// Columns by name.
-pub(super) type Columns<'a> = HashMap<&'a str, &'a Texts>;
+pub(super) type Columns<'a> = HashMap<&'a str, &'a StringColumn>;
 
 /// A text with columns in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

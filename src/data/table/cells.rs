@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::data::table::text::Sheet;
-use crate::data::table::{Column, Texts, parquet};
+use crate::data::table::{Column, StringColumn, parquet};
 use crate::error::{DataError, Result};
 use crate::support::{fs, names};
 
 /// Columns of a table.
 pub(in crate::data) struct Cells {
     /// Name and cells of each column.
-    pub(in crate::data) columns: Vec<(String, Texts)>,
+    pub(in crate::data) columns: Vec<(String, StringColumn)>,
     /// The number of each row as the user sees it.
     pub(in crate::data) rows: Vec<u64>,
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data::table::columns::{Chosen, Target};
-use crate::data::table::{Column, Table, Texts};
+use crate::data::table::{Column, StringColumn, Table};
 use crate::data::{Label, OpenOptions, Task, classes};
 use crate::error::{DataError, Error, Result};
 
@@ -46,7 +46,7 @@ fn one(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
 
 /// The class names of a column of single labels. Whole numbers written as `1.0` become `1`; `nan`
 /// among numbers is blank.
-fn class_names(table: &Table, column: usize, notes: &mut Vec<String>) -> Result<Texts> {
+fn class_names(table: &Table, column: usize, notes: &mut Vec<String>) -> Result<StringColumn> {
     let cells = table.text(column)?;
     let number = |row: usize| cells.get(row).and_then(|cell| cell.parse::<f64>().ok());
     let filled: Vec<usize> = (0..cells.len()).filter(|&row| cells.get(row).is_some()).collect();

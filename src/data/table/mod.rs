@@ -8,10 +8,10 @@
 mod cells;
 mod columns;
 mod labels;
-mod memo;
+mod metadata;
 mod parquet;
+mod string_column;
 mod text;
-mod texts;
 mod write;
 
 use std::path::{Component, Path, PathBuf};
@@ -26,7 +26,7 @@ use columns::Chosen;
 
 pub use cells::column_by_id;
 pub(in crate::data) use cells::{Cells, column_names, read_cells};
-pub use texts::Texts;
+pub use string_column::StringColumn;
 pub use write::{ExtraColumn, write_table, write_table_with};
 
 /// How many missing files an error names.
@@ -36,7 +36,7 @@ const NAMED_FILES: usize = 5;
 #[derive(Clone, Debug, PartialEq)]
 enum Column {
     /// Single values.
-    Text(Texts),
+    Text(StringColumn),
     /// Lists of texts; `None` is no list, which differs from an empty one.
     Lists(Vec<Option<Vec<String>>>),
 }
@@ -65,7 +65,7 @@ pub(super) fn read(path: &Path, options: &OpenOptions) -> Result<Dataset> {
     let mut options = options;
     let (table, chosen) = if parquet::is_parquet(path)? {
         let names = parquet::names(path)?;
-        memo = memo::Memo::read(path)?.map(|memo| memo.fill(options));
+        memo = metadata::Memo::read(path)?.map(|memo| memo.fill(options));
         options = memo.as_ref().unwrap_or(options);
         let chosen = columns::choose(path, &names, options)?;
         (parquet::read(path, names, &chosen.indices())?, chosen)
@@ -117,7 +117,7 @@ impl Table {
     }
 
     /// The texts of a column.
-    fn text(&self, column: usize) -> Result<&Texts> {
+    fn text(&self, column: usize) -> Result<&StringColumn> {
         match &self.columns[column] {
             Some(Column::Text(cells)) => Ok(cells),
             _ => Err(DataError::Table {

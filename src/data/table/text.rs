@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::data::table::{Column, Table, Texts};
+use crate::data::table::{Column, StringColumn, Table};
 use crate::error::{DataError, Result};
 
 /// A text table whose header has been read.
@@ -68,7 +68,7 @@ impl<'a> Sheet<'a> {
     /// [`DataError::Table`] with the line for rows that have more or fewer fields than the header.
     pub(super) fn read(&self, indices: &[usize]) -> Result<Table> {
         let refuse = |problem: String| DataError::Table { path: self.path.to_path_buf(), problem };
-        let mut cells = vec![Texts::default(); indices.len()];
+        let mut cells = vec![StringColumn::default(); indices.len()];
         let mut rows = Vec::new();
         let mut record = csv::StringRecord::new();
         let mut reader = reader(self.text, self.delimiter);

@@ -12,8 +12,8 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-use crate::data::table::memo::Memo;
-use crate::data::table::{Texts, memo};
+use crate::data::table::metadata::Memo;
+use crate::data::table::{StringColumn, metadata};
 use crate::data::{Dataset, Label, Sample, Split, Task, classes};
 use crate::error::{DataError, Result};
 use crate::support::fs;
@@ -24,7 +24,7 @@ pub struct ExtraColumn {
     /// Its name.
     pub name: String,
     /// Its cells, in the order of the samples.
-    pub cells: Texts,
+    pub cells: StringColumn,
 }
 
 /// Writes the dataset as a table (`.csv`, `.tsv` or `.parquet`) with paths relative to its root,
@@ -103,7 +103,7 @@ fn parquet(dataset: &Dataset, columns: &[Column]) -> std::io::Result<Vec<u8>> {
     let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<Field>>()));
     let arrays = columns.iter().map(array).collect();
     let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(std::io::Error::other)?;
-    let memo = KeyValue::new(memo::KEY.to_owned(), Memo::of(dataset).text().map_err(std::io::Error::other)?);
+    let memo = KeyValue::new(metadata::KEY.to_owned(), Memo::of(dataset).text().map_err(std::io::Error::other)?);
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_key_value_metadata(Some(vec![memo]))
@@ -127,7 +127,7 @@ struct Column {
 
 /// The cells of a column.
 enum Cells {
-    Text(Texts),
+    Text(StringColumn),
     /// Present, absent or unknown: 1, 0 or blank.
     Class(Vec<Option<bool>>),
     Weight(Vec<f32>),
@@ -137,7 +137,7 @@ fn columns(dataset: &Dataset) -> Vec<Column> {
     let samples = &dataset.samples;
     let mut columns: Vec<Column> = Vec::new();
     let mut add = |name: &str, cells: Cells| columns.push(Column { name: name.to_owned(), cells });
-    let paths: Texts = samples.iter().map(|sample| Some(relative(dataset, sample))).collect();
+    let paths: StringColumn = samples.iter().map(|sample| Some(relative(dataset, sample))).collect();
     let named = samples.iter().zip(paths.iter()).any(|(sample, path)| path != Some(&sample.id));
     add("path", Cells::Text(paths));
     if named {

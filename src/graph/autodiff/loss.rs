@@ -9,7 +9,7 @@ use crate::graph::{Builder, Value};
 use crate::tensor::HostTensor;
 
 /// Divisors are kept above this, so that a batch in which nothing is known has the loss 0.
-const LEAST_WEIGHT: f64 = 1e-12;
+const MIN_WEIGHT: f64 = 1e-12;
 
 /// How the parts of a loss are weighted. Weights are values of the graph: constants or inputs.
 #[derive(Clone, Debug, Default)]
@@ -69,13 +69,13 @@ fn class_numbers(b: &mut Builder, logits: &Value) -> Value {
 fn smoothed(b: &mut Builder, targets: &Value, logits: &Value, is_label: &Value, options: &LossOptions) -> Value {
     let dtype = b.dtype(targets).unwrap_or(crate::tensor::DType::F32);
     let smoothing = f64::from(options.label_smoothing);
-    let kept = b.number_like(targets, 1.0 - smoothing);
+    let kept = b.scalar_like(targets, 1.0 - smoothing);
     let sharp = b.mul(targets, &kept);
     let hits = b.cast(is_label, dtype);
     let known = b.reduce_sum(&hits, &[1], true);
     let count = b.size_of(logits, 1);
     let count = b.cast(&count, dtype);
-    let spread = b.number_like(targets, smoothing);
+    let spread = b.scalar_like(targets, smoothing);
     let mut spread = b.div(&spread, &count);
     if let Some(weights) = &options.class_weights {
         spread = b.mul(&spread, weights);
@@ -98,7 +98,7 @@ fn weighted_mean(b: &mut Builder, parts: &Value, weights: &Value, options: &Loss
     }
     let axes: Vec<i64> = (0..b.rank(&parts).unwrap_or(1) as i64).collect();
     let [sum, weight] = [parts, weights].map(|values| b.reduce_sum(&values, &axes, false));
-    let least = b.number_like(&weight, LEAST_WEIGHT);
+    let least = b.scalar_like(&weight, MIN_WEIGHT);
     let weight = b.max(&weight, &least);
     b.div(&sum, &weight)
 }
@@ -113,7 +113,7 @@ pub fn binary_cross_entropy(b: &mut Builder, logits: &Value, labels: &Value, opt
         let (mut labels, mut weight) = known_numbers(b, labels);
         if options.label_smoothing != 0.0 {
             let smoothing = f64::from(options.label_smoothing);
-            let (kept, even) = (b.number_like(&labels, 1.0 - smoothing), b.number_like(&labels, smoothing / 2.0));
+            let (kept, even) = (b.scalar_like(&labels, 1.0 - smoothing), b.scalar_like(&labels, smoothing / 2.0));
             let sharp = b.mul(&labels, &kept);
             labels = b.add(&sharp, &even);
         }
@@ -125,7 +125,7 @@ pub fn binary_cross_entropy(b: &mut Builder, logits: &Value, labels: &Value, opt
             }
             Some(weights) => {
                 let positive = b.mul(&labels, weights);
-                let one = b.number_like(&labels, 1.0);
+                let one = b.scalar_like(&labels, 1.0);
                 let negative = b.sub(&one, &labels);
                 let factor = b.add(&negative, &positive);
                 let cost = b.mul(&softplus, &factor);
@@ -172,7 +172,7 @@ pub fn ordinal(b: &mut Builder, logits: &Value, labels: &Value, options: &LossOp
         let (zero, last) = (b.constant(&HostTensor::scalar(0i64)), b.size_of(logits, 1));
         let (below, above) = (b.less(&column, &zero), b.greater(&column, &last));
         let outside = b.apply("Or", &[&below, &above]);
-        let unknown = b.number_like(logits, f64::NAN);
+        let unknown = b.scalar_like(logits, f64::NAN);
         let targets = b.select(&outside, &unknown, &targets);
         binary_cross_entropy(b, logits, &targets, options)
     })
@@ -181,6 +181,6 @@ pub fn ordinal(b: &mut Builder, logits: &Value, labels: &Value, options: &LossOp
 /// Numbers with 0 where they are NaN; and 1 where they are known, else 0.
 fn known_numbers(b: &mut Builder, numbers: &Value) -> (Value, Value) {
     let is_unknown = b.apply("IsNaN", &[numbers]);
-    let (zero, one) = (b.number_like(numbers, 0.0), b.number_like(numbers, 1.0));
+    let (zero, one) = (b.scalar_like(numbers, 0.0), b.scalar_like(numbers, 1.0));
     (b.select(&is_unknown, &zero, numbers), b.select(&is_unknown, &zero, &one))
 }

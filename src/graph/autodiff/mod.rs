@@ -23,11 +23,11 @@
 //! # Ok::<(), defrost::Error>(())
 //! ```
 
-mod cuts;
+mod cotangents;
 mod differentiate;
 pub mod loss;
-mod pending;
 mod recompute;
+mod segments;
 mod sweep;
 
 use std::collections::HashSet;
@@ -54,7 +54,7 @@ pub fn gradients(builder: &mut Builder, loss: &Value, with_respect_to: &[Value])
         return Err(GraphError::NotScalar { value: loss.name().to_owned(), shape: shape_text(dims) }.into());
     }
     let seed = builder.scope("grad", |b| match b.rank(loss) {
-        Some(0) => b.number_like(loss, 1.0),
+        Some(0) => b.scalar_like(loss, 1.0),
         _ => b.filled_like(loss, 1.0),
     });
     pull_back(builder, &[(loss.clone(), seed)], with_respect_to)

@@ -10,8 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::Result;
-use crate::graph::autodiff::cuts;
-use crate::graph::autodiff::cuts::Forward;
+use crate::graph::autodiff::segments;
+use crate::graph::autodiff::segments::Forward;
 use crate::graph::infer::infer;
 use crate::graph::order::read_names;
 use crate::graph::validate::validate;
@@ -54,7 +54,7 @@ pub fn recompute(
     let read: HashSet<String> = graph.nodes[last..].iter().skip(1).flat_map(read_names).collect();
     let known = cotangents.keys().map(String::as_str).collect();
     let forward = Forward { graph, facts: &facts, nodes: &nodes, data: &data, read: &read, cotangents: &known };
-    let places = cuts::choose(&forward);
+    let places = segments::choose(&forward);
     let mut again = Again { graph, facts: &facts, data: &data, read: &read, copies: Vec::new() };
     let mut b = Builder::extend(model.clone())?;
     let starts = std::iter::once(0).chain(places.iter().map(|place| place + 1));
@@ -115,7 +115,7 @@ fn gate(b: &mut Builder, cotangent: &str) -> Result<Value> {
     Ok(b.scope("recompute", |b| {
         let one = if first.is_empty() { cotangent.clone() } else { b.slice(&cotangent, &first) };
         let one = b.reshape(&one, &[]);
-        let zero = b.number_like(&one, 0.0);
+        let zero = b.scalar_like(&one, 0.0);
         b.mul(&one, &zero)
     }))
 }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::error::{GraphError, Result};
-use crate::graph::autodiff::pending::Pending;
-use crate::graph::ops::{Adjoint, Vjp, find};
+use crate::graph::autodiff::cotangents::Pending;
+use crate::graph::ops::{Vjp, VjpContext, find};
 use crate::graph::order::{read_names, topological_order};
 use crate::graph::{Builder, Graph, Node, Value};
 
@@ -91,7 +91,7 @@ impl Sweep {
             return Err(self.no_gradient(builder.graph(), node).into());
         };
         let site = builder.site(node);
-        let adjoint = Adjoint { site, inputs, outputs, cotangents, wanted };
+        let adjoint = VjpContext { site, inputs, outputs, cotangents, wanted };
         let passed = rule(&adjoint, builder)?;
         for (index, cotangent) in passed.into_iter().enumerate() {
             if let (Some(input), Some(cotangent), true) = (adjoint.optional(index), cotangent, adjoint.wants(index)) {

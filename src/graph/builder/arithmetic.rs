@@ -70,7 +70,7 @@ operators! {
 impl Builder {
     /// `x` limited to `least..=most`.
     pub fn clip(&mut self, x: &Value, least: f32, most: f32) -> Value {
-        let (least, most) = (self.scalar_like(x, least), self.scalar_like(x, most));
+        let (least, most) = (self.scalar_like(x, least.into()), self.scalar_like(x, most.into()));
         self.apply("Clip", &[x, &least, &most])
     }
 
@@ -81,7 +81,7 @@ impl Builder {
             return self.apply("Gelu", &[x]);
         }
         self.scope("gelu", |b| {
-            let (root, one, half) = (b.scalar_like(x, SQRT_2), b.scalar_like(x, 1.0), b.scalar_like(x, 0.5));
+            let (root, one, half) = (b.scalar_like(x, SQRT_2.into()), b.scalar_like(x, 1.0), b.scalar_like(x, 0.5));
             let scaled = b.div(x, &root);
             let error = b.erf(&scaled);
             let shifted = b.add(&error, &one);

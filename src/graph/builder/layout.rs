@@ -115,7 +115,7 @@ impl Builder {
 
     /// `x` with `fill` added around: the sizes before all axes, then those behind them.
     pub fn pad(&mut self, x: &Value, pads: &[i64], fill: f32) -> Value {
-        let (pads, fill) = (self.integers(pads), self.scalar_like(x, fill));
+        let (pads, fill) = (self.integers(pads), self.scalar_like(x, fill.into()));
         self.apply("Pad", &[x, &pads, &fill])
     }
 

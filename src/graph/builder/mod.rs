@@ -37,7 +37,7 @@ pub use normalization::BatchNormParameters;
 
 use crate::error::{GraphError, Result};
 use crate::graph::infer::infer_node;
-use crate::graph::ops::Site;
+use crate::graph::ops::OpContext;
 use crate::graph::validate::validate;
 use crate::graph::{Dim, ElementType, Fact, Graph, Model, Node, OperatorSet, Tensor, Type, ValueInfo};
 use crate::tensor::{DType, HostTensor};
@@ -164,11 +164,6 @@ impl Builder {
         self.constant(&HostTensor::scalar(value))
     }
 
-    /// A constant without axes, of the element type of `x`.
-    fn scalar_like(&mut self, x: &Value, value: f32) -> Value {
-        self.number_like(x, value.into())
-    }
-
     /// The element type of a value, where it is known.
     pub fn dtype(&self, value: &Value) -> Option<DType> {
         self.facts.get(value.name())?.element.dtype()
@@ -191,15 +186,15 @@ impl Builder {
     }
 
     /// What is known about a node of the graph.
-    pub(in crate::graph) fn site<'a>(&self, node: &'a Node) -> Site<'a> {
+    pub(in crate::graph) fn site<'a>(&self, node: &'a Node) -> OpContext<'a> {
         let known =
             |name: &String| (!name.is_empty()).then(|| self.facts.get(name).cloned().unwrap_or_else(Fact::unknown));
-        Site { node, opset: self.opset, inputs: node.inputs.iter().map(known).collect() }
+        OpContext { node, opset: self.opset, inputs: node.inputs.iter().map(known).collect() }
     }
 
     /// Output `index` of the node that computes `first`, its first output; added to the node where
     /// it was left out.
-    pub(in crate::graph) fn further_output(&mut self, first: &Value, index: usize) -> Option<Value> {
+    pub(in crate::graph) fn extra_output(&mut self, first: &Value, index: usize) -> Option<Value> {
         let is_first = |node: &Node| node.outputs.first().is_some_and(|output| output == first.name());
         let at = self.graph.nodes.iter().position(is_first)?;
         if let Some(output) = self.graph.nodes[at].outputs.get(index).filter(|output| !output.is_empty()) {

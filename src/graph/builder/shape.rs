@@ -29,7 +29,7 @@ enum Stretch {
 
 impl Builder {
     /// A constant without axes, of the element type of `x`.
-    pub fn number_like(&mut self, x: &Value, value: f64) -> Value {
+    pub fn scalar_like(&mut self, x: &Value, value: f64) -> Value {
         let tensor = number(self.dtype(x), value, &[]);
         self.constant(&tensor)
     }

@@ -1,7 +1,7 @@
 //! One application of an operator seen backwards, as its gradient rule sees it: what went in, what
 //! came out, and how the loss changes with what came out.
 
-use crate::graph::ops::{Result, Site};
+use crate::graph::ops::{OpContext, Result};
 use crate::graph::{Builder, Dim, Node, Value};
 
 /// How an operator passes gradients back.
@@ -18,7 +18,7 @@ pub enum Vjp {
 /// Adds nodes that compute the cotangents of the inputs from those of the outputs, in the order of
 /// the inputs; `None` is zero, and so is what is left out at the end. Inputs that are not wanted
 /// may be left out too.
-pub type Rule = fn(&Adjoint<'_>, &mut Builder) -> Result<Vec<Option<Cotangent>>>;
+pub type Rule = fn(&VjpContext<'_>, &mut Builder) -> Result<Vec<Option<Cotangent>>>;
 
 /// How the loss changes with a value.
 #[derive(Clone, Debug)]
@@ -44,9 +44,9 @@ impl From<Value> for Cotangent {
 }
 
 /// One application of an operator seen backwards.
-pub struct Adjoint<'a> {
+pub struct VjpContext<'a> {
     /// The node, and what is known about its inputs.
-    pub site: Site<'a>,
+    pub site: OpContext<'a>,
     /// The inputs; `None` where an optional one is left out.
     pub inputs: Vec<Option<Value>>,
     /// The outputs; `None` where an optional one is left out.
@@ -57,7 +57,7 @@ pub struct Adjoint<'a> {
     pub wanted: Vec<bool>,
 }
 
-impl<'a> Adjoint<'a> {
+impl<'a> VjpContext<'a> {
     /// The node.
     pub fn node(&self) -> &'a Node {
         self.site.node

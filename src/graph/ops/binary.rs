@@ -6,7 +6,7 @@
 
 use crate::graph::fact::Constant;
 use crate::graph::ops::vjp::binary as vjp;
-use crate::graph::ops::{OpDef, Result, Site, Vjp, size};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp, size};
 use crate::graph::{Dim, ElementType, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
@@ -32,7 +32,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
 ];
 
 /// The common shape of all inputs from `first` on; refuses different element types.
-fn common(site: &Site<'_>, first: usize) -> Result<Fact> {
+fn common(site: &OpContext<'_>, first: usize) -> Result<Fact> {
     let mut result = site.input(first)?.clone();
     result.constant = None;
     for index in first + 1..site.inputs.len() {
@@ -53,11 +53,11 @@ fn common(site: &Site<'_>, first: usize) -> Result<Fact> {
     Ok(result)
 }
 
-fn broadcast_all(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn broadcast_all(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![common(site, 0)?])
 }
 
-fn truth(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn truth(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element: ElementType::Bool, ..common(site, 0)? }])
 }
 
@@ -68,7 +68,7 @@ fn at(values: &[Dim], index: usize) -> Dim {
 
 /// Computes whole numbers element by element, if the inputs `indices` are all known.
 fn computed<const N: usize>(
-    site: &Site<'_>,
+    site: &OpContext<'_>,
     indices: [usize; N],
     compute: impl Fn([Dim; N]) -> Dim,
 ) -> Option<Constant> {
@@ -82,20 +82,20 @@ fn computed<const N: usize>(
     Some(Constant::Integers((0..count).map(element).collect()))
 }
 
-fn arithmetic(site: &Site<'_>, compute: fn(&Dim, &Dim) -> Dim) -> Result<Vec<Fact>> {
+fn arithmetic(site: &OpContext<'_>, compute: fn(&Dim, &Dim) -> Dim) -> Result<Vec<Fact>> {
     let constant = computed(site, [0, 1], |[a, b]| compute(&a, &b));
     Ok(vec![Fact { constant, ..common(site, 0)? }])
 }
 
 /// Whole numbers are followed where the sign is that of the divisor.
-fn modulo(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn modulo(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     match site.int("fmod").unwrap_or(0) {
         0 => arithmetic(site, size::modulo),
         _ => broadcast_all(site),
     }
 }
 
-fn equal(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn equal(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let constant = computed(site, [0, 1], |pair| match pair {
         [Dim::Fixed(a), Dim::Fixed(b)] => Dim::Fixed(i64::from(a == b)),
         // A size known by name is a size: it equals no negative number.
@@ -106,7 +106,7 @@ fn equal(site: &Site<'_>) -> Result<Vec<Fact>> {
 }
 
 /// `condition`, then the two choices.
-fn select(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn select(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let chosen = common(site, 1)?;
     let shape = match (&site.input(0)?.shape, &chosen.shape) {
         (Some(a), Some(b)) => Some(site.broadcast(a, b)?),

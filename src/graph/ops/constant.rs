@@ -3,7 +3,7 @@
 
 use crate::graph::fact::Constant;
 use crate::graph::ops::vjp::index;
-use crate::graph::ops::{OpDef, Result, Site, Vjp, size};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp, size};
 use crate::graph::{AttributeValue, Dim, ElementType, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
@@ -17,7 +17,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "OneHot", since: 9, infer: one_hot, vjp: Vjp::Rule(index::one_hot) },
 ];
 
-fn constant(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn constant(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let Some(attribute) = site.node.attributes.first() else { return Err(site.error("a value", "none")) };
     let vector = |count: usize| Some(vec![Dim::from(count)]);
     Ok(vec![match &attribute.value {
@@ -38,7 +38,7 @@ fn constant(site: &Site<'_>) -> Result<Vec<Fact>> {
 }
 
 /// One value, f32 zero if not said, in a shape that is an input.
-fn constant_of_shape(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn constant_of_shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let target = site.input(0)?;
     let fill = match site.node.attribute("value") {
         Some(AttributeValue::Tensor(tensor)) => Fact::of_tensor(tensor),
@@ -61,7 +61,7 @@ fn constant_of_shape(site: &Site<'_>) -> Result<Vec<Fact>> {
 }
 
 /// `start`, `limit`, `delta`.
-fn range(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn range(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let number = |index: usize| site.optional(index)?.as_fixed()?.first().copied();
     let element = site.input(0)?.element;
     let (Some(start), Some(limit), Some(delta)) = (number(0), number(1), number(2)) else {
@@ -79,7 +79,7 @@ fn range(site: &Site<'_>) -> Result<Vec<Fact>> {
 }
 
 /// From operator set 15 a part of the shape only, which `start` and `end` tell.
-fn shape(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let Some(shape) = &site.input(0)?.shape else {
         return Ok(vec![Fact::new(ElementType::I64, Some(vec![Dim::Unknown]))]);
     };
@@ -90,25 +90,25 @@ fn shape(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::integers(shape[start as usize..end as usize].to_vec(), true)])
 }
 
-fn count(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn count(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let total = site.input(0)?.shape.as_deref().map_or(Dim::Unknown, size::product);
     Ok(vec![Fact::integers(vec![total], false)])
 }
 
 /// Places of the elements that are not zero, one a column.
-fn non_zero(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn non_zero(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let rank = site.input(0)?.rank().map_or(Dim::Unknown, Dim::from);
     Ok(vec![Fact::new(ElementType::I64, Some(vec![rank, Dim::Unknown]))])
 }
 
 /// The shape of the input, and its element type if no other is said.
-pub(super) fn like_shape(site: &Site<'_>) -> Result<Vec<Fact>> {
+pub(super) fn like_shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     Ok(vec![Fact::new(site.element("dtype").unwrap_or(x.element), x.shape.clone())])
 }
 
 /// `indices`, `depth`, and the two `values`; the new axis is the last if no other is said.
-fn one_hot(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn one_hot(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (indices, depth, values) = (site.input(0)?, site.input(1)?, site.input(2)?);
     let Some(mut shape) = indices.shape.clone() else { return Ok(vec![Fact::new(values.element, None)]) };
     let axis = site.axis(site.int("axis").unwrap_or(-1), shape.len() + 1)?;

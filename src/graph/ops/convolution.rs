@@ -5,7 +5,7 @@
 //! transposed one.
 
 use crate::graph::ops::vjp::convolution;
-use crate::graph::ops::{OpDef, Result, Site, Vjp, size};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp, size};
 use crate::graph::{Dim, Fact, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
@@ -23,7 +23,7 @@ pub(super) struct Window {
 }
 
 /// The windows of a node, one per spatial axis; `kernel` has a size per axis.
-pub(super) fn windows(site: &Site<'_>, kernel: &[i64]) -> Result<Vec<Window>> {
+pub(super) fn windows(site: &OpContext<'_>, kernel: &[i64]) -> Result<Vec<Window>> {
     let count = kernel.len();
     let list = |name: &str, length: usize, default: i64| match site.ints(name) {
         None => Ok(vec![default; length]),
@@ -44,7 +44,7 @@ pub(super) fn windows(site: &Site<'_>, kernel: &[i64]) -> Result<Vec<Window>> {
 }
 
 /// The size of one axis behind a window that moves over it.
-pub(super) fn moved_over(site: &Site<'_>, window: Window, input: &Dim, ceil: bool) -> Result<Dim> {
+pub(super) fn moved_over(site: &OpContext<'_>, window: Window, input: &Dim, ceil: bool) -> Result<Dim> {
     let Window { stride, pads, extent } = window;
     let automatic = site.text("auto_pad").unwrap_or("NOTSET");
     let Some(size) = input.fixed() else {
@@ -72,12 +72,12 @@ pub(super) fn moved_over(site: &Site<'_>, window: Window, input: &Dim, ceil: boo
 }
 
 /// The kernel's size per axis: from the attribute, else from the weight.
-fn kernel(site: &Site<'_>, weight: Option<&Vec<Dim>>) -> Option<Vec<i64>> {
+fn kernel(site: &OpContext<'_>, weight: Option<&Vec<Dim>>) -> Option<Vec<i64>> {
     let of_weight = || weight.and_then(|shape| shape.get(2..)?.iter().map(Dim::fixed).collect());
     site.ints("kernel_shape").map(<[i64]>::to_vec).or_else(of_weight)
 }
 
-fn conv(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn conv(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, weight) = (site.input(0)?, site.input(1)?);
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let Some(kernel) = kernel(site, weight.shape.as_ref()).filter(|_| shape.len() > 2) else {
@@ -105,7 +105,7 @@ fn conv(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, Some(result))])
 }
 
-fn conv_transpose(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn conv_transpose(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, weight) = (site.input(0)?, site.input(1)?);
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let Some(kernel) = kernel(site, weight.shape.as_ref()).filter(|kernel| kernel.len() + 2 == shape.len()) else {

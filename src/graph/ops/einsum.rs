@@ -4,7 +4,7 @@
 //! Three dots stand for the axes in front that are broadcast.
 
 use crate::graph::ops::vjp::einsum as vjp;
-use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp};
 use crate::graph::{Dim, Fact};
 
 pub(super) const OPERATORS: &[OpDef] =
@@ -20,7 +20,7 @@ pub(super) struct Equation {
 
 impl Equation {
     /// The equation of a node; `None` when three dots stand for a number of axes that is not known.
-    pub(super) fn of(site: &Site<'_>) -> Result<Option<Equation>> {
+    pub(super) fn of(site: &OpContext<'_>) -> Result<Option<Equation>> {
         let text = site.text("equation").ok_or_else(|| site.error("`equation`", "none"))?;
         let text: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
         let (left, right) = text.split_once("->").map_or((text.as_str(), None), |(left, right)| (left, Some(right)));
@@ -65,7 +65,7 @@ impl Equation {
     }
 }
 
-fn einsum(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn einsum(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let element = site.input(0)?.element;
     let Some(equation) = Equation::of(site)? else { return Ok(vec![Fact::new(element, None)]) };
     let mut sizes: Vec<(char, Dim)> = Vec::new();

@@ -2,7 +2,7 @@
 //! <https://onnx.ai/onnx/operators/onnx__Reshape.html>
 
 use crate::graph::ops::vjp::layout as vjp;
-use crate::graph::ops::{OpDef, Result, Site, Vjp, size};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp, size};
 use crate::graph::{Dim, Fact, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
@@ -23,7 +23,7 @@ fn axes_of(shape: &Fact) -> Option<Vec<Dim>> {
     Some(vec![Dim::Unknown; usize::try_from(count).ok()?])
 }
 
-fn reshape(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn reshape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, target) = (site.input(0)?, site.input(1)?);
     let Some(target) = target.as_integers() else { return Ok(vec![Fact::new(x.element, axes_of(target))]) };
     let keeps_zero = site.int("allowzero") == Some(1);
@@ -68,7 +68,7 @@ fn reshape(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element: x.element, shape: Some(shape), constant }])
 }
 
-fn flatten(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn flatten(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, Some(vec![Dim::Unknown; 2]))]) };
     let axis = site.axis(site.int("axis").unwrap_or(1), shape.len() + 1)?;
@@ -77,7 +77,7 @@ fn flatten(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, Some(result))])
 }
 
-fn transpose(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn transpose(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let order = match site.ints("perm") {
@@ -92,7 +92,7 @@ fn transpose(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, Some(order.into_iter().map(|axis| shape[axis].clone()).collect()))])
 }
 
-fn squeeze(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn squeeze(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let removed: Vec<usize> = match site.list("axes", 1) {
@@ -106,7 +106,7 @@ fn squeeze(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element: x.element, shape: Some(rest.collect()), constant: x.constant.clone() }])
 }
 
-fn unsqueeze(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn unsqueeze(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let (Some(shape), Some(Some(axes))) = (&x.shape, site.list("axes", 1)) else {
         return Ok(vec![Fact::new(x.element, None)]);
@@ -123,7 +123,7 @@ fn unsqueeze(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element: x.element, shape: Some(shape), constant }])
 }
 
-fn expand(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn expand(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, target) = (site.input(0)?, site.input(1)?);
     let shape = match (&x.shape, target.as_integers()) {
         (Some(shape), Some(target)) => Some(site.broadcast(shape, target)?),
@@ -133,7 +133,7 @@ fn expand(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, shape)])
 }
 
-fn tile(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn tile(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, repeats) = (site.input(0)?, site.input(1)?);
     let shape = match (&x.shape, repeats.as_integers()) {
         (Some(shape), Some(repeats)) if shape.len() == repeats.len() => {
@@ -149,7 +149,7 @@ fn tile(site: &Site<'_>) -> Result<Vec<Fact>> {
 }
 
 /// An image's [N, C, H, W] with channels divided and sides multiplied, or the other way round.
-fn blocks(site: &Site<'_>, channels: fn(&Dim, &Dim) -> Dim, sides: fn(&Dim, &Dim) -> Dim) -> Result<Vec<Fact>> {
+fn blocks(site: &OpContext<'_>, channels: fn(&Dim, &Dim) -> Dim, sides: fn(&Dim, &Dim) -> Dim) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let block = Dim::Fixed(site.int("blocksize").ok_or_else(|| site.error("`blocksize`", "none"))?);
     let shape = match x.shape.as_deref() {
@@ -163,10 +163,10 @@ fn blocks(site: &Site<'_>, channels: fn(&Dim, &Dim) -> Dim, sides: fn(&Dim, &Dim
     Ok(vec![Fact::new(x.element, shape)])
 }
 
-fn depth_to_space(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn depth_to_space(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     blocks(site, size::divide, size::multiply)
 }
 
-fn space_to_depth(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn space_to_depth(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     blocks(site, size::multiply, size::divide)
 }

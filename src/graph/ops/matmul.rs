@@ -5,7 +5,7 @@
 //! beta c` for matrices.
 
 use crate::graph::ops::vjp::matmul as vjp;
-use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp};
 use crate::graph::{Dim, Fact, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
@@ -13,7 +13,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Gemm", since: 7, infer: gemm, vjp: Vjp::Rule(vjp::gemm) },
 ];
 
-fn matmul(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn matmul(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (a, b) = (site.input(0)?, site.input(1)?);
     let (Some(left), Some(right)) = (&a.shape, &b.shape) else { return Ok(vec![Fact::new(a.element, None)]) };
     if left.is_empty() || right.is_empty() {
@@ -40,7 +40,7 @@ fn matmul(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(a.element, Some(shape))])
 }
 
-fn gemm(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn gemm(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (a, b) = (site.input(0)?, site.input(1)?);
     let matrix = |fact: &Fact, transposed: &str| match fact.shape.as_deref() {
         None => Ok([Dim::Unknown, Dim::Unknown]),

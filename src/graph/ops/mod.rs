@@ -20,8 +20,8 @@ mod size;
 mod unary;
 mod vjp;
 
-pub use adjoint::{Adjoint, Cotangent, Rule, Vjp};
-pub use site::Site;
+pub use adjoint::{Cotangent, Rule, Vjp, VjpContext};
+pub use site::OpContext;
 
 use crate::error::GraphError;
 use crate::graph::{Fact, Node};
@@ -36,7 +36,7 @@ pub struct OpDef {
     /// The oldest operator set whose definition the rule follows; newer ones are told apart inside.
     pub since: i64,
     /// Types and shapes of the outputs from those of the inputs, in the order of the outputs.
-    pub infer: fn(&Site<'_>) -> Result<Vec<Fact>>,
+    pub infer: fn(&OpContext<'_>) -> Result<Vec<Fact>>,
     /// How it passes gradients back.
     pub vjp: Vjp,
 }

@@ -2,7 +2,7 @@
 
 use crate::graph::ops::convolution::{moved_over, windows};
 use crate::graph::ops::vjp::pool as vjp;
-use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp};
 use crate::graph::{Dim, ElementType, Fact, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
@@ -15,7 +15,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
 ];
 
 /// The second output, of `MaxPool` only, holds indices.
-fn pool(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn pool(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let kernel = site.ints("kernel_shape").ok_or_else(|| site.error("`kernel_shape`", "none"))?;
     let Some(shape) = &x.shape else {
@@ -31,7 +31,7 @@ fn pool(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, Some(result.clone())), Fact::new(ElementType::I64, Some(result))])
 }
 
-fn global(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn global(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let shape = x.shape.as_ref().map(|shape| {
         let dim = |(axis, dim): (usize, &Dim)| if axis < 2 { dim.clone() } else { Dim::Fixed(1) };

@@ -2,7 +2,7 @@
 //! <https://onnx.ai/onnx/operators/onnx__RandomUniformLike.html>
 
 use crate::graph::ops::constant::like_shape;
-use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp};
 use crate::graph::{Dim, ElementType, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
@@ -14,7 +14,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
 ];
 
 /// A shape that is an attribute.
-fn random(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn random(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let shape = site.ints("shape").map(|shape| shape.iter().copied().map(Dim::Fixed).collect());
     Ok(vec![Fact::new(site.element("dtype").unwrap_or(ElementType::F32), shape)])
 }

@@ -3,7 +3,7 @@
 //! The axes are an attribute before operator set 18 (13 for `ReduceSum`), an input since.
 
 use crate::graph::ops::vjp::reduce as vjp;
-use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp};
 use crate::graph::{Dim, ElementType, Fact};
 
 const fn reduction(name: &'static str, vjp: Vjp) -> OpDef {
@@ -36,7 +36,7 @@ fn without(shape: &[Dim], reduced: &[usize], keep: bool) -> Vec<Dim> {
     dims.collect()
 }
 
-fn reduce(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn reduce(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let keep = site.int("keepdims").unwrap_or(1) == 1;
     let axes = site.list("axes", 1);
@@ -57,7 +57,7 @@ fn reduce(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, shape)])
 }
 
-fn arg(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn arg(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let keep = site.int("keepdims").unwrap_or(1) == 1;
     let shape = match &x.shape {

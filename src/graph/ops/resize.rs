@@ -4,7 +4,7 @@
 //! and with a policy that keeps the aspect ratio.
 
 use crate::graph::ops::vjp::resample;
-use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp};
 use crate::graph::{Dim, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
@@ -12,7 +12,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "Upsample", since: 7, infer: upsample, vjp: Vjp::Missing },
 ];
 
-fn resize(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn resize(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let axes: Vec<usize> = match site.ints("axes") {
@@ -40,7 +40,7 @@ fn resize(site: &Site<'_>) -> Result<Vec<Fact>> {
 
 /// The predecessor of `Resize`, gone from operator set 10 on (`rewrite::lift` makes the latter of
 /// it before gradients are taken); its scales are an attribute before operator set 9.
-fn upsample(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn upsample(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(mut shape) = x.shape.clone() else { return Ok(vec![Fact::new(x.element, None)]) };
     let attribute = match site.node.attribute("scales") {

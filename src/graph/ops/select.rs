@@ -6,7 +6,7 @@
 
 use crate::graph::fact::Constant;
 use crate::graph::ops::vjp::{index, resample, select as vjp};
-use crate::graph::ops::{OpDef, Result, Site, Vjp, size};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp, size};
 use crate::graph::{Dim, ElementType, Fact, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
@@ -20,7 +20,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef { name: "TopK", since: 7, infer: top_k, vjp: Vjp::Rule(index::top_k) },
 ];
 
-fn concat(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn concat(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let first = site.input(0)?;
     let mut parts = Vec::new();
     let mut numbers = Some(Vec::new());
@@ -57,7 +57,7 @@ fn concat(site: &Site<'_>) -> Result<Vec<Fact>> {
     }
 }
 
-fn split(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn split(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let count = site.node.outputs.len();
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None); count]) };
@@ -99,7 +99,7 @@ pub(super) fn positions(size: i64, start: i64, end: i64, step: i64) -> (i64, i64
     (start, count.max(0))
 }
 
-fn slice(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn slice(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let (starts, ends) = (site.list("starts", 1).flatten(), site.list("ends", 2).flatten());
@@ -153,7 +153,7 @@ fn slice(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element: x.element, shape: Some(result), constant }])
 }
 
-fn gather(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn gather(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, indices) = (site.input(0)?, site.input(1)?);
     let (Some(shape), Some(places)) = (&x.shape, &indices.shape) else { return Ok(vec![Fact::new(x.element, None)]) };
     let axis = site.axis(site.int("axis").unwrap_or(0), shape.len())?;
@@ -168,12 +168,12 @@ fn gather(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element: x.element, shape: Some(result), constant }])
 }
 
-fn gather_elements(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn gather_elements(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(site.input(0)?.element, site.input(1)?.shape.clone())])
 }
 
 /// The last axis of the indices holds places in as many axes behind the batch axes.
-fn gather_nd(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn gather_nd(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, indices) = (site.input(0)?, site.input(1)?);
     let (Some(shape), Some([places @ .., length])) = (&x.shape, indices.shape.as_deref()) else {
         return Ok(vec![Fact::new(x.element, None)]);
@@ -188,7 +188,7 @@ fn gather_nd(site: &Site<'_>) -> Result<Vec<Fact>> {
     }
 }
 
-fn pad(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn pad(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let unknown = || Ok(vec![Fact::new(x.element, Some(vec![Dim::Unknown; shape.len()]))]);
@@ -211,7 +211,7 @@ fn pad(site: &Site<'_>) -> Result<Vec<Fact>> {
 }
 
 /// Values, then their indices; `k` is an attribute before operator set 10.
-fn top_k(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn top_k(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let shape = match &x.shape {
         None => None,

@@ -6,7 +6,7 @@ use crate::graph::ops::Result;
 use crate::graph::{AttributeValue, Dim, ElementType, Fact, Node, shape_text};
 
 /// One application of an operator.
-pub struct Site<'a> {
+pub struct OpContext<'a> {
     /// The node.
     pub node: &'a Node,
     /// The version of the standard operators.
@@ -15,7 +15,7 @@ pub struct Site<'a> {
     pub inputs: Vec<Option<Fact>>,
 }
 
-impl Site<'_> {
+impl OpContext<'_> {
     /// An input that the operator needs.
     ///
     /// # Errors

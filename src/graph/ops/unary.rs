@@ -5,7 +5,7 @@
 //! 9 have the same shapes.
 
 use crate::graph::ops::vjp::{activation, channels, index, normalization, piecewise};
-use crate::graph::ops::{OpDef, Result, Site, Vjp};
+use crate::graph::ops::{OpContext, OpDef, Result, Vjp};
 use crate::graph::{ElementType, Fact};
 
 const fn like_input(name: &'static str, vjp: Vjp) -> OpDef {
@@ -76,21 +76,21 @@ pub(super) const OPERATORS: &[OpDef] = &[
     },
 ];
 
-fn same(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn same(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     Ok(vec![Fact::new(x.element, x.shape.clone())])
 }
 
-fn identity(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn identity(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![site.input(0)?.clone()])
 }
 
-fn is_something(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn is_something(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(ElementType::Bool, site.input(0)?.shape.clone())])
 }
 
 /// Whole numbers stay what they are; others are not followed through a cast.
-fn cast(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn cast(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let element = site.element("to").ok_or_else(|| site.error("an element type in `to`", "none"))?;
     let is_whole = matches!(element, ElementType::I64 | ElementType::I32);
@@ -98,11 +98,11 @@ fn cast(site: &Site<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element, shape: x.shape.clone(), constant }])
 }
 
-fn cast_like(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn cast_like(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(site.input(1)?.element, site.input(0)?.shape.clone())])
 }
 
-fn dropout(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn dropout(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     // Before operator set 10 the mask has the type of the input.
     let mask = if site.opset < 10 { x.element } else { ElementType::Bool };
@@ -110,7 +110,7 @@ fn dropout(site: &Site<'_>) -> Result<Vec<Fact>> {
 }
 
 /// The outputs behind the first are statistics, [C].
-fn batch_normalization(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn batch_normalization(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     if let Some(channels) = x.shape.as_ref().and_then(|shape| shape.get(1)) {
         for index in 1..5 {
@@ -128,7 +128,7 @@ fn batch_normalization(site: &Site<'_>) -> Result<Vec<Fact>> {
 }
 
 /// Outputs: the normalised input; mean and inverse deviation with the normalised axes of size 1.
-fn layer_normalization(site: &Site<'_>) -> Result<Vec<Fact>> {
+fn layer_normalization(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let statistics = match &x.shape {
         None => None,

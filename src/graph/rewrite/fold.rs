@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use crate::graph::order::read_names;
-use crate::graph::rewrite::FreeNames;
+use crate::graph::rewrite::UniqueNames;
 use crate::graph::{AttributeValue, Graph, Model, Node, Patch, Tensor};
 use crate::tensor::HostTensor;
 
@@ -24,7 +24,7 @@ pub fn fold_norms(model: &Model) -> Patch {
     for name in graph.nodes.iter().flat_map(read_names).chain(outputs) {
         *readers.entry(name).or_default() += 1;
     }
-    let mut names = FreeNames::of(graph);
+    let mut names = UniqueNames::of(graph);
     let mut patch = Patch { drop_unread_constants: true, ..Patch::new("fold norms") };
     for (index, norm) in graph.nodes.iter().enumerate().filter(|(_, node)| is_stored_norm(node)) {
         let Some(&source) = norm.inputs.first().and_then(|input| producers.get(input.as_str())) else { continue };

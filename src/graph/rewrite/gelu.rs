@@ -10,7 +10,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 use crate::error::Result;
 use crate::graph::order::read_names;
-use crate::graph::rewrite::FreeNames;
+use crate::graph::rewrite::UniqueNames;
 use crate::graph::{AttributeValue, Graph, Model, Node, Patch, Tensor};
 use crate::tensor::HostTensor;
 
@@ -94,7 +94,7 @@ fn raised(model: &Model) -> Option<Model> {
         return Some(model.clone());
     }
     let mut model = model.clone();
-    let mut names = FreeNames::of(&model.graph);
+    let mut names = UniqueNames::of(&model.graph);
     let mut constants = Vec::new();
     for node in model.graph.nodes.iter_mut().filter(|node| node.is_standard()) {
         if version < 17 || node.subgraphs().next().is_some() {

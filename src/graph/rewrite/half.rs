@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use crate::error::Result;
 use crate::graph::infer::infer;
 use crate::graph::order::{read_names, topological_order};
-use crate::graph::rewrite::FreeNames;
+use crate::graph::rewrite::UniqueNames;
 use crate::graph::{ElementType, Fact, Graph, Model, Node, Patch, Tensor};
 use crate::tensor::{DType, HostTensor};
 
@@ -73,7 +73,7 @@ pub fn half(model: &Model) -> Result<Patch> {
         graph,
         facts: infer(model)?.facts,
         readers: readers(graph),
-        names: FreeNames::of(graph),
+        names: UniqueNames::of(graph),
         patch: Patch::new("half"),
         halves: HashMap::new(),
         native: HashSet::new(),
@@ -100,7 +100,7 @@ struct Converter<'a> {
     facts: HashMap<String, Fact>,
     /// Who reads each value.
     readers: HashMap<String, Vec<usize>>,
-    names: FreeNames,
+    names: UniqueNames,
     patch: Patch,
     /// The names of values in f16.
     halves: HashMap<String, String>,

@@ -10,11 +10,11 @@ mod half;
 mod lift;
 mod names;
 mod quantize;
-mod rows;
+mod reduce_to_matmul;
 mod sequences;
-mod sums;
+mod slice_pushdown;
 mod tap;
-mod turn;
+mod transpose_lhs;
 
 pub use chain::{chain, prefix, rename};
 pub use cut::cut;
@@ -23,13 +23,13 @@ pub use fold::fold_norms;
 pub use gelu::fuse_gelu;
 pub use half::half;
 pub use lift::lift;
-pub use names::FreeNames;
+pub use names::UniqueNames;
 pub use quantize::quantize;
-pub use rows::select_rows;
+pub use reduce_to_matmul::sum_rows_by_products;
 pub use sequences::slice_sequences;
-pub use sums::sum_rows_by_products;
+pub use slice_pushdown::slice_pushdown;
 pub use tap::tap;
-pub use turn::turn_left;
+pub use transpose_lhs::transpose_lhs;
 
 use std::collections::HashMap;
 

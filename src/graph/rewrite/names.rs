@@ -7,9 +7,9 @@ use crate::graph::order::outer_names;
 
 /// Gives names that no value of a graph, and none of those it gave before, has.
 #[derive(Debug)]
-pub struct FreeNames(HashSet<String>);
+pub struct UniqueNames(HashSet<String>);
 
-impl FreeNames {
+impl UniqueNames {
     /// The names that are free in `graph` and in its subgraphs.
     pub fn of(graph: &Graph) -> Self {
         let mut taken: HashSet<String> = graph.value_names().into_iter().map(str::to_owned).collect();
@@ -21,7 +21,7 @@ impl FreeNames {
                 graphs.push(inner);
             }
         }
-        FreeNames(taken)
+        UniqueNames(taken)
     }
 
     /// `name`, or `name_1` and so on where it is taken.

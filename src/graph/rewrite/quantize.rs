@@ -25,7 +25,7 @@ use rayon::prelude::*;
 
 use crate::error::{GraphError, Result};
 use crate::graph::infer::infer;
-use crate::graph::rewrite::FreeNames;
+use crate::graph::rewrite::UniqueNames;
 use crate::graph::{AttributeValue, Fact, Graph, Model, Node, OperatorSet, Patch, Tensor};
 use crate::tensor::HostTensor;
 
@@ -56,7 +56,7 @@ pub fn quantize(model: &Model) -> Result<Patch> {
         opset,
         facts: infer(model)?.facts,
         producers: model.graph.producers(),
-        names: FreeNames::of(&model.graph),
+        names: UniqueNames::of(&model.graph),
         patch: Patch::new("quantize"),
         constants: HashMap::new(),
         rows: HashMap::new(),
@@ -100,7 +100,7 @@ struct Rewriter<'a> {
     opset: i64,
     facts: HashMap<String, Fact>,
     producers: HashMap<&'a str, usize>,
-    names: FreeNames,
+    names: UniqueNames,
     patch: Patch,
     constants: HashMap<Vec<u8>, String>,
     /// Values that were rounded already.

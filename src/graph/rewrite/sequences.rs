@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::error::Result;
 use crate::graph::infer::infer;
-use crate::graph::rewrite::FreeNames;
+use crate::graph::rewrite::UniqueNames;
 use crate::graph::{AttributeValue, Fact, Graph, Model, Node, Patch, Tensor};
 use crate::tensor::HostTensor;
 
@@ -28,7 +28,7 @@ pub fn slice_sequences(model: &Model) -> Result<Patch> {
     let graph = &model.graph;
     let facts = infer(model)?.facts;
     let producers = graph.producers();
-    let mut names = FreeNames::of(graph);
+    let mut names = UniqueNames::of(graph);
     let mut patch = Patch::new("slice sequences");
     for (index, node) in graph.nodes.iter().enumerate().filter(|(_, node)| is(node, "SequenceAt")) {
         let split = node.inputs.first().and_then(|sequence| graph.nodes.get(*producers.get(sequence.as_str())?));

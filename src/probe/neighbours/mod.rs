@@ -24,7 +24,7 @@ use search::Search;
 /// Queries of one block, at most.
 const QUERIES: usize = 512;
 /// Blocks that few queries are divided into, so that all cores have some.
-const LEAST_BLOCKS: usize = 8;
+const MIN_BLOCKS: usize = 8;
 
 /// The nearest bank rows of each query.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +61,7 @@ pub fn nearest(bank: ArrayView2<'_, f32>, queries: ArrayView2<'_, f32>, k: usize
 fn neighbours(search: &Search<'_>, queries: ArrayView2<'_, f32>) -> Neighbours {
     let shape = (queries.nrows(), search.k);
     let (mut positions, mut similarities) = (Array2::zeros(shape), Array2::zeros(shape));
-    let block = queries.nrows().div_ceil(LEAST_BLOCKS).next_multiple_of(16).min(QUERIES);
+    let block = queries.nrows().div_ceil(MIN_BLOCKS).next_multiple_of(16).min(QUERIES);
     let outputs = positions.axis_chunks_iter_mut(Axis(0), block).zip(similarities.axis_chunks_iter_mut(Axis(0), block));
     let blocks: Vec<_> = queries.axis_chunks_iter(Axis(0), block).zip(outputs).collect();
     blocks.into_par_iter().for_each(|(queries, (mut positions, mut similarities))| {

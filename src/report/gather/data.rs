@@ -13,10 +13,10 @@ use crate::report::record::{DatasetFacts, EmbeddingFacts, Fact, Picture, SplitFa
 use crate::support::numbers::thousands;
 
 /// Pictures of one class at most, and of all classes together.
-const MOST_PICTURES: usize = 8;
-const MOST_PICTURES_IN_ALL: usize = 96;
+const MAX_PICTURES: usize = 8;
+const MAX_PICTURES_IN_ALL: usize = 96;
 /// Files of the quarantine table that are listed.
-const MOST_FAILURES: usize = 20;
+const MAX_FAILURES: usize = 20;
 
 /// Counts, notes and pictures; the splits are those of the first probe, or else those the dataset
 /// states.
@@ -70,8 +70,8 @@ fn has(label: &Label, class: usize) -> bool {
 /// Evenly spaced images of each class, and whether not one of them could be read.
 fn gallery(features: &Features) -> (Vec<Vec<Picture>>, bool) {
     let classes = features.classes.len();
-    let each = (MOST_PICTURES_IN_ALL / classes.max(1)).clamp(1, MOST_PICTURES);
-    let gallery: Vec<Vec<Picture>> = (0..classes.min(MOST_PICTURES_IN_ALL))
+    let each = (MAX_PICTURES_IN_ALL / classes.max(1)).clamp(1, MAX_PICTURES);
+    let gallery: Vec<Vec<Picture>> = (0..classes.min(MAX_PICTURES_IN_ALL))
         .map(|class| {
             let members: Vec<usize> = (0..features.len()).filter(|&row| has(&features.labels[row], class)).collect();
             let count = each.min(members.len());
@@ -101,7 +101,7 @@ pub(super) fn embedding(cache: &Path, features: &Features, run: Option<&Summary>
         failed: failures.len(),
         failures: failures
             .into_iter()
-            .take(MOST_FAILURES)
+            .take(MAX_FAILURES)
             .map(|(id, reason)| Fact { name: id, value: reason })
             .collect(),
     }))

@@ -29,11 +29,11 @@ use crate::support::seed::Seed;
 pub use run::{gather_run, is_run};
 
 /// Points that the map of the embeddings shows at most.
-const MOST_POINTS: usize = 3000;
+const MAX_POINTS: usize = 3000;
 
 /// What to gather.
 #[derive(Clone, Debug, Default)]
-pub struct Gathering {
+pub struct ReportOptions {
     /// The headline; the name of the dataset's folder unless given.
     pub title: Option<String>,
     /// The report's file, for the command line that makes it again.
@@ -48,7 +48,7 @@ pub struct Gathering {
 /// # Errors
 /// As [`Features::open`] for the cache, [`probe::Record::read`] and
 /// [`probe::PredictionTable::read`] for the probes.
-pub fn gather(cache: &Path, gathering: &Gathering) -> Result<Record> {
+pub fn gather(cache: &Path, gathering: &ReportOptions) -> Result<Record> {
     let all = probe_records(cache)?;
     // The report is about the embedding; what was probed besides it makes the curve along the
     // layers.
@@ -111,7 +111,7 @@ fn pictures(features: &Features, rows: &[usize]) -> Vec<Picture> {
 fn plane(features: &Features) -> Option<Plane> {
     let mut shown: Vec<usize> = (0..features.len()).collect();
     shown.shuffle(&mut Seed::new(0).named("report/plane").random());
-    shown.truncate(MOST_POINTS);
+    shown.truncate(MAX_POINTS);
     let projection = Projection::new(features.x.select(Axis(0), &shown).view())?;
     let point = |(at, &row): (usize, &usize)| PlanePoint {
         x: projection.points[[at, 0]],

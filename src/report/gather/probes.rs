@@ -15,7 +15,7 @@ use crate::report::charts::shortest;
 use crate::report::record::{Curve, Mistake, Picture, ProbeResult, Spread};
 
 /// Mistakes that are shown of each probe.
-const MOST_MISTAKES: usize = 12;
+const MAX_MISTAKES: usize = 12;
 
 type Rows<'a> = BTreeMap<&'a str, usize>;
 
@@ -189,7 +189,7 @@ pub(super) fn mistakes(table: &PredictionTable, pictures: impl Fn(&[&str]) -> Ve
         }
     }
     wrong.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    wrong.truncate(MOST_MISTAKES);
+    wrong.truncate(MAX_MISTAKES);
     let ids: Vec<&str> = wrong.iter().map(|(_, row, ..)| table.ids[*row].as_str()).collect();
     pictures(&ids)
         .into_iter()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::embed::{EmbeddingColumn, Features, Manifest, Precision, schema};
 use crate::probe;
 use crate::probe::{Chosen, Scale};
-use crate::report::gather::Gathering;
+use crate::report::gather::ReportOptions;
 use crate::report::record::Fact;
 
 /// The command lines, in order.
@@ -13,7 +13,7 @@ pub(super) fn commands(
     cache: &Path,
     features: &Features,
     records: &[(PathBuf, probe::Record)],
-    gathering: &Gathering,
+    gathering: &ReportOptions,
 ) -> Vec<String> {
     let cache = quoted(&cache.to_string_lossy());
     let mut commands = Vec::new();

@@ -12,7 +12,7 @@ use crate::metrics::Metric;
 use crate::records;
 use crate::records::{Chosen, PredictionTable};
 use crate::report::gather::provenance::quoted;
-use crate::report::gather::{Gathering, probes};
+use crate::report::gather::{ReportOptions, probes};
 use crate::report::record::{DatasetFacts, Fact, Picture, Record, SplitFacts, TrainingFacts};
 use crate::report::thumbnail::thumbnail;
 use crate::support::fs;
@@ -26,7 +26,7 @@ pub fn is_run(folder: &Path) -> bool {
 ///
 /// # Errors
 /// As [`records::Record::read`], [`PredictionTable::read`] and [`finetune::read_journal`].
-pub fn gather_run(run: &Path, gathering: &Gathering) -> Result<Record> {
+pub fn gather_run(run: &Path, gathering: &ReportOptions) -> Result<Record> {
     let record = records::Record::read(&run.join(RECORD))?;
     let config = run.join(CONFIG);
     let config: toml::Table = toml::from_str(&fs::read_text(&config)?).map_err(|source| FileError::Parse {

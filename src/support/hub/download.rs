@@ -19,7 +19,7 @@ use crate::support::hub::{Fetched, Hub, Remote, text};
 use crate::support::progress::Progress;
 
 /// Attempts in a row without a byte, after which a download stops.
-const MOST_ATTEMPTS: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 /// How long the first pause between attempts is; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
 const BLOCK: usize = 1 << 18;
@@ -61,7 +61,7 @@ impl Hub {
                 Err(error) => return Err(error),
             };
             attempts = if partial.length > before { 1 } else { attempts + 1 };
-            if attempts >= MOST_ATTEMPTS {
+            if attempts >= MAX_ATTEMPTS {
                 return Err(error);
             }
             std::thread::sleep(PAUSE * 2u32.pow(attempts - 1));

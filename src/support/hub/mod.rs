@@ -26,7 +26,7 @@ pub use folder::{Snapshot, copy};
 /// Where the hub is unless `HF_ENDPOINT` says otherwise.
 const ENDPOINT: &str = "https://huggingface.co";
 /// Redirections that are followed.
-const MOST_REDIRECTIONS: usize = 10;
+const MAX_REDIRECTIONS: usize = 10;
 /// How long a silent server is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -133,7 +133,7 @@ impl Hub {
     pub fn find(&self, place: &Place) -> Result<Option<Remote>> {
         let mut url = self.url(place);
         let (mut commit, mut tag, mut size) = (None, None, None);
-        for _ in 0..MOST_REDIRECTIONS {
+        for _ in 0..MAX_REDIRECTIONS {
             let response = self.request(place, "HEAD", &url, None)?;
             let headers = response.headers();
             commit = commit.or_else(|| text(headers, "x-repo-commit"));
@@ -170,7 +170,7 @@ impl Hub {
     /// The bytes of a file from `start` on, redirections followed.
     fn open(&self, place: &Place, start: u64) -> Result<Response<ureq::Body>> {
         let mut url = self.url(place);
-        for _ in 0..MOST_REDIRECTIONS {
+        for _ in 0..MAX_REDIRECTIONS {
             let response = self.request(place, "GET", &url, (start > 0).then_some(start))?;
             match response.status() {
                 status if status.is_redirection() => url = self.target(place, &url, &response)?,

@@ -14,7 +14,7 @@ use crate::tensor::weights::malformed;
 
 const FORMAT: &str = "pickle";
 /// Axes a tensor may have, as in PyTorch.
-const MOST_AXES: usize = 64;
+const MAX_AXES: usize = 64;
 
 /// The state of one program: all values ever made, the stack of their numbers, the memo, the
 /// storages met.
@@ -351,11 +351,11 @@ impl<'a> Machine<'a> {
                 _ => None,
             };
             let items = self.items(number)?;
-            let sizes: Option<Vec<usize>> = items.into_iter().take(MOST_AXES + 1).map(size).collect();
+            let sizes: Option<Vec<usize>> = items.into_iter().take(MAX_AXES + 1).map(size).collect();
             sizes.ok_or_else(|| self.fault("a tensor has an impossible shape"))
         };
         let (shape, strides) = (sizes(shape)?, sizes(strides)?);
-        if shape.len() != strides.len() || shape.len() > MOST_AXES {
+        if shape.len() != strides.len() || shape.len() > MAX_AXES {
             return Err(self.fault("a tensor has more or fewer strides than axes, or too many of them"));
         }
         let offset = usize::try_from(*offset).map_err(|_| self.fault("a tensor has a negative offset"))?;

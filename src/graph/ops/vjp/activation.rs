@@ -4,18 +4,18 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::ops::VjpContext;
+use crate::graph::ops::vjp::{Cotangents, unary};
 use crate::graph::{Builder, Node, Value};
 use crate::tensor::DType;
 
 /// `dx = dy`.
-pub(in crate::graph::ops) fn identity(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn identity(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |_, _, _, dy| dy.clone())
 }
 
 /// `dx = dy` in the type of `x`; nothing for the value whose type is taken over.
-pub(in crate::graph::ops) fn cast(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn cast(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     if !a.wants(0) {
         return Ok(Vec::new());
     }
@@ -27,7 +27,7 @@ pub(in crate::graph::ops) fn cast(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `dx = dy * 2 / sqrt(pi) * exp(-x^2)`.
-pub(in crate::graph::ops) fn erf(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn erf(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| {
         let bell = bell(b, x, 1.0, FRAC_2_SQRT_PI);
         b.mul(dy, &bell)
@@ -40,11 +40,11 @@ fn bell(b: &mut Builder, x: &Value, width: f64, height: f64) -> Value {
     let exponent = if width == 1.0 {
         b.neg(&square)
     } else {
-        let width = b.number_like(x, -width);
+        let width = b.scalar_like(x, -width);
         b.mul(&square, &width)
     };
     let bell = b.exp(&exponent);
-    let height = b.number_like(x, height);
+    let height = b.scalar_like(x, height);
     b.mul(&bell, &height)
 }
 
@@ -53,7 +53,7 @@ fn share(b: &mut Builder, x: &Value) -> Value {
     if b.dtype(x) == Some(DType::F32) {
         return b.node(Node::new("HardSigmoid", &[x.name()], &[]).with("alpha", 0.5f32).with("beta", 0.5f32));
     }
-    let [half, one] = [0.5, 1.0].map(|number| b.number_like(x, number));
+    let [half, one] = [0.5, 1.0].map(|number| b.scalar_like(x, number));
     let sum = b.add(x, &one);
     b.mul(&sum, &half)
 }
@@ -61,12 +61,12 @@ fn share(b: &mut Builder, x: &Value) -> Value {
 /// Exact: `dx = dy (Phi(x) + x phi(x))` with the normal distribution function and its density;
 /// `tanh` kind, `y = x/2 (1 + t)`, `t = tanh(u)`, `u = sqrt(2/pi) (x + 0.044715 x^3)`:
 /// `dx = dy (1 + t + x (1 - t^2) u') / 2`.
-pub(in crate::graph::ops) fn gelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn gelu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let is_exact = a.site.text("approximate").unwrap_or("none") == "none";
     unary(a, b, |b, x, _, dy| {
         if is_exact {
             // With s = x / sqrt 2: Phi(x) + x phi(x) = (1 + erf(s)) / 2 + s / exp(s^2) / sqrt(pi).
-            let [root, height] = [FRAC_1_SQRT_2, FRAC_2_SQRT_PI / 2.0].map(|number| b.number_like(x, number));
+            let [root, height] = [FRAC_1_SQRT_2, FRAC_2_SQRT_PI / 2.0].map(|number| b.scalar_like(x, number));
             let scaled = b.mul(x, &root);
             let square = b.mul(&scaled, &scaled);
             let growth = b.exp(&square);
@@ -77,11 +77,11 @@ pub(in crate::graph::ops) fn gelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
             let slope = b.add(&share, &bell);
             return b.mul(dy, &slope);
         }
-        let half = b.number_like(x, 0.5);
+        let half = b.scalar_like(x, 0.5);
         let root = (2.0 / PI).sqrt();
         let square = b.mul(x, x);
         let line = |b: &mut Builder, factor: f64, offset: f64| {
-            let (factor, offset) = (b.number_like(x, factor), b.number_like(x, offset));
+            let (factor, offset) = (b.scalar_like(x, factor), b.scalar_like(x, offset));
             let scaled = b.mul(&square, &factor);
             b.add(&scaled, &offset)
         };
@@ -90,7 +90,7 @@ pub(in crate::graph::ops) fn gelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
         let bent = b.tanh(&inner);
         let steepness = line(b, 3.0 * root * 0.044_715, root);
         let steepness = b.mul(x, &steepness);
-        let one = b.number_like(x, 1.0);
+        let one = b.scalar_like(x, 1.0);
         let shifted = b.add(&bent, &one);
         let rest = b.sub(&one, &bent);
         let curve = b.mul(&rest, &steepness);
@@ -103,9 +103,9 @@ pub(in crate::graph::ops) fn gelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `dx = dy (1 - y^2)`.
-pub(in crate::graph::ops) fn tanh(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn tanh(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, _, y, dy| {
-        let one = b.number_like(y, 1.0);
+        let one = b.scalar_like(y, 1.0);
         let square = b.mul(y, y);
         let slope = b.sub(&one, &square);
         b.mul(dy, &slope)
@@ -113,9 +113,9 @@ pub(in crate::graph::ops) fn tanh(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `dx = dy y (1 - y)`.
-pub(in crate::graph::ops) fn sigmoid(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn sigmoid(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, _, y, dy| {
-        let one = b.number_like(y, 1.0);
+        let one = b.scalar_like(y, 1.0);
         let rest = b.sub(&one, y);
         let slope = b.mul(y, &rest);
         b.mul(dy, &slope)
@@ -123,31 +123,31 @@ pub(in crate::graph::ops) fn sigmoid(a: &Adjoint<'_>, b: &mut Builder) -> Passed
 }
 
 /// `dx = dy / (2 y)`.
-pub(in crate::graph::ops) fn sqrt(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn sqrt(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, _, y, dy| {
-        let half = b.number_like(y, 0.5);
+        let half = b.scalar_like(y, 0.5);
         let halved = b.mul(dy, &half);
         b.div(&halved, y)
     })
 }
 
 /// `dx = dy y`.
-pub(in crate::graph::ops) fn exp(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn exp(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, _, y, dy| b.mul(dy, y))
 }
 
 /// `dx = dy / x`.
-pub(in crate::graph::ops) fn log(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn log(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| b.div(dy, x))
 }
 
 /// `dx = -dy`.
-pub(in crate::graph::ops) fn neg(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn neg(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, _, _, dy| b.neg(dy))
 }
 
 /// `dx = dy sigmoid(x)`.
-pub(in crate::graph::ops) fn softplus(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn softplus(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| {
         let slope = b.sigmoid(x);
         b.mul(dy, &slope)
@@ -155,7 +155,7 @@ pub(in crate::graph::ops) fn softplus(a: &Adjoint<'_>, b: &mut Builder) -> Passe
 }
 
 /// `dx = dy sign(x)`.
-pub(in crate::graph::ops) fn abs(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn abs(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| {
         let sign = b.apply("Sign", &[x]);
         b.mul(dy, &sign)
@@ -163,7 +163,7 @@ pub(in crate::graph::ops) fn abs(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `dx = -dy y^2`.
-pub(in crate::graph::ops) fn reciprocal(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn reciprocal(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, _, y, dy| {
         let product = b.mul(dy, y);
         let product = b.mul(&product, y);
@@ -172,7 +172,7 @@ pub(in crate::graph::ops) fn reciprocal(a: &Adjoint<'_>, b: &mut Builder) -> Pas
 }
 
 /// `dx = dy cos(x)`.
-pub(in crate::graph::ops) fn sin(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn sin(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| {
         let slope = b.apply("Cos", &[x]);
         b.mul(dy, &slope)
@@ -180,7 +180,7 @@ pub(in crate::graph::ops) fn sin(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `dx = -dy sin(x)`.
-pub(in crate::graph::ops) fn cos(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn cos(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| {
         let slope = b.apply("Sin", &[x]);
         let product = b.mul(dy, &slope);
@@ -189,11 +189,11 @@ pub(in crate::graph::ops) fn cos(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `y = x t`, `t = tanh(softplus(x))`: `dx = dy (t + x (1 - t^2) sigmoid(x))`.
-pub(in crate::graph::ops) fn mish(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn mish(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| {
         let soft = b.apply("Softplus", &[x]);
         let bent = b.tanh(&soft);
-        let (one, square) = (b.number_like(x, 1.0), b.mul(&bent, &bent));
+        let (one, square) = (b.scalar_like(x, 1.0), b.mul(&bent, &bent));
         let flat = b.sub(&one, &square);
         let gate = b.sigmoid(x);
         let steep = b.mul(&flat, &gate);
@@ -204,9 +204,9 @@ pub(in crate::graph::ops) fn mish(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `dx = dy / (1 + |x|)^2`.
-pub(in crate::graph::ops) fn softsign(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn softsign(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| {
-        let (one, size) = (b.number_like(x, 1.0), b.abs(x));
+        let (one, size) = (b.scalar_like(x, 1.0), b.abs(x));
         let root = b.add(&one, &size);
         let square = b.mul(&root, &root);
         b.div(dy, &square)

@@ -1,13 +1,13 @@
 //! Gradients of element-wise operators of several inputs: each is summed over the axes along which
 //! its input was broadcast.
 
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::VjpContext;
+use crate::graph::ops::vjp::Cotangents;
 use crate::graph::{Builder, Value};
 use crate::tensor::DType;
 
 /// `da = dy`, `db = dy`, and so on for all inputs.
-pub(in crate::graph::ops) fn sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn sum(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let dy = a.cotangent()?;
     let one = |index: usize| a.wants(index).then(|| a.input(index).map(|x| b.sum_to(dy, x).into())).transpose();
     (0..a.inputs.len()).map(one).collect()
@@ -15,7 +15,7 @@ pub(in crate::graph::ops) fn sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 
 /// The cotangent `make` of input `index`, summed to its shape, if it is wanted.
 fn wanted(
-    a: &Adjoint<'_>,
+    a: &VjpContext<'_>,
     b: &mut Builder,
     index: usize,
     make: impl FnOnce(&mut Builder) -> Value,
@@ -28,7 +28,7 @@ fn wanted(
 }
 
 /// `da = dy`, `db = -dy`.
-pub(in crate::graph::ops) fn sub(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn sub(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let dy = a.cotangent()?;
     let left = wanted(a, b, 0, |_| dy.clone())?;
     // The sum is smaller where the input was broadcast: negate it then.
@@ -43,10 +43,10 @@ pub(in crate::graph::ops) fn sub(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `da = dy b`, `db = dy a`; `da = 2 dy a` for a square.
-pub(in crate::graph::ops) fn mul(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn mul(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (dy, left, right) = (a.cotangent()?, a.input(0)?, a.input(1)?);
     if left == right {
-        let two = b.number_like(dy, 2.0);
+        let two = b.scalar_like(dy, 2.0);
         let twice = b.mul(dy, &two);
         return Ok(vec![Some(b.mul(&twice, left).into())]);
     }
@@ -54,7 +54,7 @@ pub(in crate::graph::ops) fn mul(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `da = dy / b`, `db = -dy y / b`.
-pub(in crate::graph::ops) fn div(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn div(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (dy, right, y) = (a.cotangent()?, a.input(1)?, a.output(0)?);
     let quotient = b.div(dy, right);
     let left = wanted(a, b, 0, |_| quotient.clone())?;
@@ -70,13 +70,13 @@ pub(in crate::graph::ops) fn div(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `da = dy b a^(b-1)`, 0 where `b` is 0; `db = dy y ln a`, 0 where `a` is 0.
-pub(in crate::graph::ops) fn pow(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn pow(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (dy, base, exponent, y) = (a.cotangent()?, a.input(0)?, a.input(1)?, a.output(0)?);
     let known =
         a.site.input(1)?.as_floats().and_then(|values| Some(f64::from(*values.first().filter(|_| values.len() == 1)?)));
     let left = wanted(a, b, 0, |b| {
         let scaled = |b: &mut Builder, factor: f64| {
-            let factor = b.number_like(dy, factor);
+            let factor = b.scalar_like(dy, factor);
             b.mul(dy, &factor)
         };
         match known {
@@ -94,7 +94,7 @@ pub(in crate::graph::ops) fn pow(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
                 let rest = match power {
                     3.0 => b.mul(base, base),
                     _ => {
-                        let less = b.number_like(exponent, power - 1.0);
+                        let less = b.scalar_like(exponent, power - 1.0);
                         b.pow(base, &less)
                     }
                 };
@@ -102,7 +102,7 @@ pub(in crate::graph::ops) fn pow(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
             }
             _ => {
                 let exponent = cast_like(b, exponent, base);
-                let (one, zero) = (b.number_like(base, 1.0), b.number_like(base, 0.0));
+                let (one, zero) = (b.scalar_like(base, 1.0), b.scalar_like(base, 0.0));
                 let less = b.sub(&exponent, &one);
                 let rest = b.pow(base, &less);
                 let slope = b.mul(&exponent, &rest);
@@ -113,7 +113,7 @@ pub(in crate::graph::ops) fn pow(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
         }
     })?;
     let right = wanted(a, b, 1, |b| {
-        let (one, zero) = (b.number_like(base, 1.0), b.number_like(base, 0.0));
+        let (one, zero) = (b.scalar_like(base, 1.0), b.scalar_like(base, 0.0));
         let is_zero = b.equal(base, &zero);
         let safe = b.select(&is_zero, &one, base);
         let logarithm = b.log(&safe);
@@ -133,24 +133,24 @@ fn cast_like(b: &mut Builder, x: &Value, like: &Value) -> Value {
 }
 
 /// `da = dy` where the condition holds, else 0; `db` the other way round.
-pub(in crate::graph::ops) fn select(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn select(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (condition, dy) = (a.input(0)?, a.cotangent()?);
-    let zero = b.number_like(dy, 0.0);
+    let zero = b.scalar_like(dy, 0.0);
     let yes = wanted(a, b, 1, |b| b.select(condition, dy, &zero))?;
     let no = wanted(a, b, 2, |b| b.select(condition, &zero, dy))?;
     Ok(vec![None, yes, no])
 }
 
 /// `dx = dy / n` for each of `n` inputs.
-pub(in crate::graph::ops) fn mean(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn mean(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let dy = a.cotangent()?;
-    let share = b.number_like(dy, 1.0 / a.inputs.len() as f64);
+    let share = b.scalar_like(dy, 1.0 / a.inputs.len() as f64);
     let dy = b.mul(dy, &share);
     (0..a.inputs.len()).map(|index| wanted(a, b, index, |_| dy.clone())).collect()
 }
 
 /// `dx = dy` for the inputs that gave the output, in equal shares where several did.
-pub(in crate::graph::ops) fn extreme(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn extreme(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (dy, y) = (a.cotangent()?, a.output(0)?);
     let dtype = b.dtype(y).unwrap_or(DType::F32);
     let mut hits = Vec::with_capacity(a.inputs.len());
@@ -169,7 +169,7 @@ pub(in crate::graph::ops) fn extreme(a: &Adjoint<'_>, b: &mut Builder) -> Passed
 }
 
 /// `y = a - q b` with the whole quotient `q`: `da = dy`, `db = -dy q`.
-pub(in crate::graph::ops) fn modulo(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn modulo(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (dy, left, right, y) = (a.cotangent()?, a.input(0)?, a.input(1)?, a.output(0)?);
     let first = wanted(a, b, 0, |_| dy.clone())?;
     let second = wanted(a, b, 1, |b| {

@@ -1,8 +1,8 @@
 //! Gradients of normalisations by channel: batch, instance and group normalisation of `x` [N, C,
 //! ...].
 
-use crate::graph::ops::vjp::Passed;
-use crate::graph::ops::{Adjoint, Result};
+use crate::graph::ops::vjp::Cotangents;
+use crate::graph::ops::{Result, VjpContext};
 use crate::graph::{Builder, Node, Value};
 use crate::tensor::{DType, HostTensor};
 
@@ -19,7 +19,7 @@ fn by_channel(b: &mut Builder, vector: &Value, rank: usize) -> Value {
 
 /// `1 / sqrt(variance + epsilon)`.
 fn inverse_deviation(b: &mut Builder, variance: &Value, epsilon: f64) -> Value {
-    let epsilon = b.number_like(variance, epsilon);
+    let epsilon = b.scalar_like(variance, epsilon);
     let sum = b.add(variance, &epsilon);
     let deviation = b.sqrt(&sum);
     b.apply("Reciprocal", &[&deviation])
@@ -30,7 +30,7 @@ fn inverse_deviation(b: &mut Builder, variance: &Value, epsilon: f64) -> Value {
 /// -scale r^2 dscale / 2`.
 ///
 /// In training mode, normalised by the statistics of the batch: see [`by_batch`].
-pub(in crate::graph::ops) fn batch_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn batch_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, scale, mean, variance) = (a.input(0)?, a.input(1)?, a.input(3)?, a.input(4)?);
     let dy = a.cotangent()?;
     let (rank, epsilon) = (a.rank(0)?, a.float("epsilon", EPSILON));
@@ -54,7 +54,7 @@ pub(in crate::graph::ops) fn batch_normalization(a: &Adjoint<'_>, b: &mut Builde
             let centred = b.sub(&along, &shift);
             let dscale = b.mul(&centred, &inverse);
             if a.wants(4) {
-                let half = b.number_like(&factor, -0.5);
+                let half = b.scalar_like(&factor, -0.5);
                 let curve = b.mul(&factor, &inverse);
                 let curve = b.mul(&curve, &half);
                 passed[4] = Some(b.mul(&curve, &dscale).into());
@@ -73,7 +73,7 @@ pub(in crate::graph::ops) fn batch_normalization(a: &Adjoint<'_>, b: &mut Builde
 /// Normalised by the statistics of the batch: with `z = x - mean`, `r = 1 / sqrt(variance +
 /// epsilon)` and n elements a channel, `dx = scale r (dy - sum(dy) / n - z r^2 sum(dy z) / n)`,
 /// `dscale = r sum(dy z)`, `dbias = sum(dy)`; large tensors are gone through as seldom as possible.
-fn by_batch(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Passed {
+fn by_batch(a: &VjpContext<'_>, b: &mut Builder, axes: &[i64]) -> Cotangents {
     let (x, scale, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
     let rank = a.rank(0)?;
     let [mean, variance] = batch_statistics(a, b, axes)?;
@@ -122,7 +122,7 @@ fn affine(b: &mut Builder, x: &Value, (factor, shift): (&Value, &Value), rank: u
 
 /// Mean and variance of the batch, `[C]`: the node's own further outputs where its momentum is 0,
 /// else computed again.
-fn batch_statistics(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Result<[Value; 2]> {
+fn batch_statistics(a: &VjpContext<'_>, b: &mut Builder, axes: &[i64]) -> Result<[Value; 2]> {
     let own = |index: usize| a.outputs.get(index).and_then(Option::as_ref).filter(|_| a.float("momentum", 0.9) == 0.0);
     if let (Some(mean), Some(variance)) = (own(1), own(2)) {
         return Ok([mean.clone(), variance.clone()]);
@@ -139,7 +139,7 @@ fn batch_statistics(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Result<[V
 fn share(b: &mut Builder, x: &Value, vector: &Value) -> Value {
     if let Some(sizes) = b.sizes(x).filter(|sizes| sizes.len() > 1) {
         let count = sizes.iter().product::<i64>() / sizes[1].max(1);
-        return b.number_like(x, 1.0 / count as f64);
+        return b.scalar_like(x, 1.0 / count as f64);
     }
     let dtype = b.dtype(x).unwrap_or(DType::F32);
     let [all, channels] = [x, vector].map(|value| {
@@ -186,7 +186,7 @@ impl Statistics<'_> {
 }
 
 /// Normalised by the statistics of each image and channel.
-pub(in crate::graph::ops) fn instance_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn instance_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, scale, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
     let rank = a.rank(0)?;
     let spatial: Vec<i64> = (2..rank as i64).collect();
@@ -201,7 +201,7 @@ pub(in crate::graph::ops) fn instance_normalization(a: &Adjoint<'_>, b: &mut Bui
 
 /// Normalised by the statistics of each image and group of channels; scale and bias belong to
 /// channels (from operator set 21 on) or to groups.
-pub(in crate::graph::ops) fn group_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn group_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, scale, bias, dy) = (a.input(0)?, a.input(1)?, a.input(2)?, a.cotangent()?);
     let groups = a.site.int("num_groups").ok_or_else(|| a.site.error("`num_groups`", "none"))?;
     let channels = a.shape(0)?.get(1).and_then(|dim| dim.fixed());

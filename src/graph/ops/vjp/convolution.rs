@@ -5,13 +5,13 @@
 //! `x` with `dy`, channels and samples swapped, stride and dilation swapped, or products of
 //! matrices, see `kernel.rs`.
 
-use crate::graph::ops::vjp::Passed;
-use crate::graph::ops::vjp::kernel::kernel_gradient;
-use crate::graph::ops::{Adjoint, Result};
+use crate::graph::ops::vjp::Cotangents;
+use crate::graph::ops::vjp::conv_weight_grad::kernel_gradient;
+use crate::graph::ops::{Result, VjpContext};
 use crate::graph::{AttributeValue, Builder, Node, Slice, Value};
 
 /// How a kernel moves, an entry per spatial axis.
-pub(super) struct Motion {
+pub(super) struct ConvGeometry {
     pub(super) kernel: Vec<i64>,
     pub(super) strides: Vec<i64>,
     pub(super) dilations: Vec<i64>,
@@ -22,9 +22,9 @@ pub(super) struct Motion {
     pub(super) groups: i64,
 }
 
-impl Motion {
+impl ConvGeometry {
     /// The motion of a node whose kernel has these sizes, over input `image`.
-    pub(super) fn of(a: &Adjoint<'_>, kernel: Vec<i64>, image: usize) -> Result<Motion> {
+    pub(super) fn of(a: &VjpContext<'_>, kernel: Vec<i64>, image: usize) -> Result<ConvGeometry> {
         let count = kernel.len();
         let list = |name: &str, default: i64| a.site.ints(name).map_or_else(|| vec![default; count], <[i64]>::to_vec);
         let (strides, dilations) = (list("strides", 1), list("dilations", 1));
@@ -50,7 +50,7 @@ impl Motion {
             behind.fill(0);
         }
         let groups = a.site.int("group").unwrap_or(1);
-        Ok(Motion { kernel, strides, dilations, before, behind, groups })
+        Ok(ConvGeometry { kernel, strides, dilations, before, behind, groups })
     }
 
     /// Number of spatial axes.
@@ -89,14 +89,14 @@ impl Motion {
 }
 
 /// The sizes of a kernel: of axes 2 and on of input `index`.
-fn kernel(a: &Adjoint<'_>, index: usize) -> Result<Vec<i64>> {
+fn kernel(a: &VjpContext<'_>, index: usize) -> Result<Vec<i64>> {
     let sizes: Option<Vec<i64>> = a.shape(index)?.iter().skip(2).map(|dim| dim.fixed()).collect();
     sizes.ok_or_else(|| a.site.error("a kernel of known size", "an open one"))
 }
 
-pub(in crate::graph::ops) fn conv(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn conv(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, w, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
-    let motion = Motion::of(a, kernel(a, 1)?, 0)?;
+    let motion = ConvGeometry::of(a, kernel(a, 1)?, 0)?;
     let mut passed = vec![None, None, None];
     if a.wants(0) {
         passed[0] = Some(image_gradient(b, &motion, (dy, w, x)).into());
@@ -112,13 +112,13 @@ pub(in crate::graph::ops) fn conv(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 
 /// With `y = conv_transpose(x, w)`: `dx = conv(dy, w)`, and `dw` as that of a convolution of `dy`
 /// to `x`.
-pub(in crate::graph::ops) fn conv_transpose(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn conv_transpose(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, w, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
     let is_explicit = a.site.text("auto_pad").unwrap_or("NOTSET") == "NOTSET" && a.site.ints("output_shape").is_none();
     if !is_explicit {
         return Err(a.site.error("explicit `pads`", "`auto_pad` or `output_shape`"));
     }
-    let motion = Motion::of(a, kernel(a, 1)?, 0)?;
+    let motion = ConvGeometry::of(a, kernel(a, 1)?, 0)?;
     let mut passed = vec![None, None, None];
     if a.wants(0) {
         passed[0] = Some(b.node(motion.node("Conv", [dy, w])).into());
@@ -139,7 +139,7 @@ fn channel_sums(b: &mut Builder, dy: &Value, axes: usize) -> Value {
 }
 
 /// How the loss changes with the image `x` that `w` moved over.
-fn image_gradient(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Value, &Value)) -> Value {
+fn image_gradient(b: &mut Builder, motion: &ConvGeometry, (dy, w, x): (&Value, &Value, &Value)) -> Value {
     let borders = |axis: usize| motion.extent(axis) - 1;
     let fits =
         (0..motion.axes()).all(|axis| motion.before[axis] <= borders(axis) && motion.behind[axis] <= borders(axis));
@@ -148,7 +148,7 @@ fn image_gradient(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Value,
     }
     match turned_around(b, motion, w).filter(|_| motion.is_dense() && fits) {
         Some(turned) => {
-            let back = Motion {
+            let back = ConvGeometry {
                 kernel: motion.kernel.clone(),
                 strides: motion.ones(),
                 dilations: motion.dilations.clone(),
@@ -164,7 +164,7 @@ fn image_gradient(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Value,
 
 /// The image gradient of a kernel of one tap that skips positions, of known sizes: a dense
 /// convolution with the kernel transposed, its positions laid a step apart.
-fn strided_pointwise(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Value, &Value)) -> Option<Value> {
+fn strided_pointwise(b: &mut Builder, motion: &ConvGeometry, (dy, w, x): (&Value, &Value, &Value)) -> Option<Value> {
     if !motion.is_pointwise() || motion.is_dense() {
         return None;
     }
@@ -190,7 +190,7 @@ fn strided_pointwise(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Val
 
 /// The kernel [O, C / groups, ...] of a convolution as that of the convolution back, [C, O /
 /// groups, ...]: inputs and outputs swapped, every axis turned around.
-fn turned_around(b: &mut Builder, motion: &Motion, w: &Value) -> Option<Value> {
+fn turned_around(b: &mut Builder, motion: &ConvGeometry, w: &Value) -> Option<Value> {
     let sizes = b.sizes(w)?;
     let (outputs, inputs, groups) = (sizes[0], sizes[1], motion.groups);
     let axes = motion.axes();
@@ -216,13 +216,13 @@ fn turned_around(b: &mut Builder, motion: &Motion, w: &Value) -> Option<Value> {
 }
 
 /// The transposed convolution of `dy` with `w`, in the shape of the image `x`.
-pub(super) fn spread(b: &mut Builder, motion: &Motion, (dy, w, x): (&Value, &Value, &Value)) -> Value {
+pub(super) fn spread(b: &mut Builder, motion: &ConvGeometry, (dy, w, x): (&Value, &Value, &Value)) -> Value {
     let axes = motion.axes();
     let sizes = |b: &Builder, value: &Value| -> Option<Vec<i64>> {
         b.dims(value)?.iter().skip(2).map(|dim| dim.fixed()).collect()
     };
     let known = sizes(b, dy).zip(sizes(b, x)).filter(|(steps, whole)| steps.len() == axes && whole.len() == axes);
-    let mut back = Motion {
+    let mut back = ConvGeometry {
         kernel: motion.kernel.clone(),
         strides: motion.strides.clone(),
         dilations: motion.dilations.clone(),
@@ -261,7 +261,7 @@ pub(super) fn cut_to(b: &mut Builder, x: &Value, like: &Value, axes: usize) -> V
 }
 
 /// The attribute `kernel_shape` of a pooling.
-pub(super) fn window(a: &Adjoint<'_>) -> Result<Vec<i64>> {
+pub(super) fn window(a: &VjpContext<'_>) -> Result<Vec<i64>> {
     match a.node().attribute("kernel_shape") {
         Some(AttributeValue::Ints(sizes)) => Ok(sizes.clone()),
         _ => Err(a.site.error("`kernel_shape`", "none")),

@@ -5,12 +5,12 @@
 //! dy)`. Letters that only one input has were summed: their cotangent is broadcast.
 
 use crate::graph::ops::einsum::Equation;
-use crate::graph::ops::vjp::Passed;
-use crate::graph::ops::{Adjoint, Result};
+use crate::graph::ops::vjp::Cotangents;
+use crate::graph::ops::{Result, VjpContext};
 use crate::graph::{Builder, Node, Value};
 
 /// Refuses a letter twice in one input.
-pub(in crate::graph::ops) fn einsum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn einsum(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let equation =
         Equation::of(&a.site)?.ok_or_else(|| a.site.error("known numbers of axes under three dots", "open ones"))?;
     for letters in &equation.inputs {
@@ -26,7 +26,7 @@ pub(in crate::graph::ops) fn einsum(a: &Adjoint<'_>, b: &mut Builder) -> Passed 
 }
 
 /// The cotangent of input `index`.
-fn exchanged(a: &Adjoint<'_>, b: &mut Builder, equation: &Equation, index: usize) -> Result<Value> {
+fn exchanged(a: &VjpContext<'_>, b: &mut Builder, equation: &Equation, index: usize) -> Result<Value> {
     let (x, letters) = (a.input(index)?, &equation.inputs[index]);
     let mut terms = vec![&equation.output];
     let mut names = vec![a.cotangent()?.name()];

@@ -2,8 +2,8 @@
 //!
 //! What an operator reads at an index, its rule adds there; what it writes, its rule reads.
 
-use crate::graph::ops::vjp::{Passed, unary};
-use crate::graph::ops::{Adjoint, Result};
+use crate::graph::ops::vjp::{Cotangents, unary};
+use crate::graph::ops::{Result, VjpContext};
 use crate::graph::{AttributeValue, Builder, Node, Value};
 use crate::tensor::{DType, HostTensor};
 
@@ -14,7 +14,7 @@ fn node(b: &mut Builder, operator: &str, inputs: &[&Value], attributes: &[(&str,
 }
 
 /// `dx` is zero but for the entries taken, each of which receives the sum of its cotangents.
-pub(in crate::graph::ops) fn gather_elements(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn gather_elements(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (indices, axis) = (a.input(1)?.clone(), a.axis(0)? as i64);
     unary(a, b, |b, x, _, dy| added_along(b, x, &indices, dy, axis))
 }
@@ -39,7 +39,7 @@ pub(super) fn scatter_add(b: &mut Builder, node: Node, [onto, indices, updates]:
 }
 
 /// As [`gather_elements`], with whole index tuples.
-pub(in crate::graph::ops) fn gather_nd(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn gather_nd(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let indices = a.input(1)?.clone();
     match a.site.int("batch_dims").unwrap_or(0) {
         0 => unary(a, b, |b, x, _, dy| {
@@ -51,7 +51,7 @@ pub(in crate::graph::ops) fn gather_nd(a: &Adjoint<'_>, b: &mut Builder) -> Pass
 }
 
 /// What a scatter does where it writes: whether it adds.
-fn adds(a: &Adjoint<'_>) -> Result<bool> {
+fn adds(a: &VjpContext<'_>) -> Result<bool> {
     match a.site.text("reduction").unwrap_or("none") {
         "none" => Ok(false),
         "add" => Ok(true),
@@ -60,17 +60,17 @@ fn adds(a: &Adjoint<'_>) -> Result<bool> {
 }
 
 /// `ddata = dy`, zero where something was written over it; `dupdates` is `dy` there.
-pub(in crate::graph::ops) fn scatter_elements(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn scatter_elements(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let axis = a.axis(0)? as i64;
     scatter(a, b, "GatherElements", &[("axis", axis.into())])
 }
 
 /// As [`scatter_elements`], with whole index tuples.
-pub(in crate::graph::ops) fn scatter_nd(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn scatter_nd(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     scatter(a, b, "GatherND", &[])
 }
 
-fn scatter(a: &Adjoint<'_>, b: &mut Builder, reader: &str, attributes: &[(&str, AttributeValue)]) -> Passed {
+fn scatter(a: &VjpContext<'_>, b: &mut Builder, reader: &str, attributes: &[(&str, AttributeValue)]) -> Cotangents {
     let (dy, indices, updates) = (a.cotangent()?, a.input(1)?, a.input(2)?);
     let adds = adds(a)?;
     let mut passed = vec![None, None, None];
@@ -90,19 +90,19 @@ fn scatter(a: &Adjoint<'_>, b: &mut Builder, reader: &str, attributes: &[(&str, 
 }
 
 /// `dx` is zero but for the entries chosen.
-pub(in crate::graph::ops) fn top_k(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn top_k(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let axis = a.axis(-1)? as i64;
-    let indices = b.further_output(a.output(0)?, 1).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
+    let indices = b.extra_output(a.output(0)?, 1).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
     unary(a, b, |b, x, _, dy| added_along(b, x, &indices, dy, axis))
 }
 
 /// The same triangle of `dy`.
-pub(in crate::graph::ops) fn trilu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn trilu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     again(a, b, |node| node)
 }
 
 /// Summed in the other direction.
-pub(in crate::graph::ops) fn cum_sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn cum_sum(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let reverse = 1 - a.site.int("reverse").unwrap_or(0);
     again(a, b, |mut node| {
         node.attributes.retain(|attribute| attribute.name != "reverse");
@@ -111,7 +111,7 @@ pub(in crate::graph::ops) fn cum_sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed
 }
 
 /// The operator itself, changed, applied to `dy` with the inputs behind the first.
-fn again(a: &Adjoint<'_>, b: &mut Builder, change: impl FnOnce(Node) -> Node) -> Passed {
+fn again(a: &VjpContext<'_>, b: &mut Builder, change: impl FnOnce(Node) -> Node) -> Cotangents {
     let dy = a.cotangent()?;
     let mut names = vec![dy.name()];
     names.extend(a.inputs.iter().skip(1).map(|input| input.as_ref().map_or("", Value::name)));
@@ -121,7 +121,7 @@ fn again(a: &Adjoint<'_>, b: &mut Builder, change: impl FnOnce(Node) -> Node) ->
 
 /// Of the two `values`, what is elsewhere and what is at the index, each receives the sum of `dy`
 /// at its places.
-pub(in crate::graph::ops) fn one_hot(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn one_hot(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (indices, depth, values, dy) = (a.input(0)?, a.input(1)?, a.input(2)?, a.cotangent()?);
     let dtype = b.dtype(values).unwrap_or(DType::F32);
     let flags = b.constant(&HostTensor::vector(vec![0i64, 1]));

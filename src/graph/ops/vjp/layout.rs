@@ -1,16 +1,16 @@
 //! Gradients of operators that keep all elements and change the axes: the change taken back.
 
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::ops::VjpContext;
+use crate::graph::ops::vjp::{Cotangents, unary};
 use crate::graph::{Builder, Dim, Node};
 
 /// `dx` is `dy` in the shape of `x`.
-pub(in crate::graph::ops) fn reshape(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn reshape(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| b.reshape_like(dy, x))
 }
 
 /// `dx` is `dy` in the inverse order.
-pub(in crate::graph::ops) fn transpose(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn transpose(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let order: Vec<i64> = match a.site.ints("perm") {
         Some(order) => order.to_vec(),
         None => (0..a.rank(0)? as i64).rev().collect(),
@@ -23,12 +23,12 @@ pub(in crate::graph::ops) fn transpose(a: &Adjoint<'_>, b: &mut Builder) -> Pass
 }
 
 /// `dx` is `dy` summed over the axes along which `x` was broadcast.
-pub(in crate::graph::ops) fn expand(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn expand(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| b.sum_to(dy, x))
 }
 
 /// `dx` is the sum of the repetitions in `dy`.
-pub(in crate::graph::ops) fn tile(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn tile(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let rank = a.rank(0)?;
     let repeats = a.site.input(1)?.as_fixed();
     let mut target = Vec::with_capacity(2 * rank);
@@ -52,7 +52,7 @@ pub(in crate::graph::ops) fn tile(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// Blocks of channels taken back from where [`depth_to_space`] put them.
-pub(in crate::graph::ops) fn depth_to_space(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn depth_to_space(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let size = a.site.int("blocksize").ok_or_else(|| a.site.error("`blocksize`", "none"))?;
     let channels_first = a.site.text("mode") == Some("CRD");
     let channels = a.shape(0)?.get(1).and_then(Dim::fixed);
@@ -70,7 +70,7 @@ pub(in crate::graph::ops) fn depth_to_space(a: &Adjoint<'_>, b: &mut Builder) ->
 }
 
 /// Blocks of positions taken back from the channels.
-pub(in crate::graph::ops) fn space_to_depth(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn space_to_depth(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let size = a.site.int("blocksize").ok_or_else(|| a.site.error("`blocksize`", "none"))?;
     unary(a, b, |b, _, _, dy| b.node(Node::new("DepthToSpace", &[dy.name()], &[]).with("blocksize", size)))
 }

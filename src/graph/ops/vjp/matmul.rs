@@ -4,8 +4,8 @@
 //! `Gemm` differentiates without transposing anything in memory: `[N, T, D] x [D, E]` counts as `[N
 //! T, D] x [D, E]`.
 
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::VjpContext;
+use crate::graph::ops::vjp::Cotangents;
 use crate::graph::{Builder, Node, Value};
 
 /// `alpha a b` of two matrices, each transposed first if so said.
@@ -36,7 +36,7 @@ fn swapped(b: &mut Builder, x: &Value, rank: usize) -> Value {
     b.transpose(x, &order)
 }
 
-pub(in crate::graph::ops) fn matmul(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn matmul(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (dy, left, right) = (a.cotangent()?, a.input(0)?, a.input(1)?);
     let (left_rank, right_rank) = (a.rank(0)?, a.rank(1)?);
     if left_rank >= 2 && right_rank == 2 {
@@ -81,7 +81,7 @@ pub(in crate::graph::ops) fn matmul(a: &Adjoint<'_>, b: &mut Builder) -> Passed 
 
 /// `y = alpha a' b' + beta c`: `da' = alpha dy b'^T`, `db' = alpha a'^T dy`, `dc = beta dy` summed
 /// to the shape of `c`.
-pub(in crate::graph::ops) fn gemm(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn gemm(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (dy, left, right) = (a.cotangent()?, a.input(0)?, a.input(1)?);
     let turned = |name: &str| a.site.int(name).unwrap_or(0) != 0;
     let (left_turned, right_turned) = (turned("transA"), turned("transB"));
@@ -107,7 +107,7 @@ pub(in crate::graph::ops) fn gemm(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
         passed[2] = Some(match beta == 1.0 {
             true => sum.into(),
             false => {
-                let beta = b.number_like(&sum, beta);
+                let beta = b.scalar_like(&sum, beta);
                 b.mul(&sum, &beta).into()
             }
         });

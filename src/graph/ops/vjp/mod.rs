@@ -8,32 +8,32 @@
 pub(super) mod activation;
 pub(super) mod binary;
 pub(super) mod channels;
+mod conv_weight_grad;
 pub(super) mod convolution;
 pub(super) mod einsum;
 pub(super) mod index;
-mod kernel;
 pub(super) mod layout;
-mod lines;
 pub(super) mod matmul;
 pub(super) mod normalization;
 pub(super) mod piecewise;
 pub(super) mod pool;
 pub(super) mod reduce;
 pub(super) mod resample;
+mod row_products;
 pub(super) mod select;
 
-use crate::graph::ops::{Adjoint, Cotangent, Result};
+use crate::graph::ops::{Cotangent, Result, VjpContext};
 use crate::graph::{Builder, Value};
 
 /// What a rule gives: the cotangent of each input.
-type Passed = Result<Vec<Option<Cotangent>>>;
+type Cotangents = Result<Vec<Option<Cotangent>>>;
 
 /// The rule of an operator with one input that matters: `body` makes `dx` of `x`, `y` and `dy`.
 fn unary(
-    adjoint: &Adjoint<'_>,
+    adjoint: &VjpContext<'_>,
     builder: &mut Builder,
     body: impl FnOnce(&mut Builder, &Value, &Value, &Value) -> Value,
-) -> Passed {
+) -> Cotangents {
     let dx = body(builder, adjoint.input(0)?, adjoint.output(0)?, adjoint.cotangent()?);
     Ok(vec![Some(dx.into())])
 }

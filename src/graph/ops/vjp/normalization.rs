@@ -1,12 +1,12 @@
 //! Gradients of softmax and of normalisations along axes.
 
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::ops::VjpContext;
+use crate::graph::ops::vjp::{Cotangents, unary};
 use crate::graph::{Builder, Node, Value};
 
 /// The axis of a softmax, which before operator set 13 was another operator: over all axes from it
 /// on.
-fn softmax_axis(a: &Adjoint<'_>) -> crate::graph::ops::Result<i64> {
+fn softmax_axis(a: &VjpContext<'_>) -> crate::graph::ops::Result<i64> {
     match a.site.opset {
         13.. => Ok(a.site.int("axis").unwrap_or(-1)),
         older => Err(a.site.error("operator set 13 or later", older.to_string())),
@@ -14,7 +14,7 @@ fn softmax_axis(a: &Adjoint<'_>) -> crate::graph::ops::Result<i64> {
 }
 
 /// `dx = y (dy - sum(dy y))`.
-pub(in crate::graph::ops) fn softmax(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn softmax(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let axis = softmax_axis(a)?;
     unary(a, b, |b, _, y, dy| {
         let product = b.mul(dy, y);
@@ -25,7 +25,7 @@ pub(in crate::graph::ops) fn softmax(a: &Adjoint<'_>, b: &mut Builder) -> Passed
 }
 
 /// `dx = dy - exp(y) sum(dy)`.
-pub(in crate::graph::ops) fn log_softmax(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn log_softmax(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let axis = softmax_axis(a)?;
     unary(a, b, |b, _, y, dy| {
         let sum = b.reduce_sum(dy, &[axis], true);
@@ -39,10 +39,10 @@ pub(in crate::graph::ops) fn log_softmax(a: &Adjoint<'_>, b: &mut Builder) -> Pa
 /// `dx = r (g - mean(g) - n mean(g n))`, `dscale = sum(dy n)`, `dbias = sum(dy)`.
 ///
 /// Mean and inverse deviation `r` are the operator's own further outputs.
-pub(in crate::graph::ops) fn layer_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn layer_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, scale, y, dy) = (a.input(0)?, a.input(1)?, a.output(0)?, a.cotangent()?);
     let statistic = |b: &mut Builder, index: usize| {
-        let value = b.further_output(y, index).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
+        let value = b.extra_output(y, index).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
         Ok(match b.dtype(x) {
             Some(dtype) if b.dtype(&value) != Some(dtype) => b.cast(&value, dtype),
             _ => value,
@@ -82,7 +82,7 @@ fn normalized_backwards(b: &mut Builder, g: &Value, normal: &Value, inverse: &Va
 
 /// `y = x / m` with the norm `m`: `dx = (dy - g sum(dy y)) / m`, where `g` is `y` for the Euclidean
 /// norm and the sign of `x` for the sum of magnitudes.
-pub(in crate::graph::ops) fn lp_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn lp_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let axis = a.axis(-1)? as i64;
     let is_euclidean = match a.site.int("p").unwrap_or(2) {
         2 => true,
@@ -101,7 +101,7 @@ pub(in crate::graph::ops) fn lp_normalization(a: &Adjoint<'_>, b: &mut Builder) 
 }
 
 /// `y = (x - mean) / deviation`: `dx = (dy - mean(dy) - y mean(dy y)) / deviation`.
-pub(in crate::graph::ops) fn mean_variance_normalization(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn mean_variance_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let axes = a.site.ints("axes").unwrap_or(&[0, 2, 3]).to_vec();
     unary(a, b, |b, x, y, dy| {
         let mean = b.reduce_mean(x, &axes, true);
@@ -117,7 +117,7 @@ pub(in crate::graph::ops) fn mean_variance_normalization(a: &Adjoint<'_>, b: &mu
 /// `y = x s^-beta` with `s = bias + alpha m`, where `m` is the mean of `x^2` over a window of
 /// `size` channels, zeros beyond the first and last: `dx = dy s^-beta - 2 alpha beta x m'(dy y /
 /// s)`, where `m'` is the mean over the window turned around.
-pub(in crate::graph::ops) fn local_response(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn local_response(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let size = a.site.int("size").ok_or_else(|| a.site.error("`size`", "none"))?;
     let (alpha, beta, bias) = (a.float("alpha", 1e-4), a.float("beta", 0.75), a.float("bias", 1.0));
     let (less, more) = ((size - 1) / 2, size / 2);
@@ -132,7 +132,7 @@ pub(in crate::graph::ops) fn local_response(a: &Adjoint<'_>, b: &mut Builder) ->
     };
     unary(a, b, |b, x, y, dy| {
         let square = b.mul(x, x);
-        let [alpha_value, bias, power] = [alpha, bias, -beta].map(|number| b.number_like(x, number));
+        let [alpha_value, bias, power] = [alpha, bias, -beta].map(|number| b.scalar_like(x, number));
         let means = mean(b, &square, [less, more]);
         let scaled = b.mul(&means, &alpha_value);
         let s = b.add(&scaled, &bias);
@@ -141,7 +141,7 @@ pub(in crate::graph::ops) fn local_response(a: &Adjoint<'_>, b: &mut Builder) ->
         let product = b.mul(dy, y);
         let share = b.div(&product, &s);
         let shared = mean(b, &share, [more, less]);
-        let twice = b.number_like(x, 2.0 * alpha * beta);
+        let twice = b.scalar_like(x, 2.0 * alpha * beta);
         let slope = b.mul(x, &twice);
         let others = b.mul(&slope, &shared);
         b.sub(&own, &others)

@@ -3,13 +3,13 @@
 //! At a bend the slope is that of PyTorch's functions: of `relu`, `relu6` and `hardtanh` it is 0
 //! there.
 
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::ops::VjpContext;
+use crate::graph::ops::vjp::{Cotangents, unary};
 use crate::graph::{Builder, Node, Value};
 use crate::tensor::DType;
 
 /// `dx = dy` where `x > 0`, else 0.
-pub(in crate::graph::ops) fn relu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn relu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, _, y, dy| {
         let open = sign(b, y);
         b.mul(dy, &open)
@@ -31,7 +31,7 @@ fn sign(b: &mut Builder, x: &Value) -> Value {
 
 /// `dx = dy` where `y` is not at a bound (as `hardtanh` and `relu6` of PyTorch), else 0; of a
 /// bound, the sum of `dy` where `x` lies beyond it.
-pub(in crate::graph::ops) fn clip(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn clip(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, y, dy) = (a.input(0)?, a.output(0)?, a.cotangent()?);
     let dtype = b.dtype(y).unwrap_or(DType::F32);
     let (least, most) = (a.optional(1), a.optional(2));
@@ -63,15 +63,15 @@ pub(in crate::graph::ops) fn clip(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 
 /// `dx = dy above` where `x > 0`, else `dy below`; each a number or a value.
 fn bent(
-    a: &Adjoint<'_>,
+    a: &VjpContext<'_>,
     b: &mut Builder,
     above: f64,
     below: impl FnOnce(&mut Builder, &Value, &Value) -> Value,
-) -> Passed {
+) -> Cotangents {
     unary(a, b, |b, x, y, dy| {
-        let zero = b.number_like(x, 0.0);
+        let zero = b.scalar_like(x, 0.0);
         let is_above = b.greater(x, &zero);
-        let above = b.number_like(x, above);
+        let above = b.scalar_like(x, above);
         let below = below(b, x, y);
         let slope = b.select(&is_above, &above, &below);
         b.mul(dy, &slope)
@@ -79,25 +79,25 @@ fn bent(
 }
 
 /// `y = alpha x` below 0: `dx = alpha dy` there.
-pub(in crate::graph::ops) fn leaky_relu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn leaky_relu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let alpha = a.float("alpha", 0.01);
-    bent(a, b, 1.0, |b, x, _| b.number_like(x, alpha))
+    bent(a, b, 1.0, |b, x, _| b.scalar_like(x, alpha))
 }
 
 /// `y = alpha (exp(x) - 1)` below 0: `dx = dy (y + alpha)` there.
-pub(in crate::graph::ops) fn elu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn elu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let alpha = a.float("alpha", 1.0);
     bent(a, b, 1.0, |b, _, y| {
-        let alpha = b.number_like(y, alpha);
+        let alpha = b.scalar_like(y, alpha);
         b.add(y, &alpha)
     })
 }
 
 /// `y = alpha (exp(x / alpha) - 1)` below 0: `dx = dy (y / alpha + 1)` there.
-pub(in crate::graph::ops) fn celu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn celu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let alpha = a.float("alpha", 1.0);
     bent(a, b, 1.0, |b, _, y| {
-        let (scale, one) = (b.number_like(y, 1.0 / alpha), b.number_like(y, 1.0));
+        let (scale, one) = (b.scalar_like(y, 1.0 / alpha), b.scalar_like(y, 1.0));
         let scaled = b.mul(y, &scale);
         b.add(&scaled, &one)
     })
@@ -105,19 +105,19 @@ pub(in crate::graph::ops) fn celu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 
 /// `y = gamma alpha (exp(x) - 1)` below 0, `gamma x` above: `dx = dy (y + gamma alpha)` and `dy
 /// gamma`.
-pub(in crate::graph::ops) fn selu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn selu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (alpha, gamma) = (a.float("alpha", 1.673_263_2), a.float("gamma", 1.050_701));
     bent(a, b, gamma, |b, _, y| {
-        let least = b.number_like(y, gamma * alpha);
+        let least = b.scalar_like(y, gamma * alpha);
         b.add(y, &least)
     })
 }
 
 /// `dx = dy` where `x > alpha`, else 0.
-pub(in crate::graph::ops) fn thresholded_relu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn thresholded_relu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let alpha = a.float("alpha", 1.0);
     unary(a, b, |b, x, _, dy| {
-        let alpha = b.number_like(x, alpha);
+        let alpha = b.scalar_like(x, alpha);
         let is_above = b.greater(x, &alpha);
         let slope = b.cast(&is_above, b.dtype(x).unwrap_or(DType::F32));
         b.mul(dy, &slope)
@@ -126,18 +126,18 @@ pub(in crate::graph::ops) fn thresholded_relu(a: &Adjoint<'_>, b: &mut Builder) 
 
 /// One where `y` is between 0 and 1, else 0.
 fn between_bounds(b: &mut Builder, y: &Value) -> Value {
-    let (zero, one) = (b.number_like(y, 0.0), b.number_like(y, 1.0));
+    let (zero, one) = (b.scalar_like(y, 0.0), b.scalar_like(y, 1.0));
     let (above, below) = (b.greater(y, &zero), b.less(y, &one));
     let inside = b.apply("And", &[&above, &below]);
     b.cast(&inside, b.dtype(y).unwrap_or(DType::F32))
 }
 
 /// `y = clip(alpha x + beta, 0, 1)`: `dx = alpha dy` where `y` is not at a bound, else 0.
-pub(in crate::graph::ops) fn hard_sigmoid(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn hard_sigmoid(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let alpha = a.float("alpha", 0.2);
     unary(a, b, |b, _, y, dy| {
         let inside = between_bounds(b, y);
-        let alpha = b.number_like(y, alpha);
+        let alpha = b.scalar_like(y, alpha);
         let slope = b.mul(&inside, &alpha);
         b.mul(dy, &slope)
     })
@@ -145,10 +145,10 @@ pub(in crate::graph::ops) fn hard_sigmoid(a: &Adjoint<'_>, b: &mut Builder) -> P
 
 /// `y = x h`, `h = clip(x / 6 + 1/2, 0, 1)`: `dx = dy (h + x / 6)` where `h` is not at a bound,
 /// else `dy h`.
-pub(in crate::graph::ops) fn hard_swish(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn hard_swish(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     unary(a, b, |b, x, _, dy| {
         // Built of steps that have kernels in every floating-point type.
-        let (sixth, half) = (b.number_like(x, 1.0 / 6.0), b.number_like(x, 0.5));
+        let (sixth, half) = (b.scalar_like(x, 1.0 / 6.0), b.scalar_like(x, 0.5));
         let scaled = b.mul(x, &sixth);
         let line = b.add(&scaled, &half);
         let gate = b.clip(&line, 0.0, 1.0);
@@ -160,12 +160,12 @@ pub(in crate::graph::ops) fn hard_swish(a: &Adjoint<'_>, b: &mut Builder) -> Pas
 }
 
 /// `y = slope x` below 0: `dx = dy slope` there, `dslope = sum(dy min(x, 0))`.
-pub(in crate::graph::ops) fn prelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn prelu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, slope, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
-    let zero = b.number_like(x, 0.0);
+    let zero = b.scalar_like(x, 0.0);
     let mut passed = vec![None, None];
     if a.wants(0) {
-        let (is_above, one) = (b.greater(x, &zero), b.number_like(x, 1.0));
+        let (is_above, one) = (b.greater(x, &zero), b.scalar_like(x, 1.0));
         let factor = b.select(&is_above, &one, slope);
         passed[0] = Some(b.mul(dy, &factor).into());
     }
@@ -179,7 +179,7 @@ pub(in crate::graph::ops) fn prelu(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 
 /// In training `y = x mask / (1 - ratio)`: `dx = dy mask / (1 - ratio)` with the operator's own
 /// mask; else `dx = dy`.
-pub(in crate::graph::ops) fn dropout(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn dropout(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let training = match a.site.optional(2) {
         None => Some(0),
         Some(fact) => fact.as_fixed().and_then(|values| values.first().copied()),
@@ -188,16 +188,16 @@ pub(in crate::graph::ops) fn dropout(a: &Adjoint<'_>, b: &mut Builder) -> Passed
         return unary(a, b, |_, _, _, dy| dy.clone());
     }
     let dy = a.cotangent()?;
-    let mask = b.further_output(a.output(0)?, 1).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
+    let mask = b.extra_output(a.output(0)?, 1).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
     let dtype = b.dtype(dy).unwrap_or(DType::F32);
     let mask = b.cast(&mask, dtype);
-    let one = b.number_like(dy, 1.0);
+    let one = b.scalar_like(dy, 1.0);
     let kept = match a.optional(1) {
         Some(ratio) => {
             let ratio = b.cast(ratio, dtype);
             b.sub(&one, &ratio)
         }
-        None => b.number_like(dy, 0.5),
+        None => b.scalar_like(dy, 0.5),
     };
     let scale = b.reciprocal(&kept);
     let scale = match (training, a.optional(2)) {

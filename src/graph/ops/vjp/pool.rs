@@ -1,19 +1,19 @@
 //! Gradients of pooling: means are spread over their windows, largest elements get what came of
 //! them.
 
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::convolution::{Motion, cut_to, spread, window};
+use crate::graph::ops::VjpContext;
+use crate::graph::ops::vjp::convolution::{ConvGeometry, cut_to, spread, window};
 use crate::graph::ops::vjp::index::scatter_add;
-use crate::graph::ops::vjp::{Passed, unary};
+use crate::graph::ops::vjp::{Cotangents, unary};
 use crate::graph::{Builder, Node, Value};
 
 /// The spatial axes.
-fn spatial(a: &Adjoint<'_>) -> crate::graph::ops::Result<Vec<i64>> {
+fn spatial(a: &VjpContext<'_>) -> crate::graph::ops::Result<Vec<i64>> {
     Ok((2..a.rank(0)? as i64).collect())
 }
 
 /// `dx = dy / count`, spread over the image.
-pub(in crate::graph::ops) fn global_average(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn global_average(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let axes = spatial(a)?;
     unary(a, b, |b, x, _, dy| {
         let mut count = None;
@@ -36,7 +36,7 @@ pub(in crate::graph::ops) fn global_average(a: &Adjoint<'_>, b: &mut Builder) ->
 }
 
 /// The largest elements of an image share `dy` evenly.
-pub(in crate::graph::ops) fn global_max(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn global_max(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let axes = spatial(a)?;
     unary(a, b, |b, x, y, dy| {
         let is_largest = b.equal(x, y);
@@ -60,7 +60,7 @@ fn one_channel(b: &mut Builder, value: &Value, axes: usize) -> Value {
 }
 
 /// A kernel of ones, in the element type of `like`.
-fn ones(b: &mut Builder, motion: &Motion, like: &Value) -> Value {
+fn ones(b: &mut Builder, motion: &ConvGeometry, like: &Value) -> Value {
     let shape: Vec<i64> = [1, 1].into_iter().chain(motion.kernel.iter().copied()).collect();
     let shape = b.integers(&shape);
     let dtype = b.dtype(like);
@@ -68,7 +68,7 @@ fn ones(b: &mut Builder, motion: &Motion, like: &Value) -> Value {
 }
 
 /// The exponent `p` of a norm.
-fn exponent(a: &Adjoint<'_>) -> crate::graph::ops::Result<i64> {
+fn exponent(a: &VjpContext<'_>) -> crate::graph::ops::Result<i64> {
     match a.site.int("p").unwrap_or(2) {
         p if p >= 1 => Ok(p),
         other => Err(a.site.error("`p` of at least 1", other.to_string())),
@@ -82,7 +82,7 @@ fn by_magnitude(b: &mut Builder, x: &Value, share: &Value, p: i64) -> Value {
         2 => x.clone(),
         _ => {
             let magnitude = b.abs(x);
-            let exponent = b.number_like(x, (p - 2) as f64);
+            let exponent = b.scalar_like(x, (p - 2) as f64);
             let power = b.pow(&magnitude, &exponent);
             b.mul(x, &power)
         }
@@ -95,16 +95,16 @@ fn by_norm(b: &mut Builder, y: &Value, dy: &Value, p: i64) -> Value {
     if p == 1 {
         return dy.clone();
     }
-    let exponent = b.number_like(y, (p - 1) as f64);
+    let exponent = b.scalar_like(y, (p - 1) as f64);
     let divisor = b.pow(y, &exponent);
     let ratio = b.div(dy, &divisor);
-    let zero = b.number_like(y, 0.0);
+    let zero = b.scalar_like(y, 0.0);
     let is_zero = b.equal(y, &zero);
     b.select(&is_zero, &zero, &ratio)
 }
 
 /// `y = (sum |x|^p)^(1/p)` over an image: `dx = dy y^(1 - p) x |x|^(p - 2)`, 0 where `y` is.
-pub(in crate::graph::ops) fn global_lp(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn global_lp(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let p = exponent(a)?;
     unary(a, b, |b, x, y, dy| {
         let share = by_norm(b, y, dy, p);
@@ -113,8 +113,8 @@ pub(in crate::graph::ops) fn global_lp(a: &Adjoint<'_>, b: &mut Builder) -> Pass
 }
 
 /// As [`global_lp`] over windows: `dy y^(1 - p)` is spread over the elements of each window.
-pub(in crate::graph::ops) fn lp(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
-    let motion = Motion::of(a, window(a)?, 0)?;
+pub(in crate::graph::ops) fn lp(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+    let motion = ConvGeometry::of(a, window(a)?, 0)?;
     let (p, axes) = (exponent(a)?, motion.axes());
     unary(a, b, |b, x, y, dy| {
         let ones = ones(b, &motion, x);
@@ -128,9 +128,9 @@ pub(in crate::graph::ops) fn lp(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 
 /// `dx` is what each window's `dy` gives its elements: `dy / count`, where the border counts or
 /// not.
-pub(in crate::graph::ops) fn average(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn average(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let kernel = window(a)?;
-    let motion = Motion::of(a, kernel, 0)?;
+    let motion = ConvGeometry::of(a, kernel, 0)?;
     let counts_border = a.site.int("count_include_pad").unwrap_or(0) != 0;
     let rounds_up = a.site.int("ceil_mode").unwrap_or(0) != 0;
     let is_padded = motion.before.iter().chain(&motion.behind).any(|pad| *pad != 0);
@@ -160,7 +160,7 @@ pub(in crate::graph::ops) fn average(a: &Adjoint<'_>, b: &mut Builder) -> Passed
             let counts = cut_to(b, &counts, &first, axes);
             b.div(&steps, &counts)
         } else {
-            let count = b.number_like(&steps, taps as f64);
+            let count = b.scalar_like(&steps, taps as f64);
             b.div(&steps, &count)
         };
         let spread = spread(b, &motion, (&scaled, &ones, &image));
@@ -170,12 +170,12 @@ pub(in crate::graph::ops) fn average(a: &Adjoint<'_>, b: &mut Builder) -> Passed
 
 /// Each window's `dy` goes to its largest element, which the operator's second output names by its
 /// place in the whole tensor.
-pub(in crate::graph::ops) fn max(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn max(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     if a.site.int("storage_order").unwrap_or(0) != 0 {
         return Err(a.site.error("`storage_order` 0", "another"));
     }
     let (x, y, dy) = (a.input(0)?, a.output(0)?, a.cotangent()?);
-    let places = b.further_output(y, 1).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
+    let places = b.extra_output(y, 1).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
     let flat_places = b.reshape(&places, &[-1]);
     let flat = b.reshape(dy, &[-1]);
     let shape = b.shape_of(x);

@@ -1,12 +1,12 @@
 //! Gradients of reductions.
 
-use crate::graph::ops::vjp::Passed;
-use crate::graph::ops::{Adjoint, Result};
+use crate::graph::ops::vjp::Cotangents;
+use crate::graph::ops::{Result, VjpContext};
 use crate::graph::{Builder, Value};
 use crate::tensor::DType;
 
 /// The axes that a reduction goes over, from the first; `None` when it is told to do nothing.
-fn axes(a: &Adjoint<'_>) -> Result<Option<Vec<i64>>> {
+fn axes(a: &VjpContext<'_>) -> Result<Option<Vec<i64>>> {
     let rank = a.rank(0)?;
     let listed = match a.site.list("axes", 1) {
         Some(None) => return Err(a.site.error("axes that are constant", "computed ones")),
@@ -23,13 +23,13 @@ fn axes(a: &Adjoint<'_>) -> Result<Option<Vec<i64>>> {
 }
 
 /// A value in the shape of the reduced output, with the reduced axes of size 1.
-fn kept(a: &Adjoint<'_>, b: &mut Builder, value: &Value, axes: &[i64]) -> Value {
+fn kept(a: &VjpContext<'_>, b: &mut Builder, value: &Value, axes: &[i64]) -> Value {
     let keeps = a.site.int("keepdims").unwrap_or(1) != 0;
     if keeps || axes.is_empty() { value.clone() } else { b.unsqueeze(value, axes) }
 }
 
 /// `dx = dy`, broadcast.
-pub(in crate::graph::ops) fn sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn sum(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, dy) = (a.input(0)?, a.cotangent()?);
     let Some(axes) = axes(a)? else { return Ok(vec![Some(dy.clone().into())]) };
     let dy = kept(a, b, dy, &axes);
@@ -37,7 +37,7 @@ pub(in crate::graph::ops) fn sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `dx = dy / count`, broadcast.
-pub(in crate::graph::ops) fn mean(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn mean(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, dy) = (a.input(0)?, a.cotangent()?);
     let Some(axes) = axes(a)? else { return Ok(vec![Some(dy.clone().into())]) };
     let share = share(a, b, &axes)?;
@@ -47,12 +47,12 @@ pub(in crate::graph::ops) fn mean(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// One divided by the number of elements that are reduced to one.
-fn share(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Result<Value> {
+fn share(a: &VjpContext<'_>, b: &mut Builder, axes: &[i64]) -> Result<Value> {
     let (x, y) = (a.input(0)?, a.output(0)?);
     let sizes: Option<Vec<i64>> = axes.iter().map(|&axis| a.shape(0).ok()?.get(axis as usize)?.fixed()).collect();
     if let Some(sizes) = sizes {
         let count: f64 = sizes.iter().map(|&size| size as f64).product();
-        return Ok(b.number_like(y, 1.0 / count));
+        return Ok(b.scalar_like(y, 1.0 / count));
     }
     let element = a.site.input(0)?.element;
     let dtype = element.dtype().ok_or_else(|| a.site.error("an input of a known type", element.to_string()))?;
@@ -62,7 +62,7 @@ fn share(a: &Adjoint<'_>, b: &mut Builder, axes: &[i64]) -> Result<Value> {
 }
 
 /// The output and its cotangent with the reduced axes of size 1; `None` when nothing is reduced.
-fn both_kept(a: &Adjoint<'_>, b: &mut Builder) -> Result<Option<[Value; 2]>> {
+fn both_kept(a: &VjpContext<'_>, b: &mut Builder) -> Result<Option<[Value; 2]>> {
     let Some(axes) = axes(a)? else { return Ok(None) };
     Ok(Some([a.output(0)?, a.cotangent()?].map(|value| kept(a, b, value, &axes))))
 }
@@ -71,10 +71,10 @@ fn both_kept(a: &Adjoint<'_>, b: &mut Builder) -> Result<Option<[Value; 2]>> {
 /// `x`, `y` and `dy`; the latter two with the reduced axes of size 1, or as they are when nothing
 /// is reduced.
 fn elementwise(
-    a: &Adjoint<'_>,
+    a: &VjpContext<'_>,
     b: &mut Builder,
     body: impl FnOnce(&mut Builder, &Value, &Value, &Value) -> Value,
-) -> Passed {
+) -> Cotangents {
     let x = a.input(0)?;
     let [y, dy] = match both_kept(a, b)? {
         Some(both) => both,
@@ -85,7 +85,7 @@ fn elementwise(
 }
 
 /// `y = sum |x|`: `dx = dy sign(x)`.
-pub(in crate::graph::ops) fn l1(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn l1(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     elementwise(a, b, |b, x, _, dy| {
         let sign = b.apply("Sign", &[x]);
         b.mul(dy, &sign)
@@ -93,9 +93,9 @@ pub(in crate::graph::ops) fn l1(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `y = sqrt(sum x^2)`: `dx = dy x / y`, 0 where `y` is 0.
-pub(in crate::graph::ops) fn l2(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn l2(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     elementwise(a, b, |b, x, y, dy| {
-        let (zero, one) = (b.number_like(y, 0.0), b.number_like(y, 1.0));
+        let (zero, one) = (b.scalar_like(y, 0.0), b.scalar_like(y, 1.0));
         let is_zero = b.equal(y, &zero);
         let divisor = b.select(&is_zero, &one, y);
         let share = b.div(dy, &divisor);
@@ -104,7 +104,7 @@ pub(in crate::graph::ops) fn l2(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
 }
 
 /// `y = ln sum x`: `dx = dy / exp(y)`.
-pub(in crate::graph::ops) fn log_sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn log_sum(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     elementwise(a, b, |b, _, y, dy| {
         let sum = b.exp(y);
         b.div(dy, &sum)
@@ -112,7 +112,7 @@ pub(in crate::graph::ops) fn log_sum(a: &Adjoint<'_>, b: &mut Builder) -> Passed
 }
 
 /// `y = ln sum exp(x)`: `dx = dy exp(x - y)`.
-pub(in crate::graph::ops) fn log_sum_exp(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn log_sum_exp(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     elementwise(a, b, |b, x, y, dy| {
         let distance = b.sub(x, y);
         let share = b.exp(&distance);
@@ -121,9 +121,9 @@ pub(in crate::graph::ops) fn log_sum_exp(a: &Adjoint<'_>, b: &mut Builder) -> Pa
 }
 
 /// `y = sum x^2`: `dx = 2 dy x`.
-pub(in crate::graph::ops) fn sum_square(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn sum_square(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     elementwise(a, b, |b, x, _, dy| {
-        let two = b.number_like(dy, 2.0);
+        let two = b.scalar_like(dy, 2.0);
         let twice = b.mul(dy, &two);
         b.mul(x, &twice)
     })
@@ -131,7 +131,7 @@ pub(in crate::graph::ops) fn sum_square(a: &Adjoint<'_>, b: &mut Builder) -> Pas
 
 /// Largest or smallest element: `dx = dy` at the elements that gave it, in equal shares where
 /// several did.
-pub(in crate::graph::ops) fn extreme(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn extreme(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let Some(axes) = axes(a)? else { return Ok(vec![Some(a.cotangent()?.clone().into())]) };
     elementwise(a, b, |b, x, y, dy| {
         let is_hit = b.equal(x, y);
@@ -143,11 +143,11 @@ pub(in crate::graph::ops) fn extreme(a: &Adjoint<'_>, b: &mut Builder) -> Passed
 }
 
 /// `dx = dy` times the product of the other elements, zeros among them allowed.
-pub(in crate::graph::ops) fn product(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn product(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let Some(axes) = axes(a)? else { return Ok(vec![Some(a.cotangent()?.clone().into())]) };
     elementwise(a, b, |b, x, _, dy| {
         let dtype = b.dtype(x).unwrap_or(DType::F32);
-        let zero = b.number_like(x, 0.0);
+        let zero = b.scalar_like(x, 0.0);
         let is_zero = b.equal(x, &zero);
         let zeros = b.cast(&is_zero, dtype);
         // Ones in place of the zeros.

@@ -1,14 +1,14 @@
 //! Gradients of resampling and padding: linear maps, passed back by their transposes.
 
-use crate::graph::ops::Adjoint;
-use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::VjpContext;
+use crate::graph::ops::vjp::Cotangents;
 use crate::graph::{Builder, Fact, Node, Value};
 use crate::tensor::{DType, HostTensor};
 
 /// `dx = R^T dy` along each axis that changes. The matrix `R` of an axis is what the operator
 /// itself makes of the identity, so that every mode, coordinate rule and antialiasing is passed
 /// back exactly.
-pub(in crate::graph::ops) fn resize(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn resize(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let dy = a.cotangent()?;
     if a.site.text("coordinate_transformation_mode") == Some("tf_crop_and_resize") {
         return Err(a.site.error("resizing of the whole image", "`tf_crop_and_resize`"));
@@ -48,7 +48,7 @@ pub(in crate::graph::ops) fn resize(a: &Adjoint<'_>, b: &mut Builder) -> Passed 
 
 /// What the node makes of the identity along one axis: `[to, from]`, in the element type of its
 /// input.
-fn response(a: &Adjoint<'_>, b: &mut Builder, (axis, from, to): (usize, i64, i64), scales: Option<&[f32]>) -> Value {
+fn response(a: &VjpContext<'_>, b: &mut Builder, (axis, from, to): (usize, i64, i64), scales: Option<&[f32]>) -> Value {
     let size = from as usize;
     let identity = HostTensor::from_fn(&[1, 1, size, size], |at| f32::from(u8::from(at / size == at % size)));
     let identity = b.constant(&identity);
@@ -77,7 +77,7 @@ fn response(a: &Adjoint<'_>, b: &mut Builder, (axis, from, to): (usize, i64, i64
 
 /// `dx` is the inner part of `dy`: padding with the opposite signs. Other modes than `constant` put
 /// elements into the border, which would pass back, too.
-pub(in crate::graph::ops) fn pad(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn pad(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let dy = a.cotangent()?;
     let mode = a.site.text("mode").unwrap_or("constant");
     if mode != "constant" {

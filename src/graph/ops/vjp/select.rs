@@ -2,14 +2,14 @@
 //! together again.
 
 use crate::graph::ops::select::positions;
-use crate::graph::ops::vjp::Passed;
+use crate::graph::ops::vjp::Cotangents;
 use crate::graph::ops::vjp::index::scatter_add;
-use crate::graph::ops::{Adjoint, Cotangent, Result};
+use crate::graph::ops::{Cotangent, Result, VjpContext};
 use crate::graph::{Builder, Dim, Node, Value};
 use crate::tensor::HostTensor;
 
 /// Each part's cotangent is that part of `dy`.
-pub(in crate::graph::ops) fn concat(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn concat(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let dy = a.cotangent()?;
     let axis = a.axis(1)?;
     let count = a.inputs.len();
@@ -34,7 +34,7 @@ pub(in crate::graph::ops) fn concat(a: &Adjoint<'_>, b: &mut Builder) -> Passed 
 
 /// `dx` is the parts' cotangents behind each other, zeros for parts that the loss does not depend
 /// on.
-pub(in crate::graph::ops) fn split(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn split(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let axis = a.axis(0)?;
     let mut parts = Vec::with_capacity(a.outputs.len());
     for (index, cotangent) in a.cotangents.iter().enumerate() {
@@ -57,7 +57,7 @@ struct Cut {
 }
 
 /// The cuts of a slice, where all is known; `None` else.
-fn cuts(a: &Adjoint<'_>) -> Result<Option<Vec<Cut>>> {
+fn cuts(a: &VjpContext<'_>) -> Result<Option<Vec<Cut>>> {
     let shape = a.shape(0)?;
     let (Some(Some(starts)), Some(Some(ends))) = (a.site.list("starts", 1), a.site.list("ends", 2)) else {
         return Ok(None);
@@ -89,7 +89,7 @@ fn cuts(a: &Adjoint<'_>) -> Result<Option<Vec<Cut>>> {
 }
 
 /// `dx` is `dy` at the positions taken, zeros elsewhere.
-pub(in crate::graph::ops) fn slice(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn slice(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let dy = a.cotangent()?;
     let Some(mut cuts) = cuts(a)? else { return sliced_by_index(a, b) };
     cuts.retain(|cut| cut.count != cut.size || cut.step != 1);
@@ -158,7 +158,7 @@ fn spread_out(b: &mut Builder, x: &Value, cuts: &[&Cut], rank: usize) -> Value {
 
 /// As [`slice`] where positions or sizes are computed: along each axis, the same slice of the
 /// positions tells where `dy` goes.
-fn sliced_by_index(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+fn sliced_by_index(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, dy) = (a.input(0)?, a.cotangent()?);
     let [starts, ends] = [a.input(1)?, a.input(2)?];
     let count = match a.site.input(1)?.shape.as_deref() {
@@ -221,7 +221,7 @@ fn scattered(b: &mut Builder, dy: &Value, indices: &Value, axis: usize, size: &V
 }
 
 /// `dx` is zero but for the entries taken, each of which receives the sum of its cotangents.
-pub(in crate::graph::ops) fn gather(a: &Adjoint<'_>, b: &mut Builder) -> Passed {
+pub(in crate::graph::ops) fn gather(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
     let (x, indices, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
     let axis = a.axis(0)?;
     let places = a.site.input(1)?;

@@ -47,7 +47,7 @@ pub(super) fn cases() -> Vec<Case> {
             |b, x| vec![b.apply("Clip", &[&x[0], &x[1], &x[2]])],
         ),
         case("clip from below", &wide, |b, x| {
-            let least = b.number_like(&x[0], 0.5);
+            let least = b.scalar_like(&x[0], 0.5);
             vec![b.node(Node::new("Clip", &[x[0].name(), least.name()], &[]))]
         }),
         case("cast like", &x, |b, x| {

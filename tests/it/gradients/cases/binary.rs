@@ -18,7 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
             let powers = [1.0, 2.0, 0.5, 3.0, -1.5];
             powers
                 .map(|power| {
-                    let power = b.number_like(&x[0], power);
+                    let power = b.scalar_like(&x[0], power);
                     b.pow(&x[0], &power)
                 })
                 .to_vec()
@@ -37,7 +37,7 @@ pub(super) fn cases() -> Vec<Case> {
             vec![node(b, op("Mod").with("fmod", 1), &[&x[0], &x[1]])]
         }),
         case("where", &[any(&[3, 4]), any(&[4]), any(&[3, 1])], |b, x| {
-            let zero = b.number_like(&x[0], 0.0);
+            let zero = b.scalar_like(&x[0], 0.0);
             let condition = b.greater(&x[0], &zero);
             let chosen = b.select(&condition, &x[1], &x[2]);
             vec![chosen, b.mul(&x[0], &x[0])]

@@ -16,10 +16,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("decomposed layer norm", &[any(&[2, 3, 8]), any(&[8]), any(&[8])], |b, x| {
             let mean = b.reduce_mean(&x[0], &[-1], true);
             let centred = b.sub(&x[0], &mean);
-            let two = b.number_like(&x[0], 2.0);
+            let two = b.scalar_like(&x[0], 2.0);
             let square = b.pow(&centred, &two);
             let variance = b.reduce_mean(&square, &[-1], true);
-            let epsilon = b.number_like(&x[0], 1e-5);
+            let epsilon = b.scalar_like(&x[0], 1e-5);
             let variance = b.add(&variance, &epsilon);
             let deviation = b.sqrt(&variance);
             let normal = b.div(&centred, &deviation);

@@ -14,9 +14,9 @@ use sha2::{Digest as _, Sha256};
 use crate::backbones::build::{CHANGES_PROPERTY, CHANGES_SEPARATOR, EMBEDDING, PREPROCESS_PROPERTY};
 use crate::backbones::pool::{Pooling, Source, TAPS_PROPERTY, note_taps, vector_info};
 use crate::backbones::sidecar::{Layout, Sidecar};
-use crate::backbones::{Axes, Backbone, ModelOptions, Output, Pool, Provenance, Taps, processor, sidecar};
+use crate::backbones::{Axes, Backbone, ModelOptions, Output, Pool, Provenance, Taps, hf_processor, sidecar};
 use crate::error::{FileError, ModelError, Result};
-use crate::graph::rewrite::FreeNames;
+use crate::graph::rewrite::UniqueNames;
 use crate::graph::{Dim, Model, Node, TensorData, Type, TypeKind, ValueInfo, infer, shape_text, validate};
 use crate::preprocess::Preprocess;
 use crate::support::{fs, mapped, names};
@@ -81,8 +81,8 @@ fn preprocess(path: &Path, options: &ModelOptions, sidecar: &Sidecar, model: &Mo
         sidecar::preprocess(file)?
     } else if let Some(specification) = &sidecar.preprocess {
         specification.clone()
-    } else if let Some(config) = Some(path.with_file_name(processor::FILE)).filter(|config| config.is_file()) {
-        processor::parse(&config, &fs::read_text(&config)?)?
+    } else if let Some(config) = Some(path.with_file_name(hf_processor::FILE)).filter(|config| config.is_file()) {
+        hf_processor::parse(&config, &fs::read_text(&config)?)?
     } else if let Some(text) = model.property(PREPROCESS_PROPERTY) {
         serde_json::from_str(text).map_err(|source| External { path }.unreadable(PREPROCESS_PROPERTY, source))?
     } else {
@@ -174,7 +174,7 @@ impl External<'_> {
         if layout == Layout::Nchw {
             return Ok((input.name, fixed_batch));
         }
-        let name = FreeNames::of(&model.graph).take(&format!("{}_nchw", input.name));
+        let name = UniqueNames::of(&model.graph).take(&format!("{}_nchw", input.name));
         let shape = [batch, channel, height, width].map(Clone::clone).to_vec();
         let transpose = Node::new("Transpose", &[&name], &[&input.name]).with("perm", vec![0i64, 2, 3, 1]);
         model.graph.nodes.insert(0, transpose);

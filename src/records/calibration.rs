@@ -2,7 +2,7 @@
 //! cut-points; and the evaluation on test data with them and without. Probes and fine-tuned
 //! networks share it.
 //!
-//! In: scores of the validation split and of the test split; out: [`Judged`]. Nothing is fitted on
+//! In: scores of the validation split and of the test split; out: [`TestEvaluation`]. Nothing is fitted on
 //! test rows. The validation predictions are those of the classifier that was fitted on the train
 //! split alone, also where the final one is fitted on both (scikit-learn's
 //! `CalibratedClassifierCV(ensemble=False)` does the same). Temperatures come first; thresholds and
@@ -24,7 +24,7 @@ use crate::records::Labelled;
 /// What is to be fitted on validation predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Adjusting {
+pub struct CalibrationConfig {
     /// Temperatures, so that probabilities mean what they say.
     pub calibrate: bool,
     /// Thresholds: for class 1 of two, or for each label.
@@ -36,7 +36,7 @@ pub struct Adjusting {
 
 /// What was fitted on validation predictions, and the test figures without it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Adjustment {
+pub struct Calibration {
     /// Validation samples that it was fitted on.
     pub samples: usize,
     /// What scores are divided by: one for all classes, or one per label. Empty where probabilities
@@ -60,7 +60,7 @@ pub struct Adjustment {
 
 /// What a classifier says of the samples of one split.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scored {
+pub struct ScoredSplit {
     /// The samples.
     pub rows: Vec<usize>,
     /// `[rows, C]`, as it states them by itself.
@@ -73,7 +73,7 @@ pub struct Scored {
 
 /// The evaluation of a classifier on its test split.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct TestEvaluation {
     /// `[rows, C]`, calibrated where that was asked for.
     pub probabilities: Array2<f64>,
     /// How they are decided, where not by the most probable class.
@@ -81,20 +81,20 @@ pub struct Judged {
     /// Every metric of these.
     pub evaluation: Evaluation,
     /// What was fitted on validation predictions, where something was.
-    pub adjustment: Option<Adjustment>,
+    pub adjustment: Option<Calibration>,
 }
 
-impl Scored {
+impl ScoredSplit {
     /// Of a classifier whose probabilities are the activation of its scores.
     pub fn of(rows: Vec<usize>, scores: Array2<f64>, activation: Activation) -> Self {
-        Scored { rows, probabilities: activation.apply(scores.clone()), scores, activation }
+        ScoredSplit { rows, probabilities: activation.apply(scores.clone()), scores, activation }
     }
 }
 
-impl Adjusting {
+impl CalibrationConfig {
     /// Whether nothing is to be fitted.
     pub fn is_none(&self) -> bool {
-        *self == Adjusting::default()
+        *self == CalibrationConfig::default()
     }
 
     /// Checks that it suits the labels.
@@ -130,18 +130,18 @@ impl Adjusting {
     pub fn judge(
         &self,
         samples: &Labelled<'_>,
-        (validation, test): (Option<&Scored>, Scored),
+        (validation, test): (Option<&ScoredSplit>, ScoredSplit),
         bootstrap: &Bootstrap,
-    ) -> Result<Judged> {
+    ) -> Result<TestEvaluation> {
         let plain = evaluate(&samples.predictions(&test.rows, test.probabilities.clone())?, bootstrap);
         if self.is_none() {
             let probabilities = test.probabilities;
-            return Ok(Judged { probabilities, decision: None, evaluation: plain, adjustment: None });
+            return Ok(TestEvaluation { probabilities, decision: None, evaluation: plain, adjustment: None });
         }
         let Some(validation) = validation.filter(|scored| !scored.rows.is_empty()) else {
             return Err(ProbeError::EmptySplit { split: Split::Validation.name() }.into());
         };
-        let mut adjustment = Adjustment {
+        let mut adjustment = Calibration {
             samples: validation.rows.len(),
             temperatures: Vec::new(),
             rule: self.threshold,
@@ -162,11 +162,11 @@ impl Adjusting {
         let (probabilities, decision) = (adjustment.calibrated(&test), adjustment.decision());
         let predictions = samples.predictions(&test.rows, probabilities.clone())?.with_decision(decision.clone())?;
         let evaluation = evaluate(&predictions, bootstrap);
-        Ok(Judged { probabilities, decision, evaluation, adjustment: Some(adjustment) })
+        Ok(TestEvaluation { probabilities, decision, evaluation, adjustment: Some(adjustment) })
     }
 }
 
-impl Adjustment {
+impl Calibration {
     /// What scores are divided by, one number or one per label; none where probabilities were not
     /// calibrated.
     pub fn divisors(&self) -> Option<Vec<f64>> {
@@ -201,7 +201,7 @@ impl Adjustment {
         temperatures.chain(thresholds).chain(points).map(on).collect()
     }
 
-    fn calibrated(&self, scored: &Scored) -> Array2<f64> {
+    fn calibrated(&self, scored: &ScoredSplit) -> Array2<f64> {
         match self.divisors() {
             Some(divisors) => scored.activation.tempered(scored.scores.view(), &divisors),
             None => scored.probabilities.clone(),
@@ -252,10 +252,10 @@ mod tests {
         }
 
         /// The first half is validation, the second test.
-        fn judge(&self, adjusting: Adjusting, scores: &Array2<f64>, activation: Activation) -> Judged {
+        fn judge(&self, adjusting: CalibrationConfig, scores: &Array2<f64>, activation: Activation) -> TestEvaluation {
             let half = |rows: std::ops::Range<usize>| {
                 let rows: Vec<usize> = rows.collect();
-                Scored::of(rows.clone(), scores.select(Axis(0), &rows), activation)
+                ScoredSplit::of(rows.clone(), scores.select(Axis(0), &rows), activation)
             };
             let (validation, test) = (half(0..ROWS / 2), half(ROWS / 2..ROWS));
             let bootstrap = Bootstrap { resamples: 0, ..Bootstrap::default() };
@@ -275,7 +275,7 @@ mod tests {
             let said = if wave(row, 0.3) > 0.5 { (row + 1) % 3 } else { row % 3 };
             6.0 * wave(row, 2.0 * class as f64) + if class == said { 14.0 } else { 0.0 }
         });
-        let adjusting = Adjusting { calibrate: true, ..Adjusting::default() };
+        let adjusting = CalibrationConfig { calibrate: true, ..CalibrationConfig::default() };
         let judged = samples.judge(adjusting, &scores, Activation::Softmax);
         let adjustment = judged.adjustment.unwrap();
         assert!(adjustment.temperatures[0].value > 3.0, "{:?}", adjustment.temperatures);
@@ -297,7 +297,8 @@ mod tests {
             });
             let scores =
                 Array2::from_shape_fn((ROWS, 2), |(row, class)| if class == 1 { 5.0 * wave(row, 0.0) } else { 0.0 });
-            let adjusting = Adjusting { calibrate: true, threshold: Some(ThresholdRule::F1), cut_points: false };
+            let adjusting =
+                CalibrationConfig { calibrate: true, threshold: Some(ThresholdRule::F1), cut_points: false };
             samples.judge(adjusting, &scores, Activation::Softmax)
         };
         let (first, second) = (fit(0), fit(1));
@@ -315,7 +316,8 @@ mod tests {
             Label::Classes(vec![is_known(row).then_some(wave(row, 0.0) > 0.7), Some(false)])
         });
         let mut scores = Array2::from_shape_fn((ROWS, 2), |(row, _)| 3.0 * wave(row, 0.4));
-        let adjusting = Adjusting { calibrate: true, threshold: Some(ThresholdRule::Youden), cut_points: false };
+        let adjusting =
+            CalibrationConfig { calibrate: true, threshold: Some(ThresholdRule::Youden), cut_points: false };
         let judged = samples.judge(adjusting, &scores, Activation::Sigmoid);
         let adjustment = judged.adjustment.unwrap();
         assert_eq!(adjustment.temperatures[0].samples, 80);
@@ -335,14 +337,15 @@ mod tests {
 
     #[test]
     fn what_does_not_suit_the_labels_is_refused() {
-        let message = |adjusting: Adjusting, task, classes| adjusting.check(task, classes).unwrap_err().to_string();
-        let threshold = Adjusting { threshold: Some(ThresholdRule::F1), ..Adjusting::default() };
+        let message =
+            |adjusting: CalibrationConfig, task, classes| adjusting.check(task, classes).unwrap_err().to_string();
+        let threshold = CalibrationConfig { threshold: Some(ThresholdRule::F1), ..CalibrationConfig::default() };
         assert_eq!(
             message(threshold, Task::Multiclass, 3),
             "`threshold` is f1 for 3 classes, expected two classes, or several labels per image"
         );
         assert!(message(threshold, Task::Ordinal, 5).contains("ordered classes have cut-points"));
-        let points = Adjusting { cut_points: true, ..Adjusting::default() };
+        let points = CalibrationConfig { cut_points: true, ..CalibrationConfig::default() };
         assert!(message(points, Task::Multiclass, 3).contains("expected ordered classes"));
         assert!(points.check(Task::Ordinal, 5).is_ok() && threshold.check(Task::MultiLabel, 1).is_ok());
     }

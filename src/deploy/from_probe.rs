@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::backbones;
-use crate::backbones::{Arithmetic, Taps};
-use crate::deploy::source::{Asked, Body, Deciding, Source, Tested};
-use crate::deploy::{Card, Head, Origin, source};
+use crate::backbones::{ComputeDType, Taps};
+use crate::deploy::source::{DecisionRule, ExportOptions, ExportedNetwork, RecordedPrediction, Source};
+use crate::deploy::{Head, ModelCard, Origin, source};
 use crate::embed::{FeatureColumns, Features, Manifest, Network, Precision, Recipe, schema};
 use crate::error::{CacheError, DeployError, Error, ProbeError, Result};
 use crate::probe::{KnnParams, LinearModel, Samples};
@@ -22,7 +22,7 @@ const RECORDED: f64 = 1e-3;
 const RECORDED_ROUNDED: f64 = 5e-2;
 
 /// The parts of the classifier of a probe; `path` is the record's.
-pub(super) fn open(path: &Path, record: &Record, asked: &Asked, progress: &dyn Progress) -> Result<Source> {
+pub(super) fn open(path: &Path, record: &Record, asked: &ExportOptions, progress: &dyn Progress) -> Result<Source> {
     let cache = cache(path, record, asked);
     let Some(manifest) = Manifest::read(&cache)? else {
         return Err(DeployError::ForeignFeatures { path: cache }.into());
@@ -55,13 +55,15 @@ pub(super) fn open(path: &Path, record: &Record, asked: &Asked, progress: &dyn P
         }
     };
     head.check(body.width)?;
-    let deciding = Deciding::of(record, &asked.thresholds, predictions.as_ref())?;
-    let tested = |table: PredictionTable| -> Vec<Tested> {
+    let deciding = DecisionRule::of(record, &asked.thresholds, predictions.as_ref())?;
+    let tested = |table: PredictionTable| -> Vec<RecordedPrediction> {
         let rows = table.ids.into_iter().zip(table.probabilities.rows());
-        rows.filter_map(|(id, row)| Some(Tested { path: images.get(&id)?.clone(), probabilities: row.to_vec() }))
-            .collect()
+        rows.filter_map(|(id, row)| {
+            Some(RecordedPrediction { path: images.get(&id)?.clone(), probabilities: row.to_vec() })
+        })
+        .collect()
     };
-    let card = Card {
+    let card = ModelCard {
         task: record.task,
         classes: record.classes.clone(),
         temperature: deciding.temperature,
@@ -100,7 +102,7 @@ pub(super) fn open(path: &Path, record: &Record, asked: &Asked, progress: &dyn P
 }
 
 /// The embedding cache: as asked for, the one that the record lies in, or the one it names.
-fn cache(path: &Path, record: &Record, asked: &Asked) -> PathBuf {
+fn cache(path: &Path, record: &Record, asked: &ExportOptions) -> PathBuf {
     let around = path.parent().and_then(Path::parent).map(|folder| match folder.as_os_str().is_empty() {
         true => PathBuf::from("."),
         false => folder.to_path_buf(),
@@ -115,8 +117,8 @@ fn body(
     record: &Record,
     manifest: &Manifest,
     cache: &Path,
-    (asked, progress): (&Asked, &dyn Progress),
-) -> Result<(Body, Option<String>, bool)> {
+    (asked, progress): (&ExportOptions, &dyn Progress),
+) -> Result<(ExportedNetwork, Option<String>, bool)> {
     let name = asked.model.clone().unwrap_or_else(|| manifest.model.name.clone());
     if asked.model.is_none() && name.ends_with(".onnx") {
         return Err(DeployError::ModelNeeded { name }.into());
@@ -127,12 +129,12 @@ fn body(
     options.taps = if taps.is_empty() { Taps::None } else { Taps::Names(taps) };
     let mut backbone = backbones::open(&name, &options, progress)?;
     backbone.pool_taps(None)?;
-    backbone.select_rows()?;
+    backbone.slice_pushdown()?;
     // How files become pixels is said for a cache, not for a model.
     backbone.preprocess.window = manifest.preprocess.window;
     backbone.preprocess.border = manifest.preprocess.border;
     backbone.preprocess.fast_decode = manifest.preprocess.fast_decode;
-    backbone.compute_in(Arithmetic::among(&manifest.model.changes))?;
+    backbone.compute_in(ComputeDType::among(&manifest.model.changes))?;
     let (_, recipe) = Network::of(&backbone, manifest.dtype)?;
     recipe.check_same(&Recipe::of(manifest), cache).map_err(|error| match error {
         Error::Cache(CacheError::Mixed { path, differences }) => {
@@ -147,7 +149,7 @@ fn body(
         let reason = format!("the model has no output for the column `{column}`");
         return Err(DeployError::Inexpressible { what: "the probe", reason }.into());
     };
-    let body = Body {
+    let body = ExportedNetwork {
         model: backbone.graph,
         input: backbone.input,
         output: output.name,

@@ -6,13 +6,13 @@ use std::path::Path;
 use crate::data::{Split, Task};
 use crate::error::{FileError, Result};
 use crate::finetune::checkpoint::Best;
-use crate::finetune::material::Material;
 use crate::finetune::run::MODEL;
 use crate::finetune::search::Search;
+use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Job, Recipe};
 use crate::metrics::{Bootstrap, Metric};
 use crate::records::{
-    Chosen, Judged, Partition, PredictionTable, Record, Repeat, Seconds, Selection, Settings, Source, Summary,
+    Chosen, Partition, PredictionTable, Record, Repeat, Seconds, Selection, Settings, Source, Summary, TestEvaluation,
 };
 use crate::tensor::safetensors::Tensors;
 
@@ -20,7 +20,7 @@ use crate::tensor::safetensors::Tensors;
 const PREDICTIONS: &str = "predictions.parquet";
 
 /// One repeat that is complete.
-pub(super) struct Finished {
+pub(super) struct RepeatResult {
     pub(super) seed: u64,
     pub(super) metric: Metric,
     pub(super) partition: Partition,
@@ -35,10 +35,10 @@ pub(super) struct Finished {
     pub(super) unreadable: usize,
     /// Test images that could be read.
     pub(super) rows: Vec<usize>,
-    pub(super) judged: Judged,
+    pub(super) judged: TestEvaluation,
 }
 
-impl Finished {
+impl RepeatResult {
     fn chosen(&self) -> Chosen {
         Chosen::Finetune { learning_rate: self.learning_rate, epoch: self.best.map_or(0, |best| best.epoch) }
     }
@@ -52,9 +52,9 @@ pub(super) fn bootstrap(recipe: &Recipe, first: bool) -> Bootstrap {
 /// Writes a repeat's predictions and its network.
 pub(super) fn write(
     job: &Job<'_>,
-    material: &Material,
+    material: &TrainingSet,
     folder: &Path,
-    (classifier, weights, finished): (&Classifier, &Tensors, &Finished),
+    (classifier, weights, finished): (&Classifier, &Tensors, &RepeatResult),
 ) -> Result<()> {
     let (rows, judged) = (&finished.rows, &finished.judged);
     let table = PredictionTable {
@@ -102,7 +102,7 @@ fn json(path: &Path, value: &impl serde::Serialize) -> Result<String, FileError>
 }
 
 /// The record of all repeats.
-pub(super) fn record(job: &Job<'_>, material: &Material, runs: Vec<Finished>) -> Result<Record> {
+pub(super) fn record(job: &Job<'_>, material: &TrainingSet, runs: Vec<RepeatResult>) -> Result<Record> {
     let recipe = job.recipe;
     let repeats: Vec<Repeat> = runs
         .iter()

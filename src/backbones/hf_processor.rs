@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::backbones::fields::{Fields, Subject};
+use crate::backbones::json_config::{Fields, Subject};
 use crate::error::Result;
 use crate::preprocess::{Channels, Crop, Filter, Preprocess, Resize};
 

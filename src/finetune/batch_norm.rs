@@ -112,7 +112,7 @@ fn composed(model: Model, norms: &[Norm]) -> Result<Model> {
             let centred = b.sub(&x, &mean);
             let square = b.mul(&centred, &centred);
             let variance = b.reduce_mean(&square, &axes, true);
-            let epsilon = b.number_like(&variance, norm.epsilon.into());
+            let epsilon = b.scalar_like(&variance, norm.epsilon.into());
             let shifted = b.add(&variance, &epsilon);
             let deviation = b.sqrt(&shifted);
             let [scale, bias] = [&scale, &bias].map(|value| b.reshape(value, &channels));

@@ -8,8 +8,8 @@
 //! - else the convolution of `x` with `dy`, channels and samples swapped, stride and dilation
 //!   swapped, cut to the size of the kernel.
 
-use crate::graph::ops::vjp::convolution::Motion;
-use crate::graph::ops::vjp::lines::by_lines;
+use crate::graph::ops::vjp::convolution::ConvGeometry;
+use crate::graph::ops::vjp::row_products::by_lines;
 use crate::graph::{Builder, Node, Slice, Value};
 
 /// The most taps that get a product of matrices each.
@@ -19,7 +19,7 @@ const CHANNELS: i64 = 16;
 
 /// How the loss changes with the kernel `w` that moved over `x` and gave what `dy` is the cotangent
 /// of.
-pub(super) fn kernel_gradient(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)) -> Value {
+pub(super) fn kernel_gradient(b: &mut Builder, motion: &ConvGeometry, (x, dy, w): (&Value, &Value, &Value)) -> Value {
     let pointwise = motion.is_pointwise();
     if pointwise && !is_deep(b, dy, w) {
         return by_image(b, motion, (x, dy, w));
@@ -43,7 +43,7 @@ fn is_deep(b: &Builder, dy: &Value, w: &Value) -> bool {
 
 /// `dw` as a product of matrices for each tap; `None` where another way is better or sizes are not
 /// known.
-fn by_tap(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)) -> Option<Value> {
+fn by_tap(b: &mut Builder, motion: &ConvGeometry, (x, dy, w): (&Value, &Value, &Value)) -> Option<Value> {
     let (image, steps, kernel) = (b.sizes(x)?, b.sizes(dy)?, b.sizes(w)?);
     let taps: i64 = motion.kernel.iter().product();
     if motion.groups != 1 || taps > TAPS || kernel[0].min(kernel[1]) < CHANNELS {
@@ -78,7 +78,7 @@ fn by_tap(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)
 }
 
 /// The elements of the padded image that tap number `tap`, counted row by row, meets.
-fn met_by(b: &mut Builder, motion: &Motion, (padded, steps): (&Value, &[i64]), tap: i64) -> Value {
+fn met_by(b: &mut Builder, motion: &ConvGeometry, (padded, steps): (&Value, &[i64]), tap: i64) -> Value {
     let mut rest = tap;
     let mut cuts = Vec::new();
     for axis in (0..motion.axes()).rev() {
@@ -95,7 +95,7 @@ fn met_by(b: &mut Builder, motion: &Motion, (padded, steps): (&Value, &[i64]), t
 }
 
 /// `dw` of one tap: `sum over samples of dy x^T`, `[O, P] x [P, C]`.
-fn by_image(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)) -> Value {
+fn by_image(b: &mut Builder, motion: &ConvGeometry, (x, dy, w): (&Value, &Value, &Value)) -> Value {
     let axes = motion.axes();
     let mut image = x.clone();
     if !motion.is_dense() {
@@ -113,7 +113,7 @@ fn by_image(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Valu
 }
 
 /// `dw` as a convolution of `x` with `dy`.
-fn by_convolution(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)) -> Value {
+fn by_convolution(b: &mut Builder, motion: &ConvGeometry, (x, dy, w): (&Value, &Value, &Value)) -> Value {
     let axes = motion.axes();
     let spatial: Vec<i64> = (2..axes as i64 + 2).collect();
     // Channels of a group as samples, samples as channels: [C / groups, groups N, ...].
@@ -137,7 +137,7 @@ fn by_convolution(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value,
     };
     let order: Vec<i64> = [1, 0].into_iter().chain(spatial.iter().copied()).collect();
     let moved = b.transpose(dy, &order);
-    let swapped = Motion {
+    let swapped = ConvGeometry {
         kernel: Vec::new(),
         strides: motion.dilations.clone(),
         dilations: motion.strides.clone(),

@@ -40,7 +40,7 @@ pub struct Labelled<'a> {
 
 /// How samples are divided.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Division {
+pub struct SplitConfig {
     /// Draw new splits although some are given.
     pub redraw: bool,
     /// Proportions of drawn splits.
@@ -126,7 +126,7 @@ impl Labelled<'_> {
     /// # Errors
     /// `DataError` where the samples cannot be divided; [`ProbeError::EmptySplit`],
     /// [`ProbeError::OneClass`] and [`ProbeError::Leak`].
-    pub fn divide(&self, division: &Division, seed: u64, choose: bool) -> Result<Partition> {
+    pub fn divide(&self, division: &SplitConfig, seed: u64, choose: bool) -> Result<Partition> {
         let given = !division.redraw && self.splits.iter().any(Option::is_some);
         let mut fractions = division.fractions;
         if !choose {
@@ -208,7 +208,7 @@ impl Labelled<'_> {
         &self,
         partition: &mut Partition,
         splits: &[Split],
-        (division, choose): (&Division, bool),
+        (division, choose): (&SplitConfig, bool),
     ) -> Result<(), ProbeError> {
         let needed = [(Split::Train, &partition.train, true), (Split::Validation, &partition.validation, choose)];
         for (split, rows, needed) in needed.into_iter().chain([(Split::Test, &partition.test, true)]) {
@@ -379,8 +379,11 @@ mod tests {
         }
     }
 
-    const DIVISION: Division =
-        Division { redraw: false, fractions: Fractions { train: 0.6, validation: 0.2, test: 0.2 }, allow_leak: false };
+    const DIVISION: SplitConfig = SplitConfig {
+        redraw: false,
+        fractions: Fractions { train: 0.6, validation: 0.2, test: 0.2 },
+        allow_leak: false,
+    };
 
     #[test]
     fn drawn_splits_keep_copies_together_and_join_their_groups() {
@@ -403,7 +406,7 @@ mod tests {
         samples.splits = (0..40).map(|row| Some(if row < 24 { Split::Train } else { Split::Test })).collect();
         let error = samples.labelled().divide(&DIVISION, 0, false).unwrap_err().to_string();
         assert_eq!(error, "image `04` is in the train and in the test split, byte for byte (16 such images in all)");
-        let allowed = Division { allow_leak: true, ..DIVISION };
+        let allowed = SplitConfig { allow_leak: true, ..DIVISION };
         let partition = samples.labelled().divide(&allowed, 0, false).unwrap();
         assert!(partition.leaks[0].starts_with("16 images are, byte for byte,"), "{:?}", partition.leaks);
     }

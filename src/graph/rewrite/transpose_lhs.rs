@@ -6,14 +6,14 @@
 //! either order.
 
 use crate::error::Result;
-use crate::graph::rewrite::FreeNames;
+use crate::graph::rewrite::UniqueNames;
 use crate::graph::{AttributeValue, Fact, Model, Node, Patch, Tensor, infer};
 use crate::tensor::HostTensor;
 
 /// Elements of the left matrix, and columns of the product, from which on a transposition of its
 /// own pays.
-const LEAST_ELEMENTS: i64 = 1 << 16;
-const LEAST_COLUMNS: i64 = 256;
+const MIN_ELEMENTS: i64 = 1 << 16;
+const MIN_COLUMNS: i64 = 256;
 
 /// Transposes large left matrices of `Gemm` before the product.
 ///
@@ -22,10 +22,10 @@ const LEAST_COLUMNS: i64 = 256;
 ///
 /// # Errors
 /// What [`infer`] finds.
-pub fn turn_left(model: &Model) -> Result<Patch> {
+pub fn transpose_lhs(model: &Model) -> Result<Patch> {
     let facts = infer(model)?.facts;
     let graph = &model.graph;
-    let mut names = FreeNames::of(graph);
+    let mut names = UniqueNames::of(graph);
     let mut patch = Patch::new("transpose left matrices");
     let axis = names.take("turned.axis");
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -37,7 +37,7 @@ pub fn turn_left(model: &Model) -> Result<Patch> {
         let (Some([rows, columns]), Some([_, width])) = (size(&node.inputs[0]), size(&node.outputs[0])) else {
             continue;
         };
-        if rows * columns < LEAST_ELEMENTS || width < LEAST_COLUMNS {
+        if rows * columns < MIN_ELEMENTS || width < MIN_COLUMNS {
             continue;
         }
         let [batch, turned, matrix] = ["batch", "turned", "matrix"].map(|what| {
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_large_left_matrix_is_transposed_before_the_product() {
         let mut model = product(128);
-        turn_left(&model).unwrap().apply(&mut model).unwrap();
+        transpose_lhs(&model).unwrap().apply(&mut model).unwrap();
         insta::assert_snapshot!(text(&model), @r"
         format 8, ai.onnx 17
         graph product
@@ -105,6 +105,6 @@ mod tests {
     #[test]
     fn a_small_one_stays() {
         let model = product(127);
-        assert!(turn_left(&model).unwrap().replace_nodes.is_empty());
+        assert!(transpose_lhs(&model).unwrap().replace_nodes.is_empty());
     }
 }

@@ -3,13 +3,13 @@
 
 /// Cells as text, trimmed; an empty cell is blank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Texts {
+pub struct StringColumn {
     text: String,
     /// Where each cell ends in `text`.
     ends: Vec<usize>,
 }
 
-impl Texts {
+impl StringColumn {
     /// Adds a cell; an empty one is blank.
     pub fn push(&mut self, cell: &str) {
         self.text.push_str(cell);
@@ -39,16 +39,16 @@ impl Texts {
     }
 
     /// Adds the cells of another column behind these.
-    pub fn append(&mut self, more: &Texts) {
+    pub fn append(&mut self, more: &StringColumn) {
         let before = self.text.len();
         self.text.push_str(&more.text);
         self.ends.extend(more.ends.iter().map(|end| before + end));
     }
 }
 
-impl<T: AsRef<str>> FromIterator<Option<T>> for Texts {
+impl<T: AsRef<str>> FromIterator<Option<T>> for StringColumn {
     fn from_iter<I: IntoIterator<Item = Option<T>>>(cells: I) -> Self {
-        let mut texts = Texts::default();
+        let mut texts = StringColumn::default();
         for cell in cells {
             texts.push(cell.as_ref().map_or("", T::as_ref));
         }
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn cells_come_back_and_empty_ones_are_blank() {
         let cells = [Some("a"), None, Some(""), Some("ö b"), Some("c")];
-        let mut texts: Texts = cells.into_iter().collect();
+        let mut texts: StringColumn = cells.into_iter().collect();
         texts.append(&[Some("d"), None].into_iter().collect());
         let expected = [Some("a"), None, None, Some("ö b"), Some("c"), Some("d"), None];
         assert_eq!(texts.iter().collect::<Vec<_>>(), expected);

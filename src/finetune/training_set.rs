@@ -11,7 +11,7 @@ use crate::support::fs;
 
 /// Labelled images; every vector has one entry per image.
 #[derive(Clone, Debug)]
-pub(super) struct Material {
+pub(super) struct TrainingSet {
     pub(super) ids: Vec<String>,
     pub(super) files: Vec<PathBuf>,
     pub(super) labels: Vec<Label>,
@@ -25,14 +25,14 @@ pub(super) struct Material {
     pub(super) unlabelled: usize,
 }
 
-impl Material {
+impl TrainingSet {
     /// The labelled images of a dataset.
     ///
     /// # Errors
     /// [`ProbeError::Label`] for labels that do not fit the task, [`ProbeError::Unlabelled`] where
     /// there are none.
-    pub(super) fn of(dataset: &Dataset) -> Result<Material> {
-        let mut material = Material {
+    pub(super) fn of(dataset: &Dataset) -> Result<TrainingSet> {
+        let mut material = TrainingSet {
             ids: Vec::new(),
             files: Vec::new(),
             labels: Vec::new(),

@@ -4,12 +4,12 @@
 use serde::Serialize;
 
 use crate::metrics::{Estimate, Metric, ThresholdRule};
-use crate::records::Adjustment;
+use crate::records::Calibration;
 use crate::report::record::ProbeResult;
 use crate::support::numbers::thousands;
 
 /// Labels whose temperature or threshold is listed.
-const MOST_LABELS: usize = 40;
+const MAX_LABELS: usize = 40;
 
 /// What the template shows of one probe.
 #[derive(Serialize)]
@@ -53,13 +53,13 @@ impl AdjustmentView {
         let by_label = adjustment.temperatures.iter().any(|fitted| fitted.label.is_some());
         let shared = adjustment.temperatures.first().filter(|_| !by_label);
         let labels = labels(adjustment, by_label);
-        let left_out = labels.len().saturating_sub(MOST_LABELS);
+        let left_out = labels.len().saturating_sub(MAX_LABELS);
         Some(AdjustmentView {
             samples: thousands(adjustment.samples),
             figures: figures(adjustment, probe),
             temperature: shared.map(|fitted| number(fitted.value)),
             left_out,
-            labels: labels.into_iter().take(MOST_LABELS).collect(),
+            labels: labels.into_iter().take(MAX_LABELS).collect(),
             has_temperatures: by_label,
             has_thresholds: !adjustment.thresholds.is_empty(),
             starred: !adjustment.gaps().is_empty(),
@@ -74,7 +74,7 @@ fn number(value: f64) -> String {
 }
 
 /// The figures that what was fitted is about.
-fn figures(adjustment: &Adjustment, probe: &ProbeResult) -> Vec<FigureRow> {
+fn figures(adjustment: &Calibration, probe: &ProbeResult) -> Vec<FigureRow> {
     let mut metrics = Vec::new();
     if !adjustment.temperatures.is_empty() {
         metrics.extend([Metric::Ece, Metric::LogLoss, Metric::Brier]);
@@ -103,7 +103,7 @@ fn cell(estimate: &Estimate) -> [String; 2] {
     [value, interval.unwrap_or_default()]
 }
 
-fn labels(adjustment: &Adjustment, by_label: bool) -> Vec<[String; 7]> {
+fn labels(adjustment: &Calibration, by_label: bool) -> Vec<[String; 7]> {
     let figure = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), number);
     let temperature = |at: usize| {
         let fitted = adjustment.temperatures.get(at).filter(|_| by_label);
@@ -138,7 +138,7 @@ fn marked(value: f64, undefined: Option<&String>) -> String {
     format!("{value:.3}{mark}")
 }
 
-fn cuts(adjustment: &Adjustment, classes: &[String]) -> Vec<Cut> {
+fn cuts(adjustment: &Calibration, classes: &[String]) -> Vec<Cut> {
     let points = adjustment.cut_points.iter().flat_map(|points| points.values.iter());
     let pairs = points.zip(classes.windows(2));
     pairs.map(|(&at, pair)| Cut { lower: pair[0].clone(), upper: pair[1].clone(), at: number(at) }).collect()

@@ -12,7 +12,7 @@ use crate::preprocess::{Image, Samples};
 use crate::support::fs;
 
 /// What one file is.
-pub(super) struct Look {
+pub(super) struct ImageHash {
     /// Size of the file; 0 where it cannot be read.
     pub(super) bytes: u64,
     /// The decoded image, or why there is none.
@@ -30,13 +30,13 @@ pub(super) struct Picture {
     pub(super) digest: [u8; 32],
 }
 
-impl Look {
+impl ImageHash {
     /// Reads and decodes a file.
     pub(super) fn at(path: &Path, limits: &DecodeLimits) -> Self {
         let (path, frame) = frame::source(path);
         let bytes = path.metadata().map_or(0, |metadata| metadata.len());
         let decoding = Decoding { limits: *limits, frame, ..Decoding::default() };
-        Look { bytes, picture: picture(&path, bytes, &decoding).map_err(|error| reason(&error)) }
+        ImageHash { bytes, picture: picture(&path, bytes, &decoding).map_err(|error| reason(&error)) }
     }
 }
 

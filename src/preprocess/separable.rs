@@ -11,7 +11,7 @@ use super::spec::Filter;
 
 /// The weights of a resize, kept from image to image.
 #[derive(Debug, Default)]
-pub(super) struct Passes {
+pub(super) struct SeparableResize {
     pub(super) geometry: Geometry,
     rows: Weights,
     columns: Weights,
@@ -24,7 +24,7 @@ pub(super) struct Buffers<S> {
     row: Vec<S>,
 }
 
-impl Passes {
+impl SeparableResize {
     /// Makes these the passes of `geometry`.
     pub(super) fn prepare(&mut self, geometry: Geometry, filter: Filter) {
         self.geometry = geometry;

@@ -11,7 +11,7 @@ use crate::data::table::plain;
 const DEPTH: usize = 6;
 
 /// Where an image was looked for.
-pub(super) struct Place {
+pub(super) struct FileLocation {
     /// Relative to the root, with `/`; the first candidate where none exists.
     pub(super) relative: String,
     /// Whether it exists.
@@ -21,7 +21,7 @@ pub(super) struct Place {
 /// The first of `paths` that exists, otherwise the only image below the first of `folders` that has
 /// exactly one. Both are relative to `base`, a folder below `root` (also relative). `None` where
 /// the first path leaves the root.
-pub(super) fn place(root: &Path, base: &str, paths: &[String], folders: &[String]) -> Option<Place> {
+pub(super) fn place(root: &Path, base: &str, paths: &[String], folders: &[String]) -> Option<FileLocation> {
     let inside: Vec<String> = paths.iter().filter_map(|path| normal(base, path)).collect();
     let first = inside.first()?.clone();
     let found = inside.into_iter().find(|relative| root.join(relative).is_file());
@@ -33,7 +33,7 @@ pub(super) fn place(root: &Path, base: &str, paths: &[String], folders: &[String
         })
     });
     let exists = found.is_some();
-    Some(Place { relative: found.unwrap_or(first), exists })
+    Some(FileLocation { relative: found.unwrap_or(first), exists })
 }
 
 /// The image below a folder, where there is exactly one.

@@ -3,7 +3,7 @@
 use crate::data::Split;
 use crate::data::split::Fractions;
 use crate::error::{ProbeError, Result};
-use crate::records::{Division, Labelled, Partition, Record};
+use crate::records::{Labelled, Partition, Record, SplitConfig};
 
 impl Record {
     /// Samples that the classifier was fitted on: the train split, and the validation split where
@@ -32,7 +32,7 @@ impl Record {
         let recorded = |split: Split| self.splits.get(&split).cloned().unwrap_or_default();
         let settings = &self.settings;
         let train = 1.0 - settings.validation_fraction - settings.test_fraction;
-        let division = Division {
+        let division = SplitConfig {
             // Given splits are in use unless the record says that all were drawn.
             redraw: !settings.splits.starts_with("given"),
             fractions: Fractions::new(train, settings.validation_fraction, settings.test_fraction)?,

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::graph::rewrite::FreeNames;
+use crate::graph::rewrite::UniqueNames;
 use crate::graph::{ElementType, Fact, Graph, Model, Node, Patch, Tensor, infer};
 use crate::tensor::HostTensor;
 
 /// Elements from which on a product pays.
-const LEAST_ELEMENTS: i64 = 1 << 16;
+const MIN_ELEMENTS: i64 = 1 << 16;
 
 /// Makes products of sums over the rows of large matrices in f32.
 ///
@@ -20,7 +20,7 @@ const LEAST_ELEMENTS: i64 = 1 << 16;
 pub fn sum_rows_by_products(model: &Model) -> Result<Patch> {
     let facts = infer(model)?.facts;
     let graph = &model.graph;
-    let mut names = FreeNames::of(graph);
+    let mut names = UniqueNames::of(graph);
     let mut patch = Patch::new("sum rows by products");
     let mut ones: BTreeMap<i64, String> = BTreeMap::new();
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -30,7 +30,7 @@ pub fn sum_rows_by_products(model: &Model) -> Result<Patch> {
         let sizes = |value: &str| facts.get(value).and_then(sizes);
         let (Some(matrix), Some(sum)) = (sizes(&node.inputs[0]), sizes(&node.outputs[0])) else { continue };
         let [rows, columns] = matrix[..] else { continue };
-        if rows * columns < LEAST_ELEMENTS {
+        if rows * columns < MIN_ELEMENTS {
             continue;
         }
         let left = ones.entry(rows).or_insert_with(|| {

@@ -125,23 +125,25 @@ pub struct Targets {
 
 /// Targets and, for the losses that have them, weights of a batch.
 #[derive(Clone, Debug)]
-pub struct Fed {
+pub struct TargetBatch {
     /// `[N, K]`, or `[N, 1]`.
     pub targets: Vec<f32>,
     /// As many, or none.
     pub weights: Vec<f32>,
 }
 
-impl Fed {
+impl TargetBatch {
     /// The same in parts of `part` of its `images` images.
-    pub(super) fn split(self, part: usize, images: usize) -> Vec<Fed> {
+    pub(super) fn split(self, part: usize, images: usize) -> Vec<TargetBatch> {
         let chunks = |values: &[f32]| -> Vec<Vec<f32>> {
             let length = (values.len() / images.max(1) * part).max(1);
             values.chunks_exact(length).map(<[f32]>::to_vec).collect()
         };
         let weights = chunks(&self.weights);
         let targets = chunks(&self.targets).into_iter().enumerate();
-        targets.map(|(at, targets)| Fed { targets, weights: weights.get(at).cloned().unwrap_or_default() }).collect()
+        targets
+            .map(|(at, targets)| TargetBatch { targets, weights: weights.get(at).cloned().unwrap_or_default() })
+            .collect()
     }
 }
 
@@ -161,7 +163,7 @@ impl Targets {
     }
 
     /// Feeds a batch: each sample's label with its weight, 0 for one that is not to count.
-    pub fn feed(&self, samples: &[(&Label, f32)]) -> Fed {
+    pub fn feed(&self, samples: &[(&Label, f32)]) -> TargetBatch {
         let (mut targets, mut weights) = (vec![0f64; samples.len() * self.width()], Vec::new());
         match self.loss {
             Loss::CrossEntropy => {
@@ -212,7 +214,7 @@ impl Targets {
             }
         }
         let narrow = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
-        Fed { targets: narrow(targets), weights: narrow(weights) }
+        TargetBatch { targets: narrow(targets), weights: narrow(weights) }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn pieces(mut model: proto::Model) -> Vec<Bytes> {
         configuration: std::mem::take(&mut model.configuration),
         ..proto::Model::default()
     };
-    let mut pieces = Pieces { done: Vec::new(), open: model.encode_to_vec() };
+    let mut pieces = Chunks { done: Vec::new(), open: model.encode_to_vec() };
     if let Some(graph) = graph {
         pieces.begin(MODEL_GRAPH, graph.encoded_len());
         pieces.graph(graph);
@@ -38,12 +38,12 @@ pub(super) fn pieces(mut model: proto::Model) -> Vec<Bytes> {
     pieces.finish()
 }
 
-struct Pieces {
+struct Chunks {
     done: Vec<Bytes>,
     open: Vec<u8>,
 }
 
-impl Pieces {
+impl Chunks {
     /// A field of `length` bytes, which follow.
     fn begin(&mut self, field: u32, length: usize) {
         encode_key(field, WireType::LengthDelimited, &mut self.open);

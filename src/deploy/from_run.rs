@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use crate::data::Task;
-use crate::deploy::source::{Asked, Body, Deciding, Source, Tested};
-use crate::deploy::{Card, Head, Origin, source};
+use crate::deploy::source::{DecisionRule, ExportOptions, ExportedNetwork, RecordedPrediction, Source};
+use crate::deploy::{Head, ModelCard, Origin, source};
 use crate::error::{DeployError, FileError, ModelError, ProbeError, Result};
 use crate::finetune;
 use crate::graph::{Dim, Model};
@@ -21,7 +21,7 @@ const RECORDED: f64 = 1e-3;
 const SCORES: &str = "logits";
 
 /// The parts of the classifier of the run in `folder`.
-pub(super) fn open(folder: &Path, asked: &Asked) -> Result<Source> {
+pub(super) fn open(folder: &Path, asked: &ExportOptions) -> Result<Source> {
     if asked.model.is_some() {
         let reason = "a run holds its own network".to_owned();
         return Err(ModelError::Misplaced { option: "--model", reason }.into());
@@ -56,16 +56,16 @@ pub(super) fn open(folder: &Path, asked: &Asked) -> Result<Source> {
     let fixed_batch = batch.and_then(Dim::fixed).and_then(|count| usize::try_from(count).ok());
 
     let predictions = record.predictions.as_ref().map(|name| PredictionTable::read(&folder.join(name))).transpose()?;
-    let deciding = Deciding::of(&record, &asked.thresholds, predictions.as_ref())?;
-    let tested = |table: PredictionTable| -> Vec<Tested> {
+    let deciding = DecisionRule::of(&record, &asked.thresholds, predictions.as_ref())?;
+    let tested = |table: PredictionTable| -> Vec<RecordedPrediction> {
         let rows = table.ids.into_iter().zip(table.probabilities.rows());
         let tested = |(id, row): (String, ndarray::ArrayView1<'_, f64>)| {
-            Some(Tested { path: asked.images.get(&id)?.clone(), probabilities: row.to_vec() })
+            Some(RecordedPrediction { path: asked.images.get(&id)?.clone(), probabilities: row.to_vec() })
         };
         rows.filter_map(tested).collect()
     };
     let weights = record.weights.as_ref().map(|name| folder.join(name)).filter(|path| path.is_file());
-    let card = Card {
+    let card = ModelCard {
         task: record.task,
         classes,
         temperature: deciding.temperature,
@@ -95,7 +95,7 @@ pub(super) fn open(folder: &Path, asked: &Asked) -> Result<Source> {
     let activation = if record.task == Task::MultiLabel { Activation::Sigmoid } else { Activation::Softmax };
     Ok(Source {
         preprocess: preprocess.check()?,
-        body: Body { model, input, output: SCORES.to_owned(), width: record.classes.len(), fixed_batch },
+        body: ExportedNetwork { model, input, output: SCORES.to_owned(), width: record.classes.len(), fixed_batch },
         head: Head::Scores(activation),
         card,
         tested: predictions.map(tested).unwrap_or_default(),

@@ -17,19 +17,19 @@ use crate::support::progress::Progress;
 
 /// A cache directory that this process alone may write.
 #[derive(Debug)]
-pub(crate) struct Workplace {
+pub(crate) struct CacheLock {
     cache: PathBuf,
     _lock: File,
 }
 
-impl Workplace {
+impl CacheLock {
     /// Creates the directory where there is none and locks it; with `wait`, another process that
     /// writes it is waited for.
     ///
     /// # Errors
     /// [`CacheError::NotEmpty`] for a directory that holds other things, [`CacheError::Locked`]
     /// without `wait`.
-    pub(crate) fn open(cache: &Path, wait: bool, progress: &dyn Progress) -> Result<Workplace> {
+    pub(crate) fn open(cache: &Path, wait: bool, progress: &dyn Progress) -> Result<CacheLock> {
         let work = cache.join(".work");
         if cache.exists() && !work.exists() && !cache.join(MANIFEST_FILE).exists() && !fs::list(cache)?.is_empty() {
             return Err(CacheError::NotEmpty { path: cache.to_path_buf() }.into());
@@ -49,7 +49,7 @@ impl Workplace {
             }
             Err(TryLockError::Error(error)) => return Err(fs::io_error("lock", &path)(error).into()),
         }
-        Ok(Workplace { cache: cache.to_path_buf(), _lock: lock })
+        Ok(CacheLock { cache: cache.to_path_buf(), _lock: lock })
     }
 
     /// The journal of the run.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::data::manifest::template::Columns;
 use crate::data::manifest::{Join, LabelRule, Table, idx};
-use crate::data::table::{Cells, Texts, read_cells};
+use crate::data::table::{Cells, StringColumn, read_cells};
 use crate::error::{DataError, Result};
 
 /// The rows of a label file.
@@ -13,7 +13,7 @@ pub(super) struct Sheet {
     /// The file.
     pub(super) path: PathBuf,
     cells: Cells,
-    joined: Vec<(String, Texts)>,
+    joined: Vec<(String, StringColumn)>,
     /// Rows without a partner in the joined file.
     pub(super) unjoined: usize,
 }
@@ -84,7 +84,7 @@ pub(super) fn find(root: &Path, files: &[String]) -> Result<PathBuf> {
 }
 
 /// The columns of another file in the order of these rows, and how many rows have none.
-type Joined = (Vec<(String, Texts)>, usize);
+type Joined = (Vec<(String, StringColumn)>, usize);
 
 fn join(cells: &Cells, join: &Join, path: &Path, wanted: Vec<&str>) -> Result<Joined> {
     let other = read_cells(path, true, wanted.into_iter().chain([join.on.as_str()]))?;

@@ -59,7 +59,7 @@ impl Path {
             outputs,
             constant: Vec::new(),
             tolerance: params.gradient_tolerance(),
-            iterations: params.most_iterations(),
+            iterations: params.max_iterations(),
             solved: Vec::new(),
         }
     }

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use crate::graph::ops::vjp::convolution::Motion;
+use crate::graph::ops::vjp::convolution::ConvGeometry;
 use crate::graph::{Builder, Slice, Value};
 
 /// The most outputs of a group that gain by it.
@@ -19,7 +19,7 @@ const LINES: i64 = 16;
 
 /// A kernel's way over an image, and all sizes.
 struct Lines<'a> {
-    motion: &'a Motion,
+    motion: &'a ConvGeometry,
     samples: i64,
     /// Channels of a group.
     channels: i64,
@@ -31,7 +31,7 @@ struct Lines<'a> {
 }
 
 /// `dw`; `None` where another way is better or sizes are not known.
-pub(super) fn by_lines(b: &mut Builder, motion: &Motion, (x, dy, w): (&Value, &Value, &Value)) -> Option<Value> {
+pub(super) fn by_lines(b: &mut Builder, motion: &ConvGeometry, (x, dy, w): (&Value, &Value, &Value)) -> Option<Value> {
     let (&[samples, channels, height, width], &[_, outputs, lines, columns]) = (&b.sizes(x)?[..], &b.sizes(dy)?[..])
     else {
         return None;
@@ -68,7 +68,7 @@ impl Lines<'_> {
         let met = (count - 1) * stride + motion.extent(0);
         let top = lines.start * stride - motion.before[0];
         let inside = top.max(0)..(top + met).min(height);
-        let over = Motion {
+        let over = ConvGeometry {
             kernel: Vec::new(),
             strides: vec![1, motion.dilations[1]],
             dilations: vec![1, motion.strides[1]],

@@ -25,7 +25,7 @@ use crate::records::Chosen;
 
 /// What a classifier is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Card {
+pub struct ModelCard {
     /// What the labels mean.
     pub task: Task,
     /// Class (or label) names, in the order of the probabilities.
@@ -138,7 +138,7 @@ const METRICS: &str = "defrost.metrics";
 const ORIGIN: &str = "defrost.origin";
 const VERIFICATION: &str = "defrost.verification";
 
-impl Card {
+impl ModelCard {
     /// The card as metadata of a model.
     pub fn properties(&self) -> Vec<Property> {
         let mut properties = vec![
@@ -160,11 +160,11 @@ impl Card {
     ///
     /// # Errors
     /// [`DeployError::NotAClassifier`] where a key is missing or has another meaning.
-    pub fn read(path: &Path, metadata: &BTreeMap<String, String>) -> Result<Card> {
+    pub fn read(path: &Path, metadata: &BTreeMap<String, String>) -> Result<ModelCard> {
         let field = Fields { path, metadata };
         let task = field.text(TASK)?;
         let task = serde_json::from_value(task.into()).map_err(|error| field.malformed(TASK, &error))?;
-        let card = Card {
+        let card = ModelCard {
             task,
             classes: field.json(CLASSES)?,
             temperature: field.optional(TEMPERATURE)?,

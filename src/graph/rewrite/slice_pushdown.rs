@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use crate::error::Result;
 use crate::graph::infer::infer;
 use crate::graph::order::read_names;
-use crate::graph::rewrite::FreeNames;
+use crate::graph::rewrite::UniqueNames;
 use crate::graph::validate::validate;
 use crate::graph::{AttributeValue, Dim, Fact, Graph, Model, Node, Tensor};
 use crate::tensor::HostTensor;
@@ -34,7 +34,7 @@ struct Cut {
 ///
 /// # Errors
 /// What [`validate`](crate::graph::validate()) finds.
-pub fn select_rows(model: Model) -> Result<Model> {
+pub fn slice_pushdown(model: Model) -> Result<Model> {
     let facts = infer(&model)?.facts;
     let mut model = model;
     let cuts: Vec<Cut> = (0..model.graph.nodes.len()).filter_map(|index| cut(&model.graph, index)).collect();
@@ -109,7 +109,7 @@ fn move_up(graph: &mut Graph, cut: &Cut, facts: &HashMap<String, Fact>) -> bool 
     }
     let mut wanted: Vec<String> = wanted.into_iter().collect();
     wanted.sort_unstable();
-    let mut names = FreeNames::of(graph);
+    let mut names = UniqueNames::of(graph);
     let mut added = Added { nodes: Vec::new(), constants: Vec::new() };
     let mut renamed = HashMap::new();
     for value in wanted {
@@ -190,14 +190,14 @@ struct Added {
 }
 
 impl Added {
-    fn constant(&mut self, names: &mut FreeNames, name: &str, values: &[i64]) -> String {
+    fn constant(&mut self, names: &mut UniqueNames, name: &str, values: &[i64]) -> String {
         let name = names.take(name);
         self.constants.push(Tensor::new(&name, &HostTensor::vector(values.to_vec())));
         name
     }
 
     /// The rows of a matrix that a cut keeps.
-    fn select(&mut self, names: &mut FreeNames, value: &str, (cut, width): (&Cut, i64)) -> String {
+    fn select(&mut self, names: &mut UniqueNames, value: &str, (cut, width): (&Cut, i64)) -> String {
         let wide = self.constant(names, &format!("{value}.tokens_shape"), &[-1, cut.tokens, width]);
         let flat = self.constant(names, &format!("{value}.rows_shape"), &[-1, width]);
         let [start, end, axis] = [cut.start, cut.end, 1].map(|number| self.constant(names, "rows.place", &[number]));
@@ -242,7 +242,7 @@ mod tests {
     fn the_slice_moves_up_to_where_rows_meet() {
         let (mut b, sum) = tower();
         class_token(&mut b, &sum);
-        insta::assert_snapshot!(text(&select_rows(b.finish().unwrap()).unwrap()), @r"
+        insta::assert_snapshot!(text(&slice_pushdown(b.finish().unwrap()).unwrap()), @r"
         format 8, ai.onnx 17
         graph tower
           input x: f32[6*batch, 2]
@@ -286,6 +286,6 @@ mod tests {
         class_token(&mut b, &sum);
         b.output("tokens", &sum);
         let model = b.finish().unwrap();
-        assert_eq!(select_rows(model.clone()).unwrap(), model);
+        assert_eq!(slice_pushdown(model.clone()).unwrap(), model);
     }
 }
