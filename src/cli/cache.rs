@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::cli::{Outcome, Printer};
-use crate::embed::{Manifest, verify};
+use crate::embed::{Manifest, Unfinished, unfinished, verify};
 use crate::error::{CacheError, Result};
+use crate::support::numbers::counted;
 
 /// Show or check an embedding cache.
 #[derive(Debug, clap::Args)]
@@ -41,12 +42,28 @@ struct Show {
 
 impl Show {
     fn run(&self, printer: &Printer) -> Result<Outcome> {
-        let problem = "it has no `cache.json`";
-        let manifest =
-            Manifest::read(&self.cache)?.ok_or_else(|| CacheError::NotACache { path: self.cache.clone(), problem })?;
+        let left = unfinished(&self.cache)?;
+        let Some(manifest) = Manifest::read(&self.cache)? else {
+            let left = left
+                .ok_or_else(|| CacheError::NotACache { path: self.cache.clone(), problem: "it has no `cache.json`" })?;
+            printer.result(&left, kept);
+            return Ok(Outcome::Incomplete);
+        };
         printer.result(&manifest, describe);
+        if let Some(left) = left {
+            printer.say(&kept(&left));
+        }
         Ok(Outcome::Done)
     }
+}
+
+fn kept(left: &Unfinished) -> String {
+    format!(
+        "an interrupted run with {} has left {} and {}: the same `defrost embed` command goes on from there",
+        left.model,
+        counted(left.rows, "row"),
+        counted(left.failed, "failed file"),
+    )
 }
 
 fn describe(manifest: &Manifest) -> String {

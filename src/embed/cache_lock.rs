@@ -22,6 +22,11 @@ pub(crate) struct CacheLock {
     _lock: File,
 }
 
+/// The journal of a cache.
+pub(super) fn journal(cache: &Path) -> PathBuf {
+    cache.join(".work").join("journal")
+}
+
 impl CacheLock {
     /// Creates the directory where there is none and locks it; with `wait`, another process that
     /// writes it is waited for.
@@ -54,7 +59,7 @@ impl CacheLock {
 
     /// The journal of the run.
     pub(crate) fn journal(&self) -> PathBuf {
-        self.cache.join(".work").join("journal")
+        journal(&self.cache)
     }
 
     /// The memory of files whose content hash is known.

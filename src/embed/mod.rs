@@ -27,6 +27,7 @@ mod run;
 pub mod schema;
 mod store;
 mod table;
+mod unfinished;
 mod verify;
 
 pub use features::{FeatureColumns, Features, embedding_columns};
@@ -38,4 +39,5 @@ pub use network::Network;
 pub use quarantine::quarantine;
 pub use recipe::Recipe;
 pub use run::{EmbedOptions, Job, Summary, embed};
+pub use unfinished::{Unfinished, unfinished};
 pub use verify::verify;

@@ -14,13 +14,13 @@ use rand::Rng;
 use crate::embed::{SIDE, contents, network, picture, write_images};
 
 /// Images, and a network in an ONNX file, in a folder of their own.
-struct Scene {
+pub(crate) struct Scene {
     folder: tempfile::TempDir,
     library: PathBuf,
 }
 
 impl Scene {
-    fn new(count: usize) -> Scene {
+    pub(crate) fn new(count: usize) -> Scene {
         let folder = tempfile::tempdir().unwrap();
         write_images(&folder.path().join("images"), count, 96);
         network("first").save(&folder.path().join("small.onnx")).unwrap();
@@ -33,7 +33,7 @@ impl Scene {
         Scene { folder, library }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -47,7 +47,7 @@ impl Scene {
     }
 
     /// Runs to the end and returns exit code and result.
-    fn run(&self, cache: &Path, flags: &[&str]) -> (i32, serde_json::Value) {
+    pub(crate) fn run(&self, cache: &Path, flags: &[&str]) -> (i32, serde_json::Value) {
         let output = self.start(cache, flags).wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let problem = String::from_utf8_lossy(&output.stderr);

@@ -1,0 +1,8 @@
+//! Fuzzes `targets::jpeg_ls`.
+#![no_main]
+#![allow(dead_code, reason = "one target of several")]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::jpeg_ls(bytes));

@@ -1,0 +1,8 @@
+//! Fuzzes `targets::pickle`.
+#![no_main]
+#![allow(dead_code, reason = "one target of several")]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::pickle(bytes));
