@@ -8,13 +8,14 @@ use serde_json::{Map, Value};
 
 use crate::cli::export::deciding;
 use crate::cli::{Outcome, Printer};
+use crate::data;
 use crate::data::{DecodeLimits, OpenOptions};
+use crate::deploy;
 use crate::deploy::{Classifier, ModelCard, PredictOptions, Prediction};
 use crate::error::Result;
 use crate::runtime::{Device, Runtime};
 use crate::support::numbers::counted;
 use crate::support::progress::Progress as _;
-use crate::{data, deploy};
 
 /// Extensions of tables of images.
 const TABLES: [&str; 3] = ["csv", "tsv", "parquet"];

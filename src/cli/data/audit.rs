@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use crate::audit::{Audit, Pair, Pairs, of_features, of_images};
 use crate::cli::dataset::DatasetArguments;
 use crate::cli::{Outcome, Printer};
+use crate::data;
 use crate::data::DecodeLimits;
 use crate::embed::{FeatureColumns, Features};
 use crate::error::Result;
+use crate::report;
 use crate::support::numbers::{counted, thousands};
-use crate::{data, report};
 
 /// Search for leaks: groups in two splits, equal images, near-duplicates by embedding, labels that
 /// contradict each other.

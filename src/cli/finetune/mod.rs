@@ -12,10 +12,11 @@ use crate::cli::finetune::recipe_flags::RecipeFlags;
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::probe::table;
 use crate::cli::{Outcome, Printer, dataset, model_flags};
+use crate::data;
 use crate::error::{FinetuneError, Result};
+use crate::finetune;
 use crate::finetune::{CONFIG, Job, Options, RECORD};
 use crate::runtime::{Device, Runtime};
-use crate::{data, finetune};
 
 /// Train a backbone further on labelled images: interruptible, reproducible, ends in one ONNX file.
 #[derive(Debug, clap::Args)]
