@@ -13,13 +13,10 @@ use crate::error::Result;
 use crate::graph::autodiff::segments;
 use crate::graph::autodiff::segments::Forward;
 use crate::graph::infer::infer;
+use crate::graph::ops;
 use crate::graph::order::read_names;
 use crate::graph::validate::validate;
 use crate::graph::{Builder, Fact, Graph, Model, Node, Slice, Value, needed_nodes};
-
-/// Operators that give something else each time.
-const RANDOM: [&str; 7] =
-    ["Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"];
 
 /// Values of a forward pass behind which it may be cut: those that depend on a parameter. Their
 /// cotangents are what [`recompute`] wants to know.
@@ -181,7 +178,8 @@ impl Again<'_> {
     /// Whether a node gives the same again, and depends on data: what follows from parameters alone
     /// is kept.
     fn may_repeat(&self, node: &Node) -> bool {
-        let is_plain = node.subgraphs().next().is_none() && !RANDOM.contains(&node.operator.as_str());
+        let is_plain =
+            node.subgraphs().next().is_none() && !ops::find(node).is_some_and(|definition| definition.is_random);
         let known = |name: &String| name.is_empty() || self.facts.contains_key(name);
         is_plain && node.outputs.iter().any(|name| self.data.contains(name)) && node.outputs.iter().all(known)
     }

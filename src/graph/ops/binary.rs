@@ -2,33 +2,41 @@
 //! selection.
 //!
 //! <https://onnx.ai/onnx/repo-docs/Broadcasting.html>. Small whole numbers are computed: they make
-//! up shapes.
+//! up shapes. Backwards, each input's cotangent is summed over the axes along which the input was
+//! broadcast.
 
 use crate::graph::fact::Constant;
-use crate::graph::ops::vjp::binary as vjp;
-use crate::graph::ops::{OpContext, OpDef, Result, Vjp, size};
-use crate::graph::{Dim, ElementType, Fact};
+use crate::graph::ops::rows::elementwise_rows;
+use crate::graph::ops::{Cotangent, Half, OpContext, OpDef, Result, VjpContext, VjpResult, size};
+use crate::graph::{Builder, Dim, ElementType, Fact, Value};
+use crate::tensor::DType;
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "Add", since: 7, infer: |site| arithmetic(site, size::add), vjp: Vjp::Rule(vjp::sum) },
-    OpDef { name: "Sub", since: 7, infer: |site| arithmetic(site, size::subtract), vjp: Vjp::Rule(vjp::sub) },
-    OpDef { name: "Mul", since: 7, infer: |site| arithmetic(site, size::multiply), vjp: Vjp::Rule(vjp::mul) },
-    OpDef { name: "Div", since: 7, infer: |site| arithmetic(site, size::divide), vjp: Vjp::Rule(vjp::div) },
-    OpDef { name: "Pow", since: 7, infer: broadcast_all, vjp: Vjp::Rule(vjp::pow) },
-    OpDef { name: "Mod", since: 10, infer: modulo, vjp: Vjp::Rule(vjp::modulo) },
-    OpDef { name: "Max", since: 8, infer: broadcast_all, vjp: Vjp::Rule(vjp::extreme) },
-    OpDef { name: "Min", since: 8, infer: broadcast_all, vjp: Vjp::Rule(vjp::extreme) },
-    OpDef { name: "Sum", since: 8, infer: broadcast_all, vjp: Vjp::Rule(vjp::sum) },
-    OpDef { name: "Mean", since: 8, infer: broadcast_all, vjp: Vjp::Rule(vjp::mean) },
-    OpDef { name: "And", since: 7, infer: truth, vjp: Vjp::Zero },
-    OpDef { name: "Or", since: 7, infer: truth, vjp: Vjp::Zero },
-    OpDef { name: "Xor", since: 7, infer: truth, vjp: Vjp::Zero },
-    OpDef { name: "Equal", since: 7, infer: equal, vjp: Vjp::Zero },
-    OpDef { name: "Less", since: 7, infer: truth, vjp: Vjp::Zero },
-    OpDef { name: "LessOrEqual", since: 12, infer: truth, vjp: Vjp::Zero },
-    OpDef { name: "Greater", since: 7, infer: truth, vjp: Vjp::Zero },
-    OpDef { name: "GreaterOrEqual", since: 12, infer: truth, vjp: Vjp::Zero },
-    OpDef { name: "Where", since: 9, infer: select, vjp: Vjp::Rule(vjp::select) },
+    OpDef::new("Add", 7, |site| arithmetic(site, size::add)).vjp(sum).half(Half::Computed).by_row(elementwise_rows),
+    OpDef::new("Sub", 7, |site| arithmetic(site, size::subtract))
+        .vjp(sub)
+        .half(Half::Computed)
+        .by_row(elementwise_rows),
+    OpDef::new("Mul", 7, |site| arithmetic(site, size::multiply))
+        .vjp(mul)
+        .half(Half::Computed)
+        .by_row(elementwise_rows),
+    OpDef::new("Div", 7, |site| arithmetic(site, size::divide)).vjp(div).half(Half::Computed).by_row(elementwise_rows),
+    OpDef::new("Pow", 7, broadcast_all).vjp(pow).by_row(elementwise_rows),
+    OpDef::new("Mod", 10, infer_modulo).vjp(modulo),
+    OpDef::new("Max", 8, broadcast_all).vjp(extreme).half(Half::Computed),
+    OpDef::new("Min", 8, broadcast_all).vjp(extreme).half(Half::Computed),
+    OpDef::new("Sum", 8, broadcast_all).vjp(sum),
+    OpDef::new("Mean", 8, broadcast_all).vjp(mean),
+    OpDef::new("And", 7, truth).no_gradient(),
+    OpDef::new("Or", 7, truth).no_gradient(),
+    OpDef::new("Xor", 7, truth).no_gradient(),
+    OpDef::new("Equal", 7, infer_equal).no_gradient(),
+    OpDef::new("Less", 7, truth).no_gradient(),
+    OpDef::new("LessOrEqual", 12, truth).no_gradient(),
+    OpDef::new("Greater", 7, truth).no_gradient(),
+    OpDef::new("GreaterOrEqual", 12, truth).no_gradient(),
+    OpDef::new("Where", 9, infer_select).vjp(select),
 ];
 
 /// The common shape of all inputs from `first` on; refuses different element types.
@@ -88,14 +96,14 @@ fn arithmetic(site: &OpContext<'_>, compute: fn(&Dim, &Dim) -> Dim) -> Result<Ve
 }
 
 /// Whole numbers are followed where the sign is that of the divisor.
-fn modulo(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_modulo(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     match site.int("fmod").unwrap_or(0) {
         0 => arithmetic(site, size::modulo),
         _ => broadcast_all(site),
     }
 }
 
-fn equal(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_equal(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let constant = computed(site, [0, 1], |pair| match pair {
         [Dim::Fixed(a), Dim::Fixed(b)] => Dim::Fixed(i64::from(a == b)),
         // A size known by name is a size: it equals no negative number.
@@ -106,7 +114,7 @@ fn equal(site: &OpContext<'_>) -> Result<Vec<Fact>> {
 }
 
 /// `condition`, then the two choices.
-fn select(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_select(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let chosen = common(site, 1)?;
     let shape = match (&site.input(0)?.shape, &chosen.shape) {
         (Some(a), Some(b)) => Some(site.broadcast(a, b)?),
@@ -119,4 +127,178 @@ fn select(site: &OpContext<'_>) -> Result<Vec<Fact>> {
         None => Dim::Unknown,
     });
     Ok(vec![Fact { element: chosen.element, shape, constant }])
+}
+
+/// `da = dy`, `db = dy`, and so on for all inputs.
+fn sum(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let dy = a.cotangent()?;
+    let one = |index: usize| a.wants(index).then(|| a.input(index).map(|x| b.sum_to(dy, x).into())).transpose();
+    (0..a.inputs.len()).map(one).collect()
+}
+
+/// The cotangent `make` of input `index`, summed to its shape, if it is wanted.
+fn wanted(
+    a: &VjpContext<'_>,
+    b: &mut Builder,
+    index: usize,
+    make: impl FnOnce(&mut Builder) -> Value,
+) -> Result<Option<Cotangent>> {
+    if !a.wants(index) {
+        return Ok(None);
+    }
+    let whole = make(b);
+    Ok(Some(b.sum_to(&whole, a.input(index)?).into()))
+}
+
+/// `da = dy`, `db = -dy`.
+fn sub(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let dy = a.cotangent()?;
+    let left = wanted(a, b, 0, |_| dy.clone())?;
+    // The sum is smaller where the input was broadcast: negate it then.
+    let right = match a.wants(1) {
+        true => {
+            let sum = b.sum_to(dy, a.input(1)?);
+            Some(b.neg(&sum).into())
+        }
+        false => None,
+    };
+    Ok(vec![left, right])
+}
+
+/// `da = dy b`, `db = dy a`; `da = 2 dy a` for a square.
+fn mul(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let (dy, left, right) = (a.cotangent()?, a.input(0)?, a.input(1)?);
+    if left == right {
+        let two = b.scalar_like(dy, 2.0);
+        let twice = b.mul(dy, &two);
+        return Ok(vec![Some(b.mul(&twice, left).into())]);
+    }
+    Ok(vec![wanted(a, b, 0, |b| b.mul(dy, right))?, wanted(a, b, 1, |b| b.mul(dy, left))?])
+}
+
+/// `da = dy / b`, `db = -dy y / b`.
+fn div(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let (dy, right, y) = (a.cotangent()?, a.input(1)?, a.output(0)?);
+    let quotient = b.div(dy, right);
+    let left = wanted(a, b, 0, |_| quotient.clone())?;
+    let right = match a.wants(1) {
+        true => {
+            let product = b.mul(&quotient, y);
+            let sum = b.sum_to(&product, right);
+            Some(b.neg(&sum).into())
+        }
+        false => None,
+    };
+    Ok(vec![left, right])
+}
+
+/// `da = dy b a^(b-1)`, 0 where `b` is 0; `db = dy y ln a`, 0 where `a` is 0.
+fn pow(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let (dy, base, exponent, y) = (a.cotangent()?, a.input(0)?, a.input(1)?, a.output(0)?);
+    let known =
+        a.site.input(1)?.as_floats().and_then(|values| Some(f64::from(*values.first().filter(|_| values.len() == 1)?)));
+    let left = wanted(a, b, 0, |b| {
+        let scaled = |b: &mut Builder, factor: f64| {
+            let factor = b.scalar_like(dy, factor);
+            b.mul(dy, &factor)
+        };
+        match known {
+            Some(1.0) => dy.clone(),
+            Some(2.0) => {
+                let twice = scaled(b, 2.0);
+                b.mul(&twice, base)
+            }
+            Some(0.5) => {
+                let halved = scaled(b, 0.5);
+                b.div(&halved, y)
+            }
+            Some(power) if power != 0.0 => {
+                let scaled = scaled(b, power);
+                let rest = match power {
+                    3.0 => b.mul(base, base),
+                    _ => {
+                        let less = b.scalar_like(exponent, power - 1.0);
+                        b.pow(base, &less)
+                    }
+                };
+                b.mul(&scaled, &rest)
+            }
+            _ => {
+                let exponent = cast_like(b, exponent, base);
+                let (one, zero) = (b.scalar_like(base, 1.0), b.scalar_like(base, 0.0));
+                let less = b.sub(&exponent, &one);
+                let rest = b.pow(base, &less);
+                let slope = b.mul(&exponent, &rest);
+                let is_zero = b.equal(&exponent, &zero);
+                let slope = b.select(&is_zero, &zero, &slope);
+                b.mul(dy, &slope)
+            }
+        }
+    })?;
+    let right = wanted(a, b, 1, |b| {
+        let (one, zero) = (b.scalar_like(base, 1.0), b.scalar_like(base, 0.0));
+        let is_zero = b.equal(base, &zero);
+        let safe = b.select(&is_zero, &one, base);
+        let logarithm = b.log(&safe);
+        let slope = b.mul(y, &logarithm);
+        let slope = b.mul(dy, &slope);
+        cast_like(b, &slope, exponent)
+    })?;
+    Ok(vec![left, right])
+}
+
+/// `x` in the element type of `like`.
+fn cast_like(b: &mut Builder, x: &Value, like: &Value) -> Value {
+    match b.dtype(like) {
+        Some(dtype) if b.dtype(x) != Some(dtype) => b.cast(x, dtype),
+        _ => x.clone(),
+    }
+}
+
+/// `da = dy` where the condition holds, else 0; `db` the other way round.
+fn select(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let (condition, dy) = (a.input(0)?, a.cotangent()?);
+    let zero = b.scalar_like(dy, 0.0);
+    let yes = wanted(a, b, 1, |b| b.select(condition, dy, &zero))?;
+    let no = wanted(a, b, 2, |b| b.select(condition, &zero, dy))?;
+    Ok(vec![None, yes, no])
+}
+
+/// `dx = dy / n` for each of `n` inputs.
+fn mean(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let dy = a.cotangent()?;
+    let share = b.scalar_like(dy, 1.0 / a.inputs.len() as f64);
+    let dy = b.mul(dy, &share);
+    (0..a.inputs.len()).map(|index| wanted(a, b, index, |_| dy.clone())).collect()
+}
+
+/// `dx = dy` for the inputs that gave the output, in equal shares where several did.
+fn extreme(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let (dy, y) = (a.cotangent()?, a.output(0)?);
+    let dtype = b.dtype(y).unwrap_or(DType::F32);
+    let mut hits = Vec::with_capacity(a.inputs.len());
+    for index in 0..a.inputs.len() {
+        let is_hit = b.equal(a.input(index)?, y);
+        hits.push(b.cast(&is_hit, dtype));
+    }
+    let share = match hits.as_slice() {
+        [_] => dy.clone(),
+        several => {
+            let count = b.apply("Sum", &several.iter().collect::<Vec<_>>());
+            b.div(dy, &count)
+        }
+    };
+    (0..a.inputs.len()).map(|index| wanted(a, b, index, |b| b.mul(&share, &hits[index]))).collect()
+}
+
+/// `y = a - q b` with the whole quotient `q`: `da = dy`, `db = -dy q`.
+fn modulo(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let (dy, left, right, y) = (a.cotangent()?, a.input(0)?, a.input(1)?, a.output(0)?);
+    let first = wanted(a, b, 0, |_| dy.clone())?;
+    let second = wanted(a, b, 1, |b| {
+        let rest = b.sub(y, left);
+        let quotient = b.div(&rest, right);
+        b.mul(dy, &quotient)
+    })?;
+    Ok(vec![first, second])
 }

@@ -1,23 +1,29 @@
-//! Operators that make values from nothing or from shapes.
-//! <https://onnx.ai/onnx/operators/onnx__Shape.html>
+//! Operators that make values from nothing or from shapes, and those that draw numbers: nothing
+//! that they make changes with small changes of what goes in.
+//! <https://onnx.ai/onnx/operators/onnx__Shape.html>,
+//! <https://onnx.ai/onnx/operators/onnx__RandomUniformLike.html>
 
 use crate::graph::fact::Constant;
-use crate::graph::ops::vjp::index;
-use crate::graph::ops::{OpContext, OpDef, Result, Vjp, size};
+use crate::graph::ops::{OpContext, OpDef, Result, size};
 use crate::graph::{AttributeValue, Dim, ElementType, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "Constant", since: 7, infer: constant, vjp: Vjp::Zero },
-    OpDef { name: "ConstantOfShape", since: 9, infer: constant_of_shape, vjp: Vjp::Zero },
-    OpDef { name: "Range", since: 11, infer: range, vjp: Vjp::Zero },
-    OpDef { name: "Shape", since: 7, infer: shape, vjp: Vjp::Zero },
-    OpDef { name: "Size", since: 7, infer: count, vjp: Vjp::Zero },
-    OpDef { name: "NonZero", since: 9, infer: non_zero, vjp: Vjp::Zero },
-    OpDef { name: "EyeLike", since: 9, infer: like_shape, vjp: Vjp::Zero },
-    OpDef { name: "OneHot", since: 9, infer: one_hot, vjp: Vjp::Rule(index::one_hot) },
+    OpDef::new("Constant", 7, infer_constant).no_gradient(),
+    OpDef::new("ConstantOfShape", 9, infer_constant_of_shape).no_gradient(),
+    OpDef::new("EyeLike", 9, like_shape).no_gradient(),
+    OpDef::new("NonZero", 9, infer_non_zero).no_gradient(),
+    OpDef::new("Range", 11, infer_range).no_gradient(),
+    OpDef::new("Shape", 7, infer_shape).no_gradient(),
+    OpDef::new("Size", 7, infer_count).no_gradient(),
+    OpDef::new("Bernoulli", 15, like_shape).no_gradient().random(),
+    OpDef::new("Multinomial", 7, infer_multinomial).no_gradient().random(),
+    OpDef::new("RandomNormal", 7, infer_random).no_gradient().random(),
+    OpDef::new("RandomNormalLike", 7, like_shape).no_gradient().random(),
+    OpDef::new("RandomUniform", 7, infer_random).no_gradient().random(),
+    OpDef::new("RandomUniformLike", 7, like_shape).no_gradient().random(),
 ];
 
-fn constant(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_constant(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let Some(attribute) = site.node.attributes.first() else { return Err(site.error("a value", "none")) };
     let vector = |count: usize| Some(vec![Dim::from(count)]);
     Ok(vec![match &attribute.value {
@@ -38,7 +44,7 @@ fn constant(site: &OpContext<'_>) -> Result<Vec<Fact>> {
 }
 
 /// One value, f32 zero if not said, in a shape that is an input.
-fn constant_of_shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_constant_of_shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let target = site.input(0)?;
     let fill = match site.node.attribute("value") {
         Some(AttributeValue::Tensor(tensor)) => Fact::of_tensor(tensor),
@@ -61,7 +67,7 @@ fn constant_of_shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
 }
 
 /// `start`, `limit`, `delta`.
-fn range(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_range(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let number = |index: usize| site.optional(index)?.as_fixed()?.first().copied();
     let element = site.input(0)?.element;
     let (Some(start), Some(limit), Some(delta)) = (number(0), number(1), number(2)) else {
@@ -79,7 +85,7 @@ fn range(site: &OpContext<'_>) -> Result<Vec<Fact>> {
 }
 
 /// From operator set 15 a part of the shape only, which `start` and `end` tell.
-fn shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let Some(shape) = &site.input(0)?.shape else {
         return Ok(vec![Fact::new(ElementType::I64, Some(vec![Dim::Unknown]))]);
     };
@@ -90,29 +96,33 @@ fn shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::integers(shape[start as usize..end as usize].to_vec(), true)])
 }
 
-fn count(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_count(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let total = site.input(0)?.shape.as_deref().map_or(Dim::Unknown, size::product);
     Ok(vec![Fact::integers(vec![total], false)])
 }
 
 /// Places of the elements that are not zero, one a column.
-fn non_zero(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_non_zero(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let rank = site.input(0)?.rank().map_or(Dim::Unknown, Dim::from);
     Ok(vec![Fact::new(ElementType::I64, Some(vec![rank, Dim::Unknown]))])
 }
 
 /// The shape of the input, and its element type if no other is said.
-pub(super) fn like_shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn like_shape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     Ok(vec![Fact::new(site.element("dtype").unwrap_or(x.element), x.shape.clone())])
 }
 
-/// `indices`, `depth`, and the two `values`; the new axis is the last if no other is said.
-fn one_hot(site: &OpContext<'_>) -> Result<Vec<Fact>> {
-    let (indices, depth, values) = (site.input(0)?, site.input(1)?, site.input(2)?);
-    let Some(mut shape) = indices.shape.clone() else { return Ok(vec![Fact::new(values.element, None)]) };
-    let axis = site.axis(site.int("axis").unwrap_or(-1), shape.len() + 1)?;
-    let depth = depth.as_integers().and_then(|depth| depth.first().cloned());
-    shape.insert(axis, depth.unwrap_or(Dim::Unknown));
-    Ok(vec![Fact::new(values.element, Some(shape))])
+/// A shape that is an attribute.
+fn infer_random(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    let shape = site.ints("shape").map(|shape| shape.iter().copied().map(Dim::Fixed).collect());
+    Ok(vec![Fact::new(site.element("dtype").unwrap_or(ElementType::F32), shape)])
+}
+
+/// Samples of `x` `[N, C]`, unnormalised logarithms of probabilities: `[N, sample_size]` indices.
+fn infer_multinomial(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    let rows = site.input(0)?.shape.as_ref().and_then(|shape| shape.first().cloned());
+    let count = Dim::Fixed(site.int("sample_size").unwrap_or(1));
+    let shape = vec![rows.unwrap_or(Dim::Unknown), count];
+    Ok(vec![Fact::new(site.element("dtype").unwrap_or(ElementType::I32), Some(shape))])
 }

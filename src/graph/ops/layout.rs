@@ -1,20 +1,20 @@
-//! Operators that keep all elements and change the axes.
+//! Operators that keep all elements and change the axes; backwards the change is taken back.
 //! <https://onnx.ai/onnx/operators/onnx__Reshape.html>
 
-use crate::graph::ops::vjp::layout as vjp;
-use crate::graph::ops::{OpContext, OpDef, Result, Vjp, size};
-use crate::graph::{Dim, Fact, shape_text};
+use crate::graph::ops::vjp::unary;
+use crate::graph::ops::{Half, OpContext, OpDef, Result, VjpContext, VjpResult, size};
+use crate::graph::{Builder, Dim, Fact, Node, shape_text};
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "Reshape", since: 7, infer: reshape, vjp: Vjp::Rule(vjp::reshape) },
-    OpDef { name: "Flatten", since: 7, infer: flatten, vjp: Vjp::Rule(vjp::reshape) },
-    OpDef { name: "Transpose", since: 7, infer: transpose, vjp: Vjp::Rule(vjp::transpose) },
-    OpDef { name: "Squeeze", since: 7, infer: squeeze, vjp: Vjp::Rule(vjp::reshape) },
-    OpDef { name: "Unsqueeze", since: 7, infer: unsqueeze, vjp: Vjp::Rule(vjp::reshape) },
-    OpDef { name: "Expand", since: 8, infer: expand, vjp: Vjp::Rule(vjp::expand) },
-    OpDef { name: "Tile", since: 7, infer: tile, vjp: Vjp::Rule(vjp::tile) },
-    OpDef { name: "DepthToSpace", since: 7, infer: depth_to_space, vjp: Vjp::Rule(vjp::depth_to_space) },
-    OpDef { name: "SpaceToDepth", since: 7, infer: space_to_depth, vjp: Vjp::Rule(vjp::space_to_depth) },
+    OpDef::new("Reshape", 7, infer_reshape).vjp(reshape).half(Half::Moved),
+    OpDef::new("Flatten", 7, infer_flatten).vjp(reshape).half(Half::Moved),
+    OpDef::new("Transpose", 7, infer_transpose).vjp(transpose).half(Half::Moved),
+    OpDef::new("Squeeze", 7, infer_squeeze).vjp(reshape).half(Half::Moved),
+    OpDef::new("Unsqueeze", 7, infer_unsqueeze).vjp(reshape).half(Half::Moved),
+    OpDef::new("Expand", 8, infer_expand).vjp(expand).half(Half::Moved),
+    OpDef::new("Tile", 7, infer_tile).vjp(tile),
+    OpDef::new("DepthToSpace", 7, infer_depth_to_space).vjp(depth_to_space).half(Half::Moved),
+    OpDef::new("SpaceToDepth", 7, infer_space_to_depth).vjp(space_to_depth).half(Half::Moved),
 ];
 
 /// Axes of unknown size, as many as the vector `shape` has entries.
@@ -23,7 +23,7 @@ fn axes_of(shape: &Fact) -> Option<Vec<Dim>> {
     Some(vec![Dim::Unknown; usize::try_from(count).ok()?])
 }
 
-fn reshape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_reshape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, target) = (site.input(0)?, site.input(1)?);
     let Some(target) = target.as_integers() else { return Ok(vec![Fact::new(x.element, axes_of(target))]) };
     let keeps_zero = site.int("allowzero") == Some(1);
@@ -68,7 +68,7 @@ fn reshape(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element: x.element, shape: Some(shape), constant }])
 }
 
-fn flatten(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_flatten(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, Some(vec![Dim::Unknown; 2]))]) };
     let axis = site.axis(site.int("axis").unwrap_or(1), shape.len() + 1)?;
@@ -77,7 +77,7 @@ fn flatten(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, Some(result))])
 }
 
-fn transpose(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_transpose(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let order = match site.ints("perm") {
@@ -92,7 +92,7 @@ fn transpose(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, Some(order.into_iter().map(|axis| shape[axis].clone()).collect()))])
 }
 
-fn squeeze(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_squeeze(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let removed: Vec<usize> = match site.list("axes", 1) {
@@ -106,7 +106,7 @@ fn squeeze(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element: x.element, shape: Some(rest.collect()), constant: x.constant.clone() }])
 }
 
-fn unsqueeze(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_unsqueeze(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let (Some(shape), Some(Some(axes))) = (&x.shape, site.list("axes", 1)) else {
         return Ok(vec![Fact::new(x.element, None)]);
@@ -123,7 +123,7 @@ fn unsqueeze(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element: x.element, shape: Some(shape), constant }])
 }
 
-fn expand(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_expand(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, target) = (site.input(0)?, site.input(1)?);
     let shape = match (&x.shape, target.as_integers()) {
         (Some(shape), Some(target)) => Some(site.broadcast(shape, target)?),
@@ -133,7 +133,7 @@ fn expand(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, shape)])
 }
 
-fn tile(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_tile(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, repeats) = (site.input(0)?, site.input(1)?);
     let shape = match (&x.shape, repeats.as_integers()) {
         (Some(shape), Some(repeats)) if shape.len() == repeats.len() => {
@@ -163,10 +163,81 @@ fn blocks(site: &OpContext<'_>, channels: fn(&Dim, &Dim) -> Dim, sides: fn(&Dim,
     Ok(vec![Fact::new(x.element, shape)])
 }
 
-fn depth_to_space(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_depth_to_space(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     blocks(site, size::divide, size::multiply)
 }
 
-fn space_to_depth(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+fn infer_space_to_depth(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     blocks(site, size::multiply, size::divide)
+}
+
+/// `dx` is `dy` in the shape of `x`.
+fn reshape(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    unary(a, b, |b, x, _, dy| b.reshape_like(dy, x))
+}
+
+/// `dx` is `dy` in the inverse order.
+fn transpose(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let order: Vec<i64> = match a.site.ints("perm") {
+        Some(order) => order.to_vec(),
+        None => (0..a.rank(0)? as i64).rev().collect(),
+    };
+    let mut inverse = vec![0; order.len()];
+    for (place, &axis) in order.iter().enumerate() {
+        inverse[a.site.axis(axis, order.len())?] = place as i64;
+    }
+    unary(a, b, |b, _, _, dy| b.transpose(dy, &inverse))
+}
+
+/// `dx` is `dy` summed over the axes along which `x` was broadcast.
+fn expand(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    unary(a, b, |b, x, _, dy| b.sum_to(dy, x))
+}
+
+/// `dx` is the sum of the repetitions in `dy`.
+fn tile(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let rank = a.rank(0)?;
+    let repeats = a.site.input(1)?.as_fixed();
+    let mut target = Vec::with_capacity(2 * rank);
+    for axis in 0..rank {
+        target.push(match repeats.as_ref().and_then(|repeats| repeats.get(axis)) {
+            Some(count) => b.integers(&[*count]),
+            None => b.narrow(a.input(1)?, 0, axis as i64..axis as i64 + 1),
+        });
+        target.push(b.size_of(a.input(0)?, axis));
+    }
+    let sums: Vec<i64> = (0..rank as i64).map(|axis| 2 * axis).collect();
+    unary(a, b, |b, x, _, dy| {
+        if rank == 0 {
+            return dy.clone();
+        }
+        let target = b.concat(&target.iter().collect::<Vec<_>>(), 0);
+        let apart = b.reshape_to(dy, &target);
+        let sum = b.reduce_sum(&apart, &sums, false);
+        b.reshape_like(&sum, x)
+    })
+}
+
+/// Blocks of channels taken back from where [`depth_to_space`] put them.
+fn depth_to_space(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let size = a.site.int("blocksize").ok_or_else(|| a.site.error("`blocksize`", "none"))?;
+    let channels_first = a.site.text("mode") == Some("CRD");
+    let channels = a.shape(0)?.get(1).and_then(Dim::fixed);
+    if channels_first && channels.is_none() {
+        return Err(a.site.error("a known number of channels", "none"));
+    }
+    unary(a, b, |b, x, _, dy| {
+        let deep = b.node(Node::new("SpaceToDepth", &[dy.name()], &[]).with("blocksize", size));
+        let Some(channels) = channels.filter(|_| channels_first) else { return deep };
+        // It puts the places within a block before the channels, this mode wants them behind.
+        let apart = b.reshape(&deep, &[0, size * size, channels / (size * size), -1]);
+        let turned = b.transpose(&apart, &[0, 2, 1, 3]);
+        b.reshape_like(&turned, x)
+    })
+}
+
+/// Blocks of positions taken back from the channels.
+fn space_to_depth(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
+    let size = a.site.int("blocksize").ok_or_else(|| a.site.error("`blocksize`", "none"))?;
+    unary(a, b, |b, _, _, dy| b.node(Node::new("DepthToSpace", &[dy.name()], &[]).with("blocksize", size)))
 }

@@ -2,7 +2,7 @@
 //!
 //! Products, convolutions and element-wise arithmetic are computed in f16, and their weights stored
 //! in it: half the bytes, and several times the speed on a GPU. Kept in f32 are norms, softmax,
-//! means and other sums, powers, roots and exponentials (two lists below say what is not), weights
+//! means and other sums, powers, roots and exponentials (see [`Half`]), weights
 //! beyond the range of f16 with the operator that reads them, operators without a rule, and the
 //! graph's inputs and outputs, so that callers change nothing. Where the two meet stands a `Cast`,
 //! one per value.
@@ -11,56 +11,15 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::Result;
 use crate::graph::infer::infer;
+use crate::graph::ops::{self, Half};
 use crate::graph::order::{read_names, topological_order};
 use crate::graph::rewrite::UniqueNames;
 use crate::graph::{ElementType, Fact, Graph, Model, Node, Patch, Tensor};
 use crate::tensor::{DType, HostTensor};
 
-/// Operators that compute in f16.
-const COMPUTED: [&str; 21] = [
-    "Abs",
-    "Add",
-    "Clip",
-    "Conv",
-    "Div",
-    "Erf",
-    "Gelu",
-    "Gemm",
-    "HardSwish",
-    "LeakyRelu",
-    "MatMul",
-    "Max",
-    "MaxPool",
-    "Min",
-    "Mul",
-    "Neg",
-    "PRelu",
-    "Relu",
-    "Sigmoid",
-    "Sub",
-    "Tanh",
-];
-/// Operators that move elements: they take their first input as it is.
-const MOVED: [&str; 14] = [
-    "Concat",
-    "DepthToSpace",
-    "Expand",
-    "Flatten",
-    "Gather",
-    "Identity",
-    "Pad",
-    "Reshape",
-    "Slice",
-    "SpaceToDepth",
-    "Split",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-];
-
-/// Whether an operator of the standard domain is computed in f16; all others stay in f32.
-fn is_half(operator: &str) -> bool {
-    COMPUTED.contains(&operator)
+/// Whether a node's operator computes in f16; all others stay in f32.
+fn is_computed(node: &Node) -> bool {
+    ops::find(node).is_some_and(|definition| definition.half == Half::Computed)
 }
 
 /// Converts a network to f16.
@@ -140,18 +99,18 @@ impl Converter<'_> {
     }
 
     fn becomes_half(&self, node: &Node) -> bool {
-        if !node.is_standard() || node.subgraphs().next().is_some() {
+        if node.subgraphs().next().is_some() {
             return false;
         }
         let floats = || node.inputs.iter().filter(|input| self.is_f32(input));
-        let wanted = match node.operator.as_str() {
-            operator if is_half(operator) => true,
-            "Concat" => floats().any(|input| self.native.contains(input)),
-            operator if MOVED.contains(&operator) => {
+        let wanted = match ops::find(node).map_or(Half::Never, |definition| definition.half) {
+            Half::Computed => true,
+            Half::Joined => floats().any(|input| self.native.contains(input)),
+            Half::Moved => {
                 let moved = node.inputs.first();
                 moved.is_some_and(|input| self.native.contains(input) || self.is_weight_of_half(input, node))
             }
-            _ => false,
+            Half::Never => false,
         };
         let known = |name: &String| self.facts.get(name).is_some_and(|fact| fact.element != ElementType::Undefined);
         let given = |names: &[String]| names.iter().filter(|name| !name.is_empty()).all(known);
@@ -168,7 +127,7 @@ impl Converter<'_> {
         let is_output = |name: &String| self.graph.outputs.iter().any(|output| output.name == *name);
         let only_half = |name: &String| {
             let readers = self.readers.get(name).map_or(&[][..], Vec::as_slice);
-            !readers.is_empty() && readers.iter().all(|&reader| is_half(&self.graph.nodes[reader].operator))
+            !readers.is_empty() && readers.iter().all(|&reader| is_computed(&self.graph.nodes[reader]))
         };
         self.graph.initializer(weight).is_some()
             && node.outputs.iter().all(|output| !is_output(output) && only_half(output))

@@ -9,17 +9,12 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::Result;
 use crate::graph::infer::infer;
+use crate::graph::ops::{self, OpContext};
 use crate::graph::order::read_names;
 use crate::graph::rewrite::UniqueNames;
 use crate::graph::validate::validate;
-use crate::graph::{AttributeValue, Dim, Fact, Graph, Model, Node, Tensor};
+use crate::graph::{Dim, Fact, Graph, Model, Node, Tensor};
 use crate::tensor::HostTensor;
-
-/// Operators that work element by element.
-const ELEMENTWISE: [&str; 15] = [
-    "Add", "Sub", "Mul", "Div", "Pow", "Erf", "Gelu", "Sigmoid", "Tanh", "Relu", "Neg", "Exp", "Sqrt", "Softplus",
-    "Identity",
-];
 
 /// A slice of tokens: which node it is, and which node before it makes `[N, T, D]` of rows.
 struct Cut {
@@ -38,9 +33,10 @@ pub fn slice_pushdown(model: Model) -> Result<Model> {
     let facts = infer(&model)?.facts;
     let mut model = model;
     let cuts: Vec<Cut> = (0..model.graph.nodes.len()).filter_map(|index| cut(&model.graph, index)).collect();
+    let opset = model.opset("").unwrap_or(0);
     let mut changed = false;
     for cut in &cuts {
-        changed |= move_up(&mut model.graph, cut, &facts);
+        changed |= move_up(&mut model.graph, cut, opset, &facts);
     }
     if changed {
         model.graph.value_infos.clear();
@@ -83,7 +79,7 @@ fn cut(graph: &Graph, slice: usize) -> Option<Cut> {
 }
 
 /// Moves a slice up; gives whether it moved.
-fn move_up(graph: &mut Graph, cut: &Cut, facts: &HashMap<String, Fact>) -> bool {
+fn move_up(graph: &mut Graph, cut: &Cut, opset: i64, facts: &HashMap<String, Fact>) -> bool {
     let matrix = graph.nodes[cut.reshape].inputs[0].clone();
     let Some([rows, _]) = facts.get(&matrix).and_then(|fact| fact.shape.as_deref()) else { return false };
     let readers = readers(graph);
@@ -97,7 +93,7 @@ fn move_up(graph: &mut Graph, cut: &Cut, facts: &HashMap<String, Fact>) -> bool 
     }
     let (mut moved, mut wanted) = (HashSet::from([cut.reshape]), HashSet::from([matrix.clone()]));
     for (index, node) in graph.nodes.iter().enumerate().rev() {
-        let Some(inputs) = by_row(node, facts, rows).filter(|_| node.outputs.len() == 1) else { continue };
+        let Some(inputs) = by_row(node, opset, facts, rows).filter(|_| node.outputs.len() == 1) else { continue };
         if wanted.contains(&node.outputs[0]) && only(&node.outputs[0], &moved) {
             moved.insert(index);
             wanted.remove(&node.outputs[0]);
@@ -154,33 +150,10 @@ fn readers(graph: &Graph) -> HashMap<String, Vec<Option<usize>>> {
 
 /// The inputs of a node that have a row for each row of its output, if it treats every row by
 /// itself.
-fn by_row(node: &Node, facts: &HashMap<String, Fact>, rows: &Dim) -> Option<Vec<usize>> {
-    let shape = |place: usize| facts.get(node.inputs.get(place)?)?.shape.as_deref();
-    let has_rows = |place: usize| matches!(shape(place), Some([first, _]) if first == rows);
-    let same_for_all = |place: usize| match shape(place) {
-        Some([first, _]) => *first == Dim::Fixed(1) && first != rows,
-        Some(shape) => shape.len() < 2,
-        None => false,
-    };
-    let int = |name: &str| match node.attribute(name) {
-        Some(AttributeValue::Int(value)) => *value,
-        _ => 0,
-    };
-    if !node.is_standard() || node.inputs.iter().any(String::is_empty) {
-        return None;
-    }
-    let count = node.inputs.len();
-    match node.operator.as_str() {
-        "Gemm" if int("transA") == 0 => (has_rows(0) && (count < 3 || same_for_all(2))).then(|| vec![0]),
-        "MatMul" => (has_rows(0) && shape(1).is_some_and(|shape| shape.len() == 2)).then(|| vec![0]),
-        "LayerNormalization" => (has_rows(0) && matches!(int("axis"), -1 | 1)).then(|| vec![0]),
-        operator if ELEMENTWISE.contains(&operator) => {
-            let fits = (0..count).all(|place| has_rows(place) || same_for_all(place));
-            let with_rows: Vec<usize> = (0..count).filter(|&place| has_rows(place)).collect();
-            (fits && !with_rows.is_empty()).then_some(with_rows)
-        }
-        _ => None,
-    }
+fn by_row(node: &Node, opset: i64, facts: &HashMap<String, Fact>, rows: &Dim) -> Option<Vec<usize>> {
+    let inputs = ops::find(node)?.by_row.filter(|_| !node.inputs.iter().any(String::is_empty))?;
+    let facts = node.inputs.iter().map(|input| facts.get(input).cloned()).collect();
+    inputs(&OpContext { node, opset, inputs: facts }, rows)
 }
 
 /// What a move adds.

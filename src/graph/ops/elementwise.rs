@@ -1,21 +1,74 @@
-//! Gradients of smooth functions of one number.
+//! Functions of one number, applied element by element: smooth ones and steps; casts.
+//! <https://onnx.ai/onnx/operators/onnx__Gelu.html> and so on.
 //!
-//! Written with `y` where it saves computing the function again: `dx = dy y` for the exponential.
+//! A rule is written with `y` where it saves computing the function again: `dx = dy y` for the
+//! exponential. Those that are made of pieces are in `piecewise.rs`.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
-use crate::graph::ops::VjpContext;
-use crate::graph::ops::vjp::{Cotangents, unary};
-use crate::graph::{Builder, Node, Value};
+use crate::graph::ops::rows::elementwise_rows;
+use crate::graph::ops::vjp::unary;
+use crate::graph::ops::{Half, OpContext, OpDef, Result, VjpContext, VjpResult, same_shape};
+use crate::graph::{Builder, ElementType, Fact, Node, Value};
 use crate::tensor::DType;
 
+pub(super) const OPERATORS: &[OpDef] = &[
+    OpDef::new("Abs", 7, same_shape).vjp(abs).half(Half::Computed),
+    OpDef::new("BitwiseNot", 7, same_shape).no_gradient(),
+    OpDef::new("Cast", 7, infer_cast).vjp(cast),
+    OpDef::new("CastLike", 15, infer_cast_like).vjp(cast),
+    OpDef::new("Ceil", 7, same_shape).no_gradient(),
+    OpDef::new("Cos", 7, same_shape).vjp(cos),
+    OpDef::new("Erf", 7, same_shape).vjp(erf).half(Half::Computed).by_row(elementwise_rows),
+    OpDef::new("Exp", 7, same_shape).vjp(exp).by_row(elementwise_rows),
+    OpDef::new("Floor", 7, same_shape).no_gradient(),
+    OpDef::new("Gelu", 7, same_shape).vjp(gelu).half(Half::Computed).by_row(elementwise_rows),
+    OpDef::new("Identity", 7, infer_identity).vjp(identity).half(Half::Moved).by_row(elementwise_rows),
+    OpDef::new("IsInf", 10, infer_is_something).no_gradient(),
+    OpDef::new("IsNaN", 9, infer_is_something).no_gradient(),
+    OpDef::new("Log", 7, same_shape).vjp(log),
+    OpDef::new("Mish", 7, same_shape).vjp(mish),
+    OpDef::new("Neg", 7, same_shape).vjp(neg).half(Half::Computed).by_row(elementwise_rows),
+    OpDef::new("Not", 7, same_shape).no_gradient(),
+    OpDef::new("Reciprocal", 7, same_shape).vjp(reciprocal),
+    OpDef::new("Round", 7, same_shape).no_gradient(),
+    OpDef::new("Sigmoid", 7, same_shape).vjp(sigmoid).half(Half::Computed).by_row(elementwise_rows),
+    OpDef::new("Sign", 7, same_shape).no_gradient(),
+    OpDef::new("Sin", 7, same_shape).vjp(sin),
+    OpDef::new("Softplus", 7, same_shape).vjp(softplus).by_row(elementwise_rows),
+    OpDef::new("Softsign", 7, same_shape).vjp(softsign),
+    OpDef::new("Sqrt", 7, same_shape).vjp(sqrt).by_row(elementwise_rows),
+    OpDef::new("Tanh", 7, same_shape).vjp(tanh).half(Half::Computed).by_row(elementwise_rows),
+];
+
+fn infer_identity(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    Ok(vec![site.input(0)?.clone()])
+}
+
+fn infer_is_something(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    Ok(vec![Fact::new(ElementType::Bool, site.input(0)?.shape.clone())])
+}
+
+/// Whole numbers stay what they are; others are not followed through a cast.
+fn infer_cast(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    let x = site.input(0)?;
+    let element = site.element("to").ok_or_else(|| site.error("an element type in `to`", "none"))?;
+    let is_whole = matches!(element, ElementType::I64 | ElementType::I32);
+    let constant = if is_whole && x.as_integers().is_some() { x.constant.clone() } else { None };
+    Ok(vec![Fact { element, shape: x.shape.clone(), constant }])
+}
+
+fn infer_cast_like(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    Ok(vec![Fact::new(site.input(1)?.element, site.input(0)?.shape.clone())])
+}
+
 /// `dx = dy`.
-pub(in crate::graph::ops) fn identity(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn identity(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |_, _, _, dy| dy.clone())
 }
 
 /// `dx = dy` in the type of `x`; nothing for the value whose type is taken over.
-pub(in crate::graph::ops) fn cast(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn cast(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     if !a.wants(0) {
         return Ok(Vec::new());
     }
@@ -27,7 +80,7 @@ pub(in crate::graph::ops) fn cast(a: &VjpContext<'_>, b: &mut Builder) -> Cotang
 }
 
 /// `dx = dy * 2 / sqrt(pi) * exp(-x^2)`.
-pub(in crate::graph::ops) fn erf(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn erf(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, x, _, dy| {
         let bell = bell(b, x, 1.0, FRAC_2_SQRT_PI);
         b.mul(dy, &bell)
@@ -61,7 +114,7 @@ fn share(b: &mut Builder, x: &Value) -> Value {
 /// Exact: `dx = dy (Phi(x) + x phi(x))` with the normal distribution function and its density;
 /// `tanh` kind, `y = x/2 (1 + t)`, `t = tanh(u)`, `u = sqrt(2/pi) (x + 0.044715 x^3)`:
 /// `dx = dy (1 + t + x (1 - t^2) u') / 2`.
-pub(in crate::graph::ops) fn gelu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn gelu(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let is_exact = a.site.text("approximate").unwrap_or("none") == "none";
     unary(a, b, |b, x, _, dy| {
         if is_exact {
@@ -103,7 +156,7 @@ pub(in crate::graph::ops) fn gelu(a: &VjpContext<'_>, b: &mut Builder) -> Cotang
 }
 
 /// `dx = dy (1 - y^2)`.
-pub(in crate::graph::ops) fn tanh(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn tanh(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, _, y, dy| {
         let one = b.scalar_like(y, 1.0);
         let square = b.mul(y, y);
@@ -113,7 +166,7 @@ pub(in crate::graph::ops) fn tanh(a: &VjpContext<'_>, b: &mut Builder) -> Cotang
 }
 
 /// `dx = dy y (1 - y)`.
-pub(in crate::graph::ops) fn sigmoid(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn sigmoid(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, _, y, dy| {
         let one = b.scalar_like(y, 1.0);
         let rest = b.sub(&one, y);
@@ -123,7 +176,7 @@ pub(in crate::graph::ops) fn sigmoid(a: &VjpContext<'_>, b: &mut Builder) -> Cot
 }
 
 /// `dx = dy / (2 y)`.
-pub(in crate::graph::ops) fn sqrt(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn sqrt(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, _, y, dy| {
         let half = b.scalar_like(y, 0.5);
         let halved = b.mul(dy, &half);
@@ -132,22 +185,22 @@ pub(in crate::graph::ops) fn sqrt(a: &VjpContext<'_>, b: &mut Builder) -> Cotang
 }
 
 /// `dx = dy y`.
-pub(in crate::graph::ops) fn exp(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn exp(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, _, y, dy| b.mul(dy, y))
 }
 
 /// `dx = dy / x`.
-pub(in crate::graph::ops) fn log(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn log(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, x, _, dy| b.div(dy, x))
 }
 
 /// `dx = -dy`.
-pub(in crate::graph::ops) fn neg(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn neg(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, _, _, dy| b.neg(dy))
 }
 
 /// `dx = dy sigmoid(x)`.
-pub(in crate::graph::ops) fn softplus(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn softplus(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, x, _, dy| {
         let slope = b.sigmoid(x);
         b.mul(dy, &slope)
@@ -155,7 +208,7 @@ pub(in crate::graph::ops) fn softplus(a: &VjpContext<'_>, b: &mut Builder) -> Co
 }
 
 /// `dx = dy sign(x)`.
-pub(in crate::graph::ops) fn abs(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn abs(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, x, _, dy| {
         let sign = b.apply("Sign", &[x]);
         b.mul(dy, &sign)
@@ -163,7 +216,7 @@ pub(in crate::graph::ops) fn abs(a: &VjpContext<'_>, b: &mut Builder) -> Cotange
 }
 
 /// `dx = -dy y^2`.
-pub(in crate::graph::ops) fn reciprocal(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn reciprocal(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, _, y, dy| {
         let product = b.mul(dy, y);
         let product = b.mul(&product, y);
@@ -172,7 +225,7 @@ pub(in crate::graph::ops) fn reciprocal(a: &VjpContext<'_>, b: &mut Builder) -> 
 }
 
 /// `dx = dy cos(x)`.
-pub(in crate::graph::ops) fn sin(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn sin(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, x, _, dy| {
         let slope = b.apply("Cos", &[x]);
         b.mul(dy, &slope)
@@ -180,7 +233,7 @@ pub(in crate::graph::ops) fn sin(a: &VjpContext<'_>, b: &mut Builder) -> Cotange
 }
 
 /// `dx = -dy sin(x)`.
-pub(in crate::graph::ops) fn cos(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn cos(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, x, _, dy| {
         let slope = b.apply("Sin", &[x]);
         let product = b.mul(dy, &slope);
@@ -189,7 +242,7 @@ pub(in crate::graph::ops) fn cos(a: &VjpContext<'_>, b: &mut Builder) -> Cotange
 }
 
 /// `y = x t`, `t = tanh(softplus(x))`: `dx = dy (t + x (1 - t^2) sigmoid(x))`.
-pub(in crate::graph::ops) fn mish(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn mish(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, x, _, dy| {
         let soft = b.apply("Softplus", &[x]);
         let bent = b.tanh(&soft);
@@ -204,7 +257,7 @@ pub(in crate::graph::ops) fn mish(a: &VjpContext<'_>, b: &mut Builder) -> Cotang
 }
 
 /// `dx = dy / (1 + |x|)^2`.
-pub(in crate::graph::ops) fn softsign(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn softsign(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, x, _, dy| {
         let (one, size) = (b.scalar_like(x, 1.0), b.abs(x));
         let root = b.add(&one, &size);

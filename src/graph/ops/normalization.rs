@@ -1,12 +1,57 @@
-//! Gradients of softmax and of normalisations along axes.
+//! Softmax and normalisations along axes.
+//! <https://onnx.ai/onnx/operators/onnx__LayerNormalization.html>,
+//! <https://onnx.ai/onnx/operators/onnx__Softmax.html>
+//!
+//! Softmax before operator set 13 has the same shapes, but another meaning. Normalisations by
+//! channel are in `channel_normalization.rs`.
 
-use crate::graph::ops::VjpContext;
-use crate::graph::ops::vjp::{Cotangents, unary};
-use crate::graph::{Builder, Node, Value};
+use crate::graph::ops::rows::has_rows;
+use crate::graph::ops::vjp::unary;
+use crate::graph::ops::{OpContext, OpDef, Result, VjpContext, VjpResult, same_shape};
+use crate::graph::{Builder, Dim, ElementType, Fact, Node, Value};
+
+pub(super) const OPERATORS: &[OpDef] = &[
+    OpDef::new("Hardmax", 7, same_shape).no_gradient(),
+    OpDef::new("LayerNormalization", 17, infer_layer_normalization)
+        .vjp(layer_normalization)
+        .by_row(layer_normalization_rows),
+    OpDef::new("LogSoftmax", 7, same_shape).vjp(log_softmax),
+    OpDef::new("LpNormalization", 7, same_shape).vjp(lp_normalization),
+    OpDef::new("LRN", 7, same_shape).vjp(local_response),
+    OpDef::new("MeanVarianceNormalization", 7, same_shape).vjp(mean_variance_normalization),
+    OpDef::new("Softmax", 7, same_shape).vjp(softmax),
+];
+
+/// Outputs: the normalised input; mean and inverse deviation with the normalised axes of size 1.
+fn infer_layer_normalization(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    let x = site.input(0)?;
+    let statistics = match &x.shape {
+        None => None,
+        Some(shape) => {
+            let axis = site.axis(site.int("axis").unwrap_or(-1), shape.len())?;
+            for (input, what) in [(1, "a scale of shape"), (2, "a bias of shape")] {
+                if let Some(given) = site.optional(input).and_then(|fact| fact.shape.as_ref()) {
+                    let normal = site.broadcast(&shape[axis..], given)?;
+                    normal.iter().zip(&shape[axis..]).try_for_each(|(a, b)| site.same_size(what, b, a))?;
+                }
+            }
+            let dim = |(index, dim): (usize, &Dim)| if index < axis { dim.clone() } else { 1i64.into() };
+            Some(shape.iter().enumerate().map(dim).collect())
+        }
+    };
+    let statistic = Fact::new(site.element("stash_type").unwrap_or(ElementType::F32), statistics);
+    Ok(vec![Fact::new(x.element, x.shape.clone()), statistic.clone(), statistic])
+}
+
+/// A row of `x` makes a row of `y` where it is normalised as a whole.
+fn layer_normalization_rows(site: &OpContext<'_>, rows: &Dim) -> Option<Vec<usize>> {
+    let axis = site.int("axis").unwrap_or(-1);
+    (has_rows(site, 0, rows) && matches!(axis, -1 | 1)).then(|| vec![0])
+}
 
 /// The axis of a softmax, which before operator set 13 was another operator: over all axes from it
 /// on.
-fn softmax_axis(a: &VjpContext<'_>) -> crate::graph::ops::Result<i64> {
+fn softmax_axis(a: &VjpContext<'_>) -> Result<i64> {
     match a.site.opset {
         13.. => Ok(a.site.int("axis").unwrap_or(-1)),
         older => Err(a.site.error("operator set 13 or later", older.to_string())),
@@ -14,7 +59,7 @@ fn softmax_axis(a: &VjpContext<'_>) -> crate::graph::ops::Result<i64> {
 }
 
 /// `dx = y (dy - sum(dy y))`.
-pub(in crate::graph::ops) fn softmax(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn softmax(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let axis = softmax_axis(a)?;
     unary(a, b, |b, _, y, dy| {
         let product = b.mul(dy, y);
@@ -25,7 +70,7 @@ pub(in crate::graph::ops) fn softmax(a: &VjpContext<'_>, b: &mut Builder) -> Cot
 }
 
 /// `dx = dy - exp(y) sum(dy)`.
-pub(in crate::graph::ops) fn log_softmax(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn log_softmax(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let axis = softmax_axis(a)?;
     unary(a, b, |b, _, y, dy| {
         let sum = b.reduce_sum(dy, &[axis], true);
@@ -39,7 +84,7 @@ pub(in crate::graph::ops) fn log_softmax(a: &VjpContext<'_>, b: &mut Builder) ->
 /// `dx = r (g - mean(g) - n mean(g n))`, `dscale = sum(dy n)`, `dbias = sum(dy)`.
 ///
 /// Mean and inverse deviation `r` are the operator's own further outputs.
-pub(in crate::graph::ops) fn layer_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn layer_normalization(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let (x, scale, y, dy) = (a.input(0)?, a.input(1)?, a.output(0)?, a.cotangent()?);
     let statistic = |b: &mut Builder, index: usize| {
         let value = b.extra_output(y, index).ok_or_else(|| a.site.error("a node of the graph", "none"))?;
@@ -82,7 +127,7 @@ fn normalized_backwards(b: &mut Builder, g: &Value, normal: &Value, inverse: &Va
 
 /// `y = x / m` with the norm `m`: `dx = (dy - g sum(dy y)) / m`, where `g` is `y` for the Euclidean
 /// norm and the sign of `x` for the sum of magnitudes.
-pub(in crate::graph::ops) fn lp_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn lp_normalization(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let axis = a.axis(-1)? as i64;
     let is_euclidean = match a.site.int("p").unwrap_or(2) {
         2 => true,
@@ -101,7 +146,7 @@ pub(in crate::graph::ops) fn lp_normalization(a: &VjpContext<'_>, b: &mut Builde
 }
 
 /// `y = (x - mean) / deviation`: `dx = (dy - mean(dy) - y mean(dy y)) / deviation`.
-pub(in crate::graph::ops) fn mean_variance_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn mean_variance_normalization(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let axes = a.site.ints("axes").unwrap_or(&[0, 2, 3]).to_vec();
     unary(a, b, |b, x, y, dy| {
         let mean = b.reduce_mean(x, &axes, true);
@@ -117,7 +162,7 @@ pub(in crate::graph::ops) fn mean_variance_normalization(a: &VjpContext<'_>, b: 
 /// `y = x s^-beta` with `s = bias + alpha m`, where `m` is the mean of `x^2` over a window of
 /// `size` channels, zeros beyond the first and last: `dx = dy s^-beta - 2 alpha beta x m'(dy y /
 /// s)`, where `m'` is the mean over the window turned around.
-pub(in crate::graph::ops) fn local_response(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn local_response(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let size = a.site.int("size").ok_or_else(|| a.site.error("`size`", "none"))?;
     let (alpha, beta, bias) = (a.float("alpha", 1e-4), a.float("beta", 0.75), a.float("bias", 1.0));
     let (less, more) = ((size - 1) / 2, size / 2);

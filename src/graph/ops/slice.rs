@@ -1,49 +1,80 @@
-//! Gradients of operators that put parts together or take them out: the parts taken out or put
-//! together again.
+//! Ranges of positions along axes. <https://onnx.ai/onnx/operators/onnx__Slice.html>
+//!
+//! Parts of shapes are followed: slices of small whole numbers are computed. Backwards `dx` is `dy`
+//! at the positions taken, zeros elsewhere.
 
-use crate::graph::ops::select::positions;
-use crate::graph::ops::vjp::Cotangents;
-use crate::graph::ops::vjp::index::scatter_add;
-use crate::graph::ops::{Cotangent, Result, VjpContext};
-use crate::graph::{Builder, Dim, Node, Value};
+use crate::graph::fact::Constant;
+use crate::graph::ops::gather::scattered;
+use crate::graph::ops::{Cotangent, Half, OpContext, OpDef, Result, VjpContext, VjpResult};
+use crate::graph::{Builder, Dim, Fact, Slice, Value};
 use crate::tensor::HostTensor;
 
-/// Each part's cotangent is that part of `dy`.
-pub(in crate::graph::ops) fn concat(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
-    let dy = a.cotangent()?;
-    let axis = a.axis(1)?;
-    let count = a.inputs.len();
-    let sizes: Option<Vec<i64>> = (0..count).map(|index| a.shape(index).ok()?.get(axis)?.fixed()).collect();
-    let wanted: Vec<usize> = (0..count).filter(|&index| a.wants(index)).collect();
-    if let (Some(sizes), [single]) = (&sizes, wanted.as_slice()) {
-        let start: i64 = sizes[..*single].iter().sum();
-        let mut passed = vec![None; *single];
-        passed.push(Some(b.narrow(dy, axis as i64, start..start + sizes[*single]).into()));
-        return Ok(passed);
-    }
-    let sizes = match sizes {
-        Some(sizes) => b.integers(&sizes),
-        None => {
-            let sizes = (0..count).map(|index| Ok(b.size_of(a.input(index)?, axis))).collect::<Result<Vec<Value>>>()?;
-            b.concat(&sizes.iter().collect::<Vec<_>>(), 0)
-        }
+pub(super) const OPERATORS: &[OpDef] = &[OpDef::new("Slice", 7, infer_slice).vjp(slice).half(Half::Moved)];
+
+/// Start, end and step of a slice of an axis of `size`, cut to the axis as ONNX defines it; and how
+/// many positions it has.
+fn positions(size: i64, start: i64, end: i64, step: i64) -> (i64, i64) {
+    let from_first = |position: i64| if position < 0 { position.saturating_add(size) } else { position };
+    let (start, end) = match step > 0 {
+        true => (from_first(start).clamp(0, size), from_first(end).clamp(0, size)),
+        false => (from_first(start).clamp(0, size - 1), from_first(end).clamp(-1, size - 1)),
     };
-    let node = Node::new("Split", &[dy.name(), sizes.name()], &[]).with("axis", axis as i64);
-    Ok(b.many(node, count).into_iter().map(|part| Some(part.into())).collect())
+    let count = if step > 0 { (end - start + step - 1) / step } else { (start - end - step - 1) / -step };
+    (start, count.max(0))
 }
 
-/// `dx` is the parts' cotangents behind each other, zeros for parts that the loss does not depend
-/// on.
-pub(in crate::graph::ops) fn split(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
-    let axis = a.axis(0)?;
-    let mut parts = Vec::with_capacity(a.outputs.len());
-    for (index, cotangent) in a.cotangents.iter().enumerate() {
-        parts.push(match cotangent {
-            Some(part) => part.clone(),
-            None => b.filled_like(a.output(index)?, 0.0),
-        });
+fn infer_slice(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    let x = site.input(0)?;
+    let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
+    let (starts, ends) = (site.list("starts", 1).flatten(), site.list("ends", 2).flatten());
+    let axes = match site.list("axes", 3) {
+        Some(axes) => axes,
+        None => starts.as_ref().map(|starts| (0..starts.len() as i64).collect()),
+    };
+    let Some(axes) = axes else {
+        return Ok(vec![Fact::new(x.element, Some(vec![Dim::Unknown; shape.len()]))]);
+    };
+    let steps = match site.optional(4) {
+        Some(steps) => steps.as_fixed(),
+        None => Some(vec![1; axes.len()]),
+    };
+    let mut result = shape.clone();
+    let mut constant = x.constant.clone().filter(|_| shape.len() == 1);
+    for (index, &axis) in axes.iter().enumerate() {
+        let axis = site.axis(axis, shape.len())?;
+        let entry = |list: &Option<Vec<i64>>| list.as_ref().and_then(|list| list.get(index).copied());
+        let (Some(start), Some(end), Some(step)) = (entry(&starts), entry(&ends), entry(&steps)) else {
+            result[axis] = Dim::Unknown;
+            constant = None;
+            continue;
+        };
+        if step == 0 {
+            return Err(site.error("steps other than 0", "0"));
+        }
+        let whole = start == 0 && step == 1 && end >= i64::from(i32::MAX);
+        let Some(size) = result[axis].fixed() else {
+            if !whole {
+                result[axis] = Dim::Unknown;
+                constant = None;
+            }
+            continue;
+        };
+        let (start, count) = positions(size, start, end, step);
+        result[axis] = Dim::Fixed(count);
+        let chosen = |at: i64| usize::try_from(start + at * step).ok();
+        constant = match constant {
+            Some(Constant::Integers(values)) => {
+                let taken: Option<Vec<Dim>> = (0..count).map(|at| values.get(chosen(at)?).cloned()).collect();
+                taken.map(Constant::Integers)
+            }
+            Some(Constant::Floats(values)) => {
+                let taken: Option<Vec<f32>> = (0..count).map(|at| values.get(chosen(at)?).copied()).collect();
+                taken.map(Constant::Floats)
+            }
+            None => None,
+        };
     }
-    Ok(vec![Some(b.concat(&parts.iter().collect::<Vec<_>>(), axis as i64).into())])
+    Ok(vec![Fact { element: x.element, shape: Some(result), constant }])
 }
 
 /// One axis of a slice with its known size, first position, number of positions, and their
@@ -89,7 +120,7 @@ fn cuts(a: &VjpContext<'_>) -> Result<Option<Vec<Cut>>> {
 }
 
 /// `dx` is `dy` at the positions taken, zeros elsewhere.
-pub(in crate::graph::ops) fn slice(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn slice(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let dy = a.cotangent()?;
     let Some(mut cuts) = cuts(a)? else { return sliced_by_index(a, b) };
     cuts.retain(|cut| cut.count != cut.size || cut.step != 1);
@@ -117,7 +148,7 @@ pub(in crate::graph::ops) fn slice(a: &VjpContext<'_>, b: &mut Builder) -> Cotan
 
 /// `x` backwards along an axis.
 fn reversed(b: &mut Builder, x: &Value, axis: usize) -> Value {
-    b.slice(x, &[crate::graph::Slice { axis: axis as i64, start: -1, end: i64::MIN, step: -1 }])
+    b.slice(x, &[Slice { axis: axis as i64, start: -1, end: i64::MIN, step: -1 }])
 }
 
 /// `x` with zeros behind each position of some axes, so that they lie a step apart.
@@ -158,7 +189,7 @@ fn spread_out(b: &mut Builder, x: &Value, cuts: &[&Cut], rank: usize) -> Value {
 
 /// As [`slice`] where positions or sizes are computed: along each axis, the same slice of the
 /// positions tells where `dy` goes.
-fn sliced_by_index(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn sliced_by_index(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let (x, dy) = (a.input(0)?, a.cotangent()?);
     let [starts, ends] = [a.input(1)?, a.input(2)?];
     let count = match a.site.input(1)?.shape.as_deref() {
@@ -197,61 +228,16 @@ fn places(b: &mut Builder, size: &Value) -> Value {
     b.apply("Range", &[&zero, &size, &one])
 }
 
-/// Zeros of `size` along `axis`, to which the entries of `dy` along it are added at `indices` (one
-/// axis).
-fn scattered(b: &mut Builder, dy: &Value, indices: &Value, axis: usize, size: &Value) -> Value {
-    let rank = b.rank(dy).unwrap_or(axis + 1);
-    let order: Vec<i64> =
-        std::iter::once(axis).chain((0..rank).filter(|&other| other != axis)).map(|axis| axis as i64).collect();
-    let updates = if axis == 0 { dy.clone() } else { b.transpose(dy, &order) };
-    let shape = b.shape(&updates);
-    let rest = b.narrow(&shape, 0, 1..i64::MAX);
-    let shape = b.concat(&[size, &rest], 0);
-    let zeros = b.filled(&shape, b.dtype(dy), 0.0);
-    let rows = b.unsqueeze(indices, &[-1]);
-    let sum = scatter_add(b, Node::new("ScatterND", &[], &[]), [&zeros, &rows, &updates]);
-    if axis == 0 {
-        return sum;
-    }
-    let mut inverse = vec![0; rank];
-    for (place, &axis) in order.iter().enumerate() {
-        inverse[axis as usize] = place as i64;
-    }
-    b.transpose(&sum, &inverse)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// `dx` is zero but for the entries taken, each of which receives the sum of its cotangents.
-pub(in crate::graph::ops) fn gather(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
-    let (x, indices, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
-    let axis = a.axis(0)?;
-    let places = a.site.input(1)?;
-    let size = a.shape(0)?[axis].fixed();
-    if let (Some([index]), Some(0), Some(size)) = (places.as_fixed().as_deref(), places.rank(), size) {
-        let start = a.site.axis(*index, size as usize)? as i64;
-        let value = b.unsqueeze(dy, &[axis as i64]);
-        return Ok(vec![Some(Cotangent::Part { axis, start, value })]);
+    #[test]
+    fn slices_are_cut_to_the_axis_as_numpy_does() {
+        assert_eq!(positions(5, 1, 4, 2), (1, 2));
+        assert_eq!(positions(5, -2, i64::MAX, 1), (3, 2));
+        assert_eq!(positions(5, 4, i64::MIN, -2), (4, 3));
+        assert_eq!(positions(5, 3, 1, 1), (3, 0));
+        assert_eq!(positions(5, 9, 99, 1), (5, 0));
     }
-    let Some(count) = places.rank() else { return Err(a.site.error("a known number of axes of the indices", "none")) };
-    // The axes of the indices become one.
-    let flat = if count == 1 { indices.clone() } else { b.reshape(indices, &[-1]) };
-    let joined = match count {
-        1 => dy.clone(),
-        0 => b.unsqueeze(dy, &[axis as i64]),
-        _ => {
-            let shape = b.shape(dy);
-            let (front, back) =
-                (b.narrow(&shape, 0, 0..axis as i64), b.narrow(&shape, 0, (axis + count) as i64..i64::MAX));
-            let open = b.integers(&[-1]);
-            let target = b.concat(&[&front, &open, &back], 0);
-            b.reshape_to(dy, &target)
-        }
-    };
-    // Negative indices count from the end.
-    let size = b.size_of(x, axis);
-    let zero = b.integers(&[0]);
-    let is_negative = b.less(&flat, &zero);
-    let wrapped = b.add(&flat, &size);
-    let flat = b.select(&is_negative, &wrapped, &flat);
-    let dx = scattered(b, &joined, &flat, axis, &size);
-    Ok(vec![Some(b.reshape_like(&dx, x).into())])
 }

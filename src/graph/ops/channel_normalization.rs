@@ -1,13 +1,37 @@
-//! Gradients of normalisations by channel: batch, instance and group normalisation of `x` [N, C,
-//! ...].
+//! Normalisations by channel: batch, instance and group normalisation of `x` [N, C, ...].
+//! <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>; before operator set 9 batch
+//! normalisation has the same shapes.
 
-use crate::graph::ops::vjp::Cotangents;
-use crate::graph::ops::{Result, VjpContext};
-use crate::graph::{Builder, Node, Value};
+use crate::graph::ops::{OpContext, OpDef, Result, VjpContext, VjpResult, same_shape};
+use crate::graph::{Builder, Fact, Node, Value};
 use crate::tensor::{DType, HostTensor};
+
+pub(super) const OPERATORS: &[OpDef] = &[
+    OpDef::new("BatchNormalization", 7, infer_batch_normalization).vjp(batch_normalization),
+    OpDef::new("GroupNormalization", 7, same_shape).vjp(group_normalization),
+    OpDef::new("InstanceNormalization", 7, same_shape).vjp(instance_normalization),
+];
 
 /// Epsilon where the node names none.
 const EPSILON: f32 = 1e-5;
+
+/// The outputs behind the first are statistics, [C].
+fn infer_batch_normalization(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    let x = site.input(0)?;
+    if let Some(channels) = x.shape.as_ref().and_then(|shape| shape.get(1)) {
+        for index in 1..5 {
+            if let Some([size]) = site.input(index)?.shape.as_deref() {
+                site.same_size(&format!("input {index} of size"), channels, size)?;
+            }
+        }
+    }
+    let mut outputs = vec![Fact::new(x.element, x.shape.clone())];
+    for _ in 0..4 {
+        let statistic = site.input(3)?;
+        outputs.push(Fact::new(statistic.element, statistic.shape.clone()));
+    }
+    Ok(outputs)
+}
 
 /// A vector with an entry per channel as [C, 1, ...], to be broadcast over `x`.
 fn by_channel(b: &mut Builder, vector: &Value, rank: usize) -> Value {
@@ -30,7 +54,7 @@ fn inverse_deviation(b: &mut Builder, variance: &Value, epsilon: f64) -> Value {
 /// -scale r^2 dscale / 2`.
 ///
 /// In training mode, normalised by the statistics of the batch: see [`by_batch`].
-pub(in crate::graph::ops) fn batch_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn batch_normalization(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let (x, scale, mean, variance) = (a.input(0)?, a.input(1)?, a.input(3)?, a.input(4)?);
     let dy = a.cotangent()?;
     let (rank, epsilon) = (a.rank(0)?, a.float("epsilon", EPSILON));
@@ -73,7 +97,7 @@ pub(in crate::graph::ops) fn batch_normalization(a: &VjpContext<'_>, b: &mut Bui
 /// Normalised by the statistics of the batch: with `z = x - mean`, `r = 1 / sqrt(variance +
 /// epsilon)` and n elements a channel, `dx = scale r (dy - sum(dy) / n - z r^2 sum(dy z) / n)`,
 /// `dscale = r sum(dy z)`, `dbias = sum(dy)`; large tensors are gone through as seldom as possible.
-fn by_batch(a: &VjpContext<'_>, b: &mut Builder, axes: &[i64]) -> Cotangents {
+fn by_batch(a: &VjpContext<'_>, b: &mut Builder, axes: &[i64]) -> VjpResult {
     let (x, scale, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
     let rank = a.rank(0)?;
     let [mean, variance] = batch_statistics(a, b, axes)?;
@@ -186,7 +210,7 @@ impl Statistics<'_> {
 }
 
 /// Normalised by the statistics of each image and channel.
-pub(in crate::graph::ops) fn instance_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn instance_normalization(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let (x, scale, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
     let rank = a.rank(0)?;
     let spatial: Vec<i64> = (2..rank as i64).collect();
@@ -201,7 +225,7 @@ pub(in crate::graph::ops) fn instance_normalization(a: &VjpContext<'_>, b: &mut 
 
 /// Normalised by the statistics of each image and group of channels; scale and bias belong to
 /// channels (from operator set 21 on) or to groups.
-pub(in crate::graph::ops) fn group_normalization(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn group_normalization(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let (x, scale, bias, dy) = (a.input(0)?, a.input(1)?, a.input(2)?, a.cotangent()?);
     let groups = a.site.int("num_groups").ok_or_else(|| a.site.error("`num_groups`", "none"))?;
     let channels = a.shape(0)?.get(1).and_then(|dim| dim.fixed());

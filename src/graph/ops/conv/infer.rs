@@ -1,29 +1,19 @@
-//! Convolutions. <https://onnx.ai/onnx/operators/onnx__Conv.html>,
-//! <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
-//!
-//! Per axis: `out = (in + pads - dilation (kernel - 1) - 1) / stride + 1`, and the inverse for the
-//! transposed one.
+//! The shapes that convolutions and pooling windows make.
 
-use crate::graph::ops::vjp::convolution;
-use crate::graph::ops::{OpContext, OpDef, Result, Vjp, size};
+use crate::graph::ops::{OpContext, Result, size};
 use crate::graph::{Dim, Fact, shape_text};
-
-pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef { name: "Conv", since: 7, infer: conv, vjp: Vjp::Rule(convolution::conv) },
-    OpDef { name: "ConvTranspose", since: 7, infer: conv_transpose, vjp: Vjp::Rule(convolution::conv_transpose) },
-];
 
 /// How a window of a convolution or pooling moves along one axis.
 #[derive(Clone, Copy)]
-pub(super) struct Window {
-    pub(super) stride: i64,
-    pub(super) pads: [i64; 2],
+pub(in crate::graph::ops) struct Window {
+    pub(in crate::graph::ops) stride: i64,
+    pub(in crate::graph::ops) pads: [i64; 2],
     /// Positions the window covers from its first to its last tap.
-    pub(super) extent: i64,
+    pub(in crate::graph::ops) extent: i64,
 }
 
 /// The windows of a node, one per spatial axis; `kernel` has a size per axis.
-pub(super) fn windows(site: &OpContext<'_>, kernel: &[i64]) -> Result<Vec<Window>> {
+pub(in crate::graph::ops) fn windows(site: &OpContext<'_>, kernel: &[i64]) -> Result<Vec<Window>> {
     let count = kernel.len();
     let list = |name: &str, length: usize, default: i64| match site.ints(name) {
         None => Ok(vec![default; length]),
@@ -44,7 +34,7 @@ pub(super) fn windows(site: &OpContext<'_>, kernel: &[i64]) -> Result<Vec<Window
 }
 
 /// The size of one axis behind a window that moves over it.
-pub(super) fn moved_over(site: &OpContext<'_>, window: Window, input: &Dim, ceil: bool) -> Result<Dim> {
+pub(in crate::graph::ops) fn moved_over(site: &OpContext<'_>, window: Window, input: &Dim, ceil: bool) -> Result<Dim> {
     let Window { stride, pads, extent } = window;
     let automatic = site.text("auto_pad").unwrap_or("NOTSET");
     let Some(size) = input.fixed() else {
@@ -77,7 +67,7 @@ fn kernel(site: &OpContext<'_>, weight: Option<&Vec<Dim>>) -> Option<Vec<i64>> {
     site.ints("kernel_shape").map(<[i64]>::to_vec).or_else(of_weight)
 }
 
-fn conv(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+pub(super) fn infer_conv(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, weight) = (site.input(0)?, site.input(1)?);
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let Some(kernel) = kernel(site, weight.shape.as_ref()).filter(|_| shape.len() > 2) else {
@@ -105,7 +95,7 @@ fn conv(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(x.element, Some(result))])
 }
 
-fn conv_transpose(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+pub(super) fn infer_conv_transpose(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let (x, weight) = (site.input(0)?, site.input(1)?);
     let Some(shape) = &x.shape else { return Ok(vec![Fact::new(x.element, None)]) };
     let Some(kernel) = kernel(site, weight.shape.as_ref()).filter(|kernel| kernel.len() + 2 == shape.len()) else {

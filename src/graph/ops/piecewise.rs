@@ -1,15 +1,37 @@
-//! Gradients of functions of one number that bend: pieces of different slope, and dropout.
+//! Functions with pieces: rectifiers, bounds, and dropout.
+//! <https://onnx.ai/onnx/operators/onnx__Clip.html> and so on.
 //!
-//! At a bend the slope is that of PyTorch's functions: of `relu`, `relu6` and `hardtanh` it is 0
-//! there.
+//! At a bend a rule takes one of the two slopes, as PyTorch does.
 
-use crate::graph::ops::VjpContext;
-use crate::graph::ops::vjp::{Cotangents, unary};
-use crate::graph::{Builder, Node, Value};
+use crate::graph::ops::rows::elementwise_rows;
+use crate::graph::ops::vjp::unary;
+use crate::graph::ops::{Half, OpContext, OpDef, Result, VjpContext, VjpResult, same_shape};
+use crate::graph::{Builder, ElementType, Fact, Node, Value};
 use crate::tensor::DType;
 
+pub(super) const OPERATORS: &[OpDef] = &[
+    OpDef::new("Celu", 7, same_shape).vjp(celu),
+    OpDef::new("Clip", 7, same_shape).vjp(clip).half(Half::Computed),
+    OpDef::new("Dropout", 7, infer_dropout).vjp(dropout).random(),
+    OpDef::new("Elu", 7, same_shape).vjp(elu),
+    OpDef::new("HardSigmoid", 7, same_shape).vjp(hard_sigmoid),
+    OpDef::new("HardSwish", 7, same_shape).vjp(hard_swish).half(Half::Computed),
+    OpDef::new("LeakyRelu", 7, same_shape).vjp(leaky_relu).half(Half::Computed),
+    OpDef::new("PRelu", 7, same_shape).vjp(prelu).half(Half::Computed),
+    OpDef::new("Relu", 7, same_shape).vjp(relu).half(Half::Computed).by_row(elementwise_rows),
+    OpDef::new("Selu", 7, same_shape).vjp(selu),
+    OpDef::new("ThresholdedRelu", 7, same_shape).vjp(thresholded_relu),
+];
+
+fn infer_dropout(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    let x = site.input(0)?;
+    // Before operator set 10 the mask has the type of the input.
+    let mask = if site.opset < 10 { x.element } else { ElementType::Bool };
+    Ok(vec![Fact::new(x.element, x.shape.clone()), Fact::new(mask, x.shape.clone())])
+}
+
 /// `dx = dy` where `x > 0`, else 0.
-pub(in crate::graph::ops) fn relu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn relu(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, _, y, dy| {
         let open = sign(b, y);
         b.mul(dy, &open)
@@ -31,7 +53,7 @@ fn sign(b: &mut Builder, x: &Value) -> Value {
 
 /// `dx = dy` where `y` is not at a bound (as `hardtanh` and `relu6` of PyTorch), else 0; of a
 /// bound, the sum of `dy` where `x` lies beyond it.
-pub(in crate::graph::ops) fn clip(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn clip(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let (x, y, dy) = (a.input(0)?, a.output(0)?, a.cotangent()?);
     let dtype = b.dtype(y).unwrap_or(DType::F32);
     let (least, most) = (a.optional(1), a.optional(2));
@@ -67,7 +89,7 @@ fn bent(
     b: &mut Builder,
     above: f64,
     below: impl FnOnce(&mut Builder, &Value, &Value) -> Value,
-) -> Cotangents {
+) -> VjpResult {
     unary(a, b, |b, x, y, dy| {
         let zero = b.scalar_like(x, 0.0);
         let is_above = b.greater(x, &zero);
@@ -79,13 +101,13 @@ fn bent(
 }
 
 /// `y = alpha x` below 0: `dx = alpha dy` there.
-pub(in crate::graph::ops) fn leaky_relu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn leaky_relu(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let alpha = a.float("alpha", 0.01);
     bent(a, b, 1.0, |b, x, _| b.scalar_like(x, alpha))
 }
 
 /// `y = alpha (exp(x) - 1)` below 0: `dx = dy (y + alpha)` there.
-pub(in crate::graph::ops) fn elu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn elu(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let alpha = a.float("alpha", 1.0);
     bent(a, b, 1.0, |b, _, y| {
         let alpha = b.scalar_like(y, alpha);
@@ -94,7 +116,7 @@ pub(in crate::graph::ops) fn elu(a: &VjpContext<'_>, b: &mut Builder) -> Cotange
 }
 
 /// `y = alpha (exp(x / alpha) - 1)` below 0: `dx = dy (y / alpha + 1)` there.
-pub(in crate::graph::ops) fn celu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn celu(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let alpha = a.float("alpha", 1.0);
     bent(a, b, 1.0, |b, _, y| {
         let (scale, one) = (b.scalar_like(y, 1.0 / alpha), b.scalar_like(y, 1.0));
@@ -105,7 +127,7 @@ pub(in crate::graph::ops) fn celu(a: &VjpContext<'_>, b: &mut Builder) -> Cotang
 
 /// `y = gamma alpha (exp(x) - 1)` below 0, `gamma x` above: `dx = dy (y + gamma alpha)` and `dy
 /// gamma`.
-pub(in crate::graph::ops) fn selu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn selu(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let (alpha, gamma) = (a.float("alpha", 1.673_263_2), a.float("gamma", 1.050_701));
     bent(a, b, gamma, |b, _, y| {
         let least = b.scalar_like(y, gamma * alpha);
@@ -114,7 +136,7 @@ pub(in crate::graph::ops) fn selu(a: &VjpContext<'_>, b: &mut Builder) -> Cotang
 }
 
 /// `dx = dy` where `x > alpha`, else 0.
-pub(in crate::graph::ops) fn thresholded_relu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn thresholded_relu(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let alpha = a.float("alpha", 1.0);
     unary(a, b, |b, x, _, dy| {
         let alpha = b.scalar_like(x, alpha);
@@ -133,7 +155,7 @@ fn between_bounds(b: &mut Builder, y: &Value) -> Value {
 }
 
 /// `y = clip(alpha x + beta, 0, 1)`: `dx = alpha dy` where `y` is not at a bound, else 0.
-pub(in crate::graph::ops) fn hard_sigmoid(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn hard_sigmoid(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let alpha = a.float("alpha", 0.2);
     unary(a, b, |b, _, y, dy| {
         let inside = between_bounds(b, y);
@@ -145,7 +167,7 @@ pub(in crate::graph::ops) fn hard_sigmoid(a: &VjpContext<'_>, b: &mut Builder) -
 
 /// `y = x h`, `h = clip(x / 6 + 1/2, 0, 1)`: `dx = dy (h + x / 6)` where `h` is not at a bound,
 /// else `dy h`.
-pub(in crate::graph::ops) fn hard_swish(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn hard_swish(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     unary(a, b, |b, x, _, dy| {
         // Built of steps that have kernels in every floating-point type.
         let (sixth, half) = (b.scalar_like(x, 1.0 / 6.0), b.scalar_like(x, 0.5));
@@ -160,7 +182,7 @@ pub(in crate::graph::ops) fn hard_swish(a: &VjpContext<'_>, b: &mut Builder) -> 
 }
 
 /// `y = slope x` below 0: `dx = dy slope` there, `dslope = sum(dy min(x, 0))`.
-pub(in crate::graph::ops) fn prelu(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn prelu(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let (x, slope, dy) = (a.input(0)?, a.input(1)?, a.cotangent()?);
     let zero = b.scalar_like(x, 0.0);
     let mut passed = vec![None, None];
@@ -179,7 +201,7 @@ pub(in crate::graph::ops) fn prelu(a: &VjpContext<'_>, b: &mut Builder) -> Cotan
 
 /// In training `y = x mask / (1 - ratio)`: `dx = dy mask / (1 - ratio)` with the operator's own
 /// mask; else `dx = dy`.
-pub(in crate::graph::ops) fn dropout(a: &VjpContext<'_>, b: &mut Builder) -> Cotangents {
+fn dropout(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let training = match a.site.optional(2) {
         None => Some(0),
         Some(fact) => fact.as_fixed().and_then(|values| values.first().copied()),

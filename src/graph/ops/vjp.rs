@@ -18,7 +18,10 @@ pub enum Vjp {
 /// Adds nodes that compute the cotangents of the inputs from those of the outputs, in the order of
 /// the inputs; `None` is zero, and so is what is left out at the end. Inputs that are not wanted
 /// may be left out too.
-pub type Rule = fn(&VjpContext<'_>, &mut Builder) -> Result<Vec<Option<Cotangent>>>;
+pub type Rule = fn(&VjpContext<'_>, &mut Builder) -> VjpResult;
+
+/// What a rule gives: the cotangent of each input.
+pub type VjpResult = Result<Vec<Option<Cotangent>>>;
 
 /// How the loss changes with a value.
 #[derive(Clone, Debug)]
@@ -135,4 +138,14 @@ impl<'a> VjpContext<'a> {
             _ => f64::from(default),
         }
     }
+}
+
+/// The rule of an operator with one input that matters: `body` makes `dx` of `x`, `y` and `dy`.
+pub(super) fn unary(
+    adjoint: &VjpContext<'_>,
+    builder: &mut Builder,
+    body: impl FnOnce(&mut Builder, &Value, &Value, &Value) -> Value,
+) -> VjpResult {
+    let dx = body(builder, adjoint.input(0)?, adjoint.output(0)?, adjoint.cotangent()?);
+    Ok(vec![Some(dx.into())])
 }
