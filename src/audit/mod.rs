@@ -9,11 +9,12 @@ mod images;
 mod near;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::data::split::divided_groups;
-use crate::data::{Label, Split};
+use crate::data::{Dataset, Label, Split};
 use crate::embed::Features;
 use crate::error::Result;
 
@@ -86,7 +87,7 @@ pub struct Member {
     /// Its id.
     pub id: String,
     /// Its file, where it is known.
-    pub path: Option<std::path::PathBuf>,
+    pub path: Option<PathBuf>,
     /// Its split.
     pub split: Option<Split>,
     /// Its group.
@@ -96,30 +97,36 @@ pub struct Member {
 }
 
 impl Audit {
+    /// The audit of what a dataset states: its splits and groups.
+    fn of_splits(dataset: &Dataset) -> Audit {
+        let mut audit = Audit { images: dataset.len(), ..Audit::default() };
+        for split in dataset.samples.iter().filter_map(|sample| sample.split) {
+            *audit.splits.entry(split).or_default() += 1;
+        }
+        // Members without a split are in none.
+        let both = dataset.samples.iter().filter_map(|sample| Some((sample.group.as_deref()?, sample.split?)));
+        audit.divided_groups = divided_groups(both);
+        audit
+    }
+
     /// Whether nothing certain was found; near-duplicates are not certain.
     pub fn is_sound(&self) -> bool {
         let leaking = !self.splits.is_empty() && self.equal.count > 0;
         self.divided_groups.is_empty() && !leaking && self.contradictions.count == 0
     }
-}
 
-impl Audit {
     /// Counts the pairs of a set of equal images: those in two splits (all, where no split is
     /// stated), and those whose labels contradict each other.
-    fn count_equal(
-        &mut self,
-        set: &[usize],
-        (splits, labels): (&[Option<Split>], &[Label]),
-        pair: impl Fn(usize, usize) -> Pair,
-    ) {
+    fn count_equal(&mut self, dataset: &Dataset, set: &[usize]) {
         let is_split = !self.splits.is_empty();
         for (at, &a) in set.iter().enumerate() {
             for &b in &set[at + 1..] {
-                if !is_split || matches!((splits[a], splits[b]), (Some(a), Some(b)) if a != b) {
-                    self.equal.push(|| pair(a, b));
+                let [first, second] = [a, b].map(|row| &dataset.samples[row]);
+                if !is_split || matches!((first.split, second.split), (Some(a), Some(b)) if a != b) {
+                    self.equal.push(|| Pair::new(dataset, a, b, 1.0));
                 }
-                if Label::contradict([&labels[a], &labels[b]]) {
-                    self.contradictions.push(|| pair(a, b));
+                if Label::contradict([&first.label, &second.label]) {
+                    self.contradictions.push(|| Pair::new(dataset, a, b, 1.0));
                 }
             }
         }
@@ -141,53 +148,41 @@ impl Pairs {
 /// # Errors
 /// `ProbeError::Parameter` for a threshold that is no cosine.
 pub fn of_features(features: &Features, threshold: f64) -> Result<Audit> {
-    let mut audit = Audit { images: features.len(), ..Audit::default() };
-    for split in features.splits.iter().flatten() {
-        *audit.splits.entry(*split).or_default() += 1;
-    }
-    audit.divided_groups = divided(&features.groups, &features.splits);
-    let rows = Rows { features };
+    let dataset = &features.dataset;
+    let mut audit = Audit::of_splits(dataset);
     let mut equal: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (row, hash) in features.content_hashes.iter().enumerate() {
-        if let Some(hash) = hash {
+    for (row, sample) in dataset.samples.iter().enumerate() {
+        if let Some(hash) = &sample.content_hash {
             equal.entry(hash).or_default().push(row);
         }
     }
     let mut sets: Vec<Vec<usize>> = equal.into_values().filter(|rows| rows.len() > 1).collect();
     sets.sort_unstable();
     for set in &sets {
-        audit.count_equal(set, (&features.splits, &features.labels), |a, b| rows.pair(a, b, 1.0));
+        audit.count_equal(dataset, set);
     }
-    audit.near = Some(near::near(&rows, threshold)?);
+    audit.near = Some(near::near(features, threshold)?);
     Ok(audit)
 }
 
-/// The rows of features as members of pairs.
-struct Rows<'a> {
-    features: &'a Features,
+impl Pair {
+    /// Two rows of a dataset, that of the later split first.
+    fn new(dataset: &Dataset, a: usize, b: usize, similarity: f64) -> Pair {
+        let is_later = dataset.samples[a].split >= dataset.samples[b].split;
+        let [a, b] = if is_later { [a, b] } else { [b, a] }.map(|row| Member::new(dataset, row));
+        Pair { a, b, similarity }
+    }
 }
 
-impl Rows<'_> {
-    fn member(&self, row: usize) -> Member {
-        let features = self.features;
+impl Member {
+    fn new(dataset: &Dataset, row: usize) -> Member {
+        let sample = &dataset.samples[row];
         Member {
-            id: features.ids[row].clone(),
-            path: features.image(row),
-            split: features.splits[row],
-            group: features.groups[row].clone(),
-            labels: features.labels[row].present().map(|class| features.classes[class].clone()).collect(),
+            id: sample.id.clone(),
+            path: sample.file().map(Path::to_path_buf),
+            split: sample.split,
+            group: sample.group.clone(),
+            labels: sample.label.present().map(|class| dataset.classes[class].clone()).collect(),
         }
     }
-
-    fn pair(&self, a: usize, b: usize, similarity: f64) -> Pair {
-        let later = self.features.splits[a] >= self.features.splits[b];
-        let (a, b) = if later { (a, b) } else { (b, a) };
-        Pair { a: self.member(a), b: self.member(b), similarity }
-    }
-}
-
-/// The groups with members in more than one split, sorted; members without a split are in none.
-fn divided(groups: &[Option<String>], splits: &[Option<Split>]) -> Vec<String> {
-    let both = groups.iter().zip(splits).filter_map(|(group, split)| Some((group.as_deref()?, (*split)?)));
-    divided_groups(both)
 }

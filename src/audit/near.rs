@@ -4,26 +4,26 @@ use std::collections::BTreeSet;
 
 use ndarray::{Array2, Axis};
 
-use crate::audit::{NEIGHBOURS, Near, Pairs, Rows};
+use crate::audit::{NEIGHBOURS, Near, Pair, Pairs};
 use crate::data::Split;
+use crate::embed::Features;
 use crate::error::{ProbeError, Result};
 use crate::probe::nearest;
 
 /// The pairs from `threshold` on, the most alike first: across splits, or all where there are no
 /// splits.
-pub(super) fn near(rows: &Rows<'_>, threshold: f64) -> Result<Near> {
+pub(super) fn near(features: &Features, threshold: f64) -> Result<Near> {
     if !(-1.0..=1.0).contains(&threshold) {
         let (found, expected) = (threshold.to_string(), "a cosine, -1 to 1");
         return Err(ProbeError::Parameter { name: "threshold", found, expected }.into());
     }
-    let features = rows.features;
+    let dataset = &features.dataset;
+    let split = |row: usize| dataset.samples[row].split;
     let unit = |rows: &[usize]| unit_rows(features.x.select(Axis(0), rows));
-    let of = |split: Split| -> Vec<usize> {
-        (0..features.len()).filter(|&row| features.splits[row] == Some(split)).collect()
-    };
+    let of = |wanted: Split| -> Vec<usize> { (0..dataset.len()).filter(|&row| split(row) == Some(wanted)).collect() };
     let [train, validation, test] = Split::ALL.map(of);
     let all: Vec<usize> = (0..features.len()).collect();
-    let searches = match features.splits.iter().any(Option::is_some) {
+    let searches = match dataset.samples.iter().any(|sample| sample.split.is_some()) {
         true => vec![(&test, &train), (&test, &validation), (&validation, &train)],
         false => vec![(&all, &all)],
     };
@@ -43,8 +43,8 @@ pub(super) fn near(rows: &Rows<'_>, threshold: f64) -> Result<Near> {
                 .collect();
             crowded += usize::from(alike.len() == k && bank.len() > k);
             for (other, similarity) in alike {
-                let equal = features.content_hashes[row].is_some()
-                    && features.content_hashes[row] == features.content_hashes[other];
+                let [hash, others] = [row, other].map(|row| &dataset.samples[row].content_hash);
+                let equal = hash.is_some() && hash == others;
                 if other != row && !equal && found.insert((row.min(other), row.max(other))) {
                     pairs.push((similarity, row, other));
                 }
@@ -54,7 +54,7 @@ pub(super) fn near(rows: &Rows<'_>, threshold: f64) -> Result<Near> {
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     let mut kept = Pairs::default();
     for (similarity, a, b) in pairs {
-        kept.push(|| rows.pair(a, b, f64::from(similarity)));
+        kept.push(|| Pair::new(dataset, a, b, f64::from(similarity)));
     }
     Ok(Near { threshold, pairs: kept, crowded, column: features.column.clone() })
 }

@@ -44,13 +44,10 @@ pub(super) fn read(root: &Path, options: &OpenOptions) -> Result<Dataset> {
     let index: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(i, class)| (class.as_str(), i)).collect();
     let samples = kept
         .into_iter()
-        .map(|(id, split, class)| Sample {
-            id: id.clone(),
-            path: root.join(id),
-            label: class.and_then(|class| index.get(class)).map_or(Label::Unknown, |&class| Label::Class(class)),
-            split,
-            group: None,
-            weight: 1.0,
+        .map(|(id, split, class)| {
+            let class = class.and_then(|class| index.get(class));
+            let label = class.map_or(Label::Unknown, |&class| Label::Class(class));
+            Sample { split, ..Sample::new(id, root.join(id), label) }
         })
         .collect();
     let task = match (labelled, options.ordinal) {

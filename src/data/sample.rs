@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -95,8 +95,11 @@ pub struct Sample {
     /// Unique in the dataset: the path relative to the root, with `/`, unless the table has an `id`
     /// column.
     pub id: String,
-    /// The image file; `FILE#N` is frame N, from 1.
+    /// The image file; `FILE#N` is frame N, from 1. Empty where a table of features states none.
     pub path: PathBuf,
+    /// sha256 of the image file, lower-case hexadecimal, where it is known: in caches, and while a
+    /// network is trained.
+    pub content_hash: Option<String>,
     /// The label.
     pub label: Label,
     /// The split, where the dataset states one.
@@ -132,7 +135,7 @@ pub struct Skipped {
     pub reason: SkipReason,
 }
 
-/// Labelled images; the samples are sorted by id.
+/// Labelled samples: images to embed or to train on, or the rows of a table of features.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// Folder that paths and ids are relative to.
@@ -141,7 +144,8 @@ pub struct Dataset {
     pub task: Task,
     /// Class names; `Label::Class` indexes them. Sorted unless the source states an order.
     pub classes: Vec<String>,
-    /// The samples, sorted by id, ids unique.
+    /// The samples, ids unique; sorted by id where they were read from a folder or a table of
+    /// images, in the order of the rows where they belong to features.
     pub samples: Vec<Sample>,
     /// Files that were found and left out, sorted by path.
     pub skipped: Vec<Skipped>,
@@ -150,11 +154,50 @@ pub struct Dataset {
     pub notes: Vec<String>,
 }
 
+impl Sample {
+    /// A sample of which nothing else is known: without split and group, of weight 1.
+    pub fn new(id: impl Into<String>, path: impl Into<PathBuf>, label: Label) -> Self {
+        Sample { id: id.into(), path: path.into(), content_hash: None, label, split: None, group: None, weight: 1.0 }
+    }
+
+    /// The image file, where there is one.
+    pub fn file(&self) -> Option<&Path> {
+        (!self.path.as_os_str().is_empty()).then_some(self.path.as_path())
+    }
+}
+
 impl Dataset {
     /// A dataset of these samples, which are put into the order of their ids.
     pub fn new(root: PathBuf, task: Task, classes: Vec<String>, mut samples: Vec<Sample>) -> Self {
         samples.sort_by(|a, b| a.id.cmp(&b.id));
+        Dataset::in_row_order(root, task, classes, samples)
+    }
+
+    /// A dataset of these samples in their order, which is that of the rows of features.
+    pub fn in_row_order(root: PathBuf, task: Task, classes: Vec<String>, samples: Vec<Sample>) -> Self {
         Dataset { root, task, classes, samples, skipped: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The same without any sample.
+    pub(super) fn without_samples(&self) -> Self {
+        Dataset {
+            root: self.root.clone(),
+            task: self.task,
+            classes: self.classes.clone(),
+            samples: Vec::new(),
+            skipped: self.skipped.clone(),
+            notes: self.notes.clone(),
+        }
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
     }
 
     /// Number of samples that have each class, in the order of `classes`.
@@ -293,14 +336,7 @@ mod tests {
     use super::*;
 
     fn dataset() -> Dataset {
-        let sample = |id: &str, class| Sample {
-            id: id.into(),
-            path: PathBuf::from(id),
-            label: Label::Class(class),
-            split: Some(Split::Train),
-            group: None,
-            weight: 1.0,
-        };
+        let sample = |id: &str, class| Sample { split: Some(Split::Train), ..Sample::new(id, id, Label::Class(class)) };
         let classes = vec!["cat".into(), "dog".into()];
         Dataset::new("/somewhere".into(), Task::Multiclass, classes, vec![sample("b", 1), sample("a", 0)])
     }

@@ -40,7 +40,7 @@ pub(super) fn open(path: &Path, record: &Record, asked: &ExportOptions, progress
     let columns = FeatureColumns { features: Some(record.source.column.clone()), label: None };
     let features = Features::open(&cache, &columns)?;
     let images: HashMap<String, PathBuf> =
-        (0..features.len()).filter_map(|row| Some((features.ids[row].clone(), features.image(row)?))).collect();
+        features.dataset.samples.iter().filter_map(|sample| Some((sample.id.clone(), sample.file()?.into()))).collect();
     let folder = path.parent().unwrap_or(Path::new(""));
     let predictions = record.predictions.as_ref().map(|name| PredictionTable::read(&folder.join(name))).transpose()?;
     let weights = record.weights.as_ref().map(|name| folder.join(name));
@@ -170,25 +170,15 @@ fn linear(record: &Record, weights: &Path) -> Result<LinearModel> {
 
 /// The bank of a nearest-neighbour probe, from the cache; `tested` are the ids it was evaluated on.
 fn knn(record: &Record, features: Features, (k, temperature): (usize, f64), tested: Option<&[String]>) -> Result<Head> {
-    let samples = Samples {
-        ids: features.ids,
-        features: features.x,
-        labels: features.labels,
-        splits: features.splits,
-        groups: features.groups,
-        weights: features.weights,
-        content_hashes: features.content_hashes,
-        task: features.task,
-        classes: features.classes,
-    };
+    let samples = Samples { dataset: features.dataset, features: features.x };
     let (samples, _) = samples.checked()?;
-    let partition = record.partition(&samples.labelled())?;
-    let is_same = tested.is_none_or(|ids| partition.test.iter().map(|&row| &samples.ids[row]).eq(ids));
+    let partition = record.partition(&samples.dataset)?;
+    let is_same = tested.is_none_or(|ids| partition.test.iter().map(|&row| &samples.dataset.samples[row].id).eq(ids));
     if !is_same {
         let (what, recorded, found) = ("samples of the test split".to_owned(), "other ones".into(), "these".into());
         return Err(ProbeError::Changed { what, recorded, found }.into());
     }
     let rows = partition.fitted(record.selection.refitted);
-    let params = KnnParams::new().k(k).temperature(temperature).classes(samples.classes.len());
+    let params = KnnParams::new().k(k).temperature(temperature).classes(samples.dataset.classes.len());
     Ok(Head::Knn(samples.bank(&rows, &params)?))
 }

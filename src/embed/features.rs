@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use crate::data::{Label, Split, Task};
+use crate::data::{Dataset, Sample, Split};
 use crate::embed::labels::{self, RawLabel};
 use crate::embed::parts::QUARANTINE_FILE;
 use crate::embed::table::{self, Rows};
@@ -31,24 +31,10 @@ pub struct Features {
     pub column: String,
     /// What produced the cache; `None` for tables made elsewhere.
     pub manifest: Option<Manifest>,
-    /// One id per row; the row number from 1 where the table has no column `id`.
-    pub ids: Vec<String>,
-    /// Image file per row as the table states it, see [`Features::image`].
-    pub paths: Vec<Option<String>>,
-    /// sha256 of the image file per row.
-    pub content_hashes: Vec<Option<String>>,
-    /// Split per row.
-    pub splits: Vec<Option<Split>>,
-    /// Patient, lesion or other unit per row.
-    pub groups: Vec<Option<String>>,
-    /// Label per row.
-    pub labels: Vec<Label>,
-    /// Weight per row, 1 unless stated.
-    pub weights: Vec<f32>,
-    /// What the labels mean.
-    pub task: Task,
-    /// Class names; `Label::Class` indexes them.
-    pub classes: Vec<String>,
+    /// What is known of each row: its id is the number of the row, from 1, where the table has no
+    /// column `id`; a relative path starts at the dataset's root, or at the table's folder where
+    /// there is no cache manifest.
+    pub dataset: Dataset,
     /// x: [N, D] f32, every value finite.
     pub x: Array2<f32>,
 }
@@ -103,16 +89,9 @@ impl Features {
         self.len() == 0
     }
 
-    /// The image file of a row, where the table tells it: relative paths start at the dataset's
-    /// root, or at the table's folder where there is no cache manifest.
+    /// The image file of a row, where the table tells it.
     pub fn image(&self, row: usize) -> Option<PathBuf> {
-        let path = Path::new(self.paths.get(row)?.as_deref()?);
-        let folder = match &self.manifest {
-            Some(manifest) => PathBuf::from(&manifest.dataset.root),
-            None if self.source.is_dir() => self.source.clone(),
-            None => self.source.parent().unwrap_or(Path::new("")).to_path_buf(),
-        };
-        Some(folder.join(path))
+        self.dataset.samples.get(row)?.file().map(Path::to_path_buf)
     }
 }
 
@@ -264,21 +243,24 @@ impl Reading {
         let dimension = self.dimension.filter(|dimension| *dimension > 0).ok_or(empty)?;
         let x = Array2::from_shape_vec((rows, dimension), self.x)
             .map_err(|error| CacheError::Damaged { path: path.to_path_buf(), problem: error.to_string() })?;
-        Ok(Features {
-            source: path.to_path_buf(),
-            column: fields.features,
-            manifest,
-            ids: self.ids,
-            paths: self.paths,
-            content_hashes: self.content_hashes,
-            splits: self.splits,
-            groups: self.groups,
-            labels: labels.labels,
-            weights: self.weights,
-            task: labels.task,
-            classes: labels.classes,
-            x,
-        })
+        let root = match &manifest {
+            Some(manifest) => PathBuf::from(&manifest.dataset.root),
+            None if path.is_dir() => path.to_path_buf(),
+            None => path.parent().unwrap_or(Path::new("")).to_path_buf(),
+        };
+        let columns = (self.ids.into_iter().zip(self.paths).zip(self.content_hashes))
+            .zip(self.splits.into_iter().zip(self.groups).zip(self.weights))
+            .zip(labels.labels);
+        let samples = columns.map(|((((id, path), content_hash), ((split, group), weight)), label)| Sample {
+            content_hash,
+            split,
+            group,
+            weight,
+            ..Sample::new(id, path.map_or_else(PathBuf::new, |path| root.join(path)), label)
+        });
+        let samples = samples.collect();
+        let dataset = Dataset::in_row_order(root, labels.task, labels.classes, samples);
+        Ok(Features { source: path.to_path_buf(), column: fields.features, manifest, dataset, x })
     }
 }
 
@@ -292,6 +274,7 @@ mod tests {
     use parquet::arrow::ArrowWriter;
 
     use super::*;
+    use crate::data::{Label, Task};
 
     fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
         let batch = RecordBatch::try_from_iter(columns).unwrap();
@@ -319,11 +302,15 @@ mod tests {
         for source in [path.as_path(), folder.path()] {
             let features = Features::open(source, &columns).unwrap();
             assert_eq!(features.x, ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0]]));
-            assert_eq!((features.ids, features.classes), (vec!["1".into(), "2".into()], vec!["5".into(), "7".into()]));
-            assert_eq!(features.labels, [Label::Class(1), Label::Class(0)]);
-            assert_eq!(features.splits, [Some(Split::Validation), Some(Split::Test)]);
+            assert_eq!(features.dataset.classes, ["5", "7"]);
+            let [first, second] = features.dataset.samples.as_slice() else { panic!("two rows") };
+            assert_eq!(
+                (first.id.as_str(), &first.label, first.split),
+                ("1", &Label::Class(1), Some(Split::Validation))
+            );
+            assert_eq!((second.id.as_str(), &second.label, second.split), ("2", &Label::Class(0), Some(Split::Test)));
         }
-        assert_eq!(Features::open(&path, &FeatureColumns::default()).unwrap().task, Task::Unlabelled);
+        assert_eq!(Features::open(&path, &FeatureColumns::default()).unwrap().dataset.task, Task::Unlabelled);
         let absent = FeatureColumns { features: None, label: Some("class".into()) };
         assert!(Features::open(&path, &absent).unwrap_err().to_string().contains("no column of labels"));
     }

@@ -12,7 +12,8 @@ use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Job, Recipe};
 use crate::metrics::{Bootstrap, Metric};
 use crate::records::{
-    Chosen, Partition, PredictionTable, Record, Repeat, Seconds, Selection, Settings, Source, Summary, TestEvaluation,
+    Chosen, Counts, Partition, PredictionTable, Record, Repeat, Seconds, Selection, Settings, Source, Summary,
+    TestEvaluation,
 };
 use crate::tensor::safetensors::Tensors;
 
@@ -58,13 +59,13 @@ pub(super) fn write(
 ) -> Result<()> {
     let (rows, judged) = (&finished.rows, &finished.judged);
     let table = PredictionTable {
-        classes: material.classes.clone(),
-        ids: rows.iter().map(|&row| material.ids[row].clone()).collect(),
-        groups: rows.iter().map(|&row| material.groups[row].clone()).collect(),
-        truth: rows.iter().map(|&row| material.labels[row].clone()).collect(),
+        classes: material.dataset.classes.clone(),
+        ids: rows.iter().map(|&row| material.dataset.samples[row].id.clone()).collect(),
+        groups: rows.iter().map(|&row| material.dataset.samples[row].group.clone()).collect(),
+        truth: rows.iter().map(|&row| material.dataset.samples[row].label.clone()).collect(),
         probabilities: judged.probabilities.clone(),
         decision: judged.decision.clone(),
-        is_ordered: material.task == Task::Ordinal,
+        is_ordered: material.dataset.task == Task::Ordinal,
     };
     table.write(&folder.join(PREDICTIONS))?;
     let path = folder.join(MODEL);
@@ -75,8 +76,8 @@ pub(super) fn write(
     let properties = [
         ("defrost.model", job.backbone.name.clone()),
         ("defrost.preprocess", json(&path, &job.backbone.preprocess)?),
-        ("defrost.task", material.task.name().to_owned()),
-        ("defrost.classes", json(&path, &material.classes)?),
+        ("defrost.task", material.dataset.task.name().to_owned()),
+        ("defrost.classes", json(&path, &material.dataset.classes)?),
         ("defrost.head", job.recipe.head.to_string()),
         ("defrost.head_name", classifier.head.clone()),
         ("defrost.weights", format!("{}, fine-tuned", provenance.weights)),
@@ -159,9 +160,9 @@ pub(super) fn record(job: &Job<'_>, material: &TrainingSet, runs: Vec<RepeatResu
         per_class: evaluation.classes.clone(),
         reliability: evaluation.reliability.clone(),
         adjustment: first.judged.adjustment.clone(),
-        task: material.task,
-        classes: material.classes.clone(),
-        splits: splits.into_iter().map(|(split, rows)| (split, material.labelled().counts(rows))).collect(),
+        task: material.dataset.task,
+        classes: material.dataset.classes.clone(),
+        splits: splits.into_iter().map(|(split, rows)| (split, Counts::new(&material.dataset, rows))).collect(),
         source: Source {
             path: job.source.to_owned(),
             column: "pixels".into(),

@@ -8,7 +8,7 @@ use crate::finetune::Loss;
 use crate::finetune::trainer::Evaluator;
 use crate::finetune::training_set::TrainingSet;
 use crate::metrics::{Activation, Bootstrap, Evaluation, evaluate};
-use crate::records::ScoredSplit;
+use crate::records::{ScoredSplit, predictions};
 use crate::support::seed::Seed;
 
 /// Predictions on some rows.
@@ -52,8 +52,8 @@ impl Predicted {
     /// Every metric of the predictions.
     pub(super) fn evaluate(&self, material: &TrainingSet, bootstrap: &Bootstrap) -> Result<Evaluation> {
         let ScoredSplit { rows, probabilities, .. } = &self.scored;
-        let predictions = material.labelled().predictions(rows, probabilities.clone())?;
-        Ok(evaluate(&predictions, bootstrap))
+        let truth = predictions(&material.dataset, rows, probabilities.clone())?;
+        Ok(evaluate(&truth, bootstrap))
     }
 }
 

@@ -86,7 +86,7 @@ pub fn finetune(
 ) -> Result<(Record, usize)> {
     job.recipe.check(job.dataset.task)?;
     job.recipe.adjusting.check(job.dataset.task, job.dataset.classes.len())?;
-    let material = TrainingSet::of(job.dataset)?;
+    let material = TrainingSet::new(job.dataset)?;
     claim(job)?;
     let path = job.out.join(RECORD);
     if path.is_file() {
@@ -171,9 +171,9 @@ impl Run<'_> {
         fs::create_directory(&self.folder)?;
         let division =
             SplitConfig { redraw: recipe.resplit, fractions: recipe.shares()?, allow_leak: recipe.allow_leak };
-        let partition = material.labelled().divide(&division, self.seed, true)?;
+        let partition = division.divide(&material.dataset, self.seed, true)?;
         let seed = Seed::new(self.seed).named("finetune");
-        let classes = material.classes.len();
+        let classes = material.dataset.classes.len();
         let classifier = match recipe.head {
             Head::Linear => Classifier::linear(backbone, classes, seed)?,
             Head::Deit { .. } => Classifier::deit(backbone, recipe.head, (classes, job.head_weights), seed)?,
@@ -223,12 +223,12 @@ impl Run<'_> {
         };
         let predicted = training.predict(&partition.test)?;
         for (row, reason) in &predicted.failed {
-            position.unreadable.insert(material.ids[*row].clone(), reason.clone());
+            position.unreadable.insert(material.dataset.samples[*row].id.clone(), reason.clone());
         }
         let bootstrap = artifacts::bootstrap(recipe, self.seed == recipe.seed);
         let rows = predicted.scored.rows.clone();
         let said = (validation.as_ref(), predicted.scored);
-        let judged = recipe.adjusting.judge(&material.labelled(), said, &bootstrap)?;
+        let judged = recipe.adjusting.judge(&material.dataset, said, &bootstrap)?;
         let finished = RepeatResult {
             seed: self.seed,
             metric: training.metric(),

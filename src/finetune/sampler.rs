@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::data::Label;
+use crate::data::Sample;
 use crate::support::seed::Seed;
 
 /// How the samples of an epoch are drawn.
@@ -25,7 +25,7 @@ pub enum Sampling {
 /// out of the epoch.
 ///
 /// With fewer samples than a batch there is one batch of all of them.
-pub(super) fn batches(rows: &[usize], labels: &[Label], sampling: Sampling, plan: (usize, Seed)) -> Vec<Vec<usize>> {
+pub(super) fn batches(rows: &[usize], samples: &[Sample], sampling: Sampling, plan: (usize, Seed)) -> Vec<Vec<usize>> {
     let (batch, seed) = plan;
     let random = &mut seed.named("order").random();
     let order: Vec<usize> = match sampling {
@@ -35,7 +35,7 @@ pub(super) fn batches(rows: &[usize], labels: &[Label], sampling: Sampling, plan
             order
         }
         Sampling::Balanced => {
-            let members = by_class(rows, labels);
+            let members = by_class(rows, samples);
             (0..rows.len())
                 .filter_map(|_| {
                     let class = members.get(random.gen_range(0..members.len().max(1)))?;
@@ -50,11 +50,11 @@ pub(super) fn batches(rows: &[usize], labels: &[Label], sampling: Sampling, plan
 
 /// The rows that have each class, classes without any left out; a row without any class is a class
 /// of its own kind.
-fn by_class(rows: &[usize], labels: &[Label]) -> Vec<Vec<usize>> {
+fn by_class(rows: &[usize], samples: &[Sample]) -> Vec<Vec<usize>> {
     let mut members: Vec<Vec<usize>> = Vec::new();
     let mut none = Vec::new();
     for &row in rows {
-        let mut present = labels[row].present().peekable();
+        let mut present = samples[row].label.present().peekable();
         if present.peek().is_none() {
             none.push(row);
         }
@@ -73,22 +73,23 @@ fn by_class(rows: &[usize], labels: &[Label]) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Label;
 
-    fn labels() -> Vec<Label> {
-        (0..100).map(|row| Label::Class(usize::from(row % 10 == 0))).collect()
+    fn samples() -> Vec<Sample> {
+        (0..100).map(|row| Sample::new(row.to_string(), "", Label::Class(usize::from(row % 10 == 0)))).collect()
     }
 
     #[test]
     fn an_epoch_has_every_sample_once_in_an_order_of_its_own() {
         let rows: Vec<usize> = (0..100).collect();
-        let epoch = |number| batches(&rows, &labels(), Sampling::Uniform, (20, Seed::new(0).numbered(number)));
+        let epoch = |number| batches(&rows, &samples(), Sampling::Uniform, (20, Seed::new(0).numbered(number)));
         let (first, second) = (epoch(0), epoch(1));
         assert_ne!(first, second);
         let mut all = first.concat();
         all.sort_unstable();
         assert_eq!(all, rows);
-        assert_eq!(batches(&rows, &labels(), Sampling::Uniform, (30, Seed::new(0))).len(), 3);
-        assert_eq!(batches(&rows, &labels(), Sampling::Uniform, (300, Seed::new(0)))[0].len(), 100);
+        assert_eq!(batches(&rows, &samples(), Sampling::Uniform, (30, Seed::new(0))).len(), 3);
+        assert_eq!(batches(&rows, &samples(), Sampling::Uniform, (300, Seed::new(0)))[0].len(), 100);
     }
 
     #[test]
@@ -96,7 +97,7 @@ mod tests {
         let rows: Vec<usize> = (0..100).collect();
         let mut rare = 0;
         for epoch in 0..20 {
-            let drawn = batches(&rows, &labels(), Sampling::Balanced, (10, Seed::new(epoch))).concat();
+            let drawn = batches(&rows, &samples(), Sampling::Balanced, (10, Seed::new(epoch))).concat();
             rare += drawn.iter().filter(|row| **row % 10 == 0).count();
         }
         assert!((850..1150).contains(&rare), "{rare} of 2000");

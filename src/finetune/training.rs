@@ -16,7 +16,7 @@ use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Options, Recipe, drop_path, policy, sampler};
 use crate::metrics::{Bootstrap, Evaluation, Metric};
 use crate::preprocess::Preprocess;
-use crate::records::{Partition, deciding_metric, score};
+use crate::records::{Counts, Partition, deciding_metric, score};
 use crate::runtime::{Device, Runtime, SessionOptions};
 use crate::support::progress::Progress;
 use crate::support::seed::Seed;
@@ -72,7 +72,7 @@ impl<'a> Training<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Training<'a>> {
         let TrainInputs { recipe, classifier, material, partition, .. } = *subject;
-        let loss = recipe.loss_of(material.task);
+        let loss = recipe.loss_of(material.dataset.task);
         let batch = recipe.batch.min(partition.train.len()).max(1);
         let part = if recipe.micro_batch > 0 { recipe.micro_batch.min(batch) } else { batch };
         let batch = batch / part * part;
@@ -107,14 +107,14 @@ impl<'a> Training<'a> {
         }
         let loader = |augmentation: Augmentation| -> Result<Loader> {
             Ok(Loader {
-                files: material.files.clone(),
+                files: material.dataset.samples.iter().map(|sample| sample.path.clone()).collect(),
                 augmenter: Augmenter::new(augmentation, subject.preprocess)?,
                 threads: session.effective_threads(),
                 prefetch: 1,
                 limits: DecodeLimits::default(),
             })
         };
-        let counts = material.labelled().counts(&partition.train).per_class;
+        let counts = Counts::new(&material.dataset, &partition.train).per_class;
         let targets = Targets {
             loss,
             classes: classifier.classes,
@@ -162,7 +162,7 @@ impl<'a> Training<'a> {
 
     /// The metric that decides.
     pub(super) fn metric(&self) -> Metric {
-        self.recipe.metric.unwrap_or_else(|| deciding_metric(self.material.task))
+        self.recipe.metric.unwrap_or_else(|| deciding_metric(self.material.dataset.task))
     }
 
     /// Trains what is left of the epoch that `position` stands in; gives its mean loss and the
@@ -175,7 +175,7 @@ impl<'a> Training<'a> {
     ) -> Result<(f64, f64)> {
         let seed = self.seed.named("epoch").numbered(position.epoch as u64);
         let plan = (self.batch, seed);
-        let all = sampler::batches(&self.partition.train, &self.material.labels, self.recipe.sampling, plan);
+        let all = sampler::batches(&self.partition.train, &self.material.dataset.samples, self.recipe.sampling, plan);
         let rest = all[position.within.min(all.len())..].to_vec();
         let (loader, start) = (self.loader.clone(), Instant::now());
         let images: usize = rest.iter().map(Vec::len).sum();
@@ -209,12 +209,12 @@ impl<'a> Training<'a> {
         let material = self.material;
         let fails = |place: usize| batch.failed.iter().any(|(failed, _)| *failed == place);
         if let Some((place, error)) = batch.failed.iter().find(|_| batch.failed.len() == batch.samples.len()) {
-            let id = material.ids[batch.samples[*place]].clone();
+            let id = material.dataset.samples[batch.samples[*place]].id.clone();
             let (failed, total) = (batch.failed.len(), batch.samples.len());
             return Err(FinetuneError::Unreadable { failed, total, id, reason: error.to_string() }.into());
         }
         for (place, error) in &batch.failed {
-            let id = material.ids[batch.samples[*place]].clone();
+            let id = material.dataset.samples[batch.samples[*place]].id.clone();
             if position.unreadable.insert(id.clone(), error.to_string()).is_none() {
                 self.progress.note(&format!("warning: `{id}` is left out: {error}"));
             }
@@ -223,7 +223,10 @@ impl<'a> Training<'a> {
             .samples
             .iter()
             .enumerate()
-            .map(|(place, &row)| (&material.labels[row], if fails(place) { 0.0 } else { material.weights[row] }))
+            .map(|(place, &row)| {
+                let sample = &material.dataset.samples[row];
+                (&sample.label, if fails(place) { 0.0 } else { sample.weight })
+            })
             .collect();
         let fed = self.targets.feed(&samples).split(self.part, batch.samples.len());
         let masks: Vec<Vec<f32>> = (0..fed.len())
@@ -266,7 +269,7 @@ impl<'a> Training<'a> {
     pub(super) fn validate(&mut self, position: &mut TrainState) -> Result<(Evaluation, Option<f64>, Option<f64>)> {
         let predicted = self.predict(&self.partition.validation)?;
         for (row, reason) in &predicted.failed {
-            let id = self.material.ids[*row].clone();
+            let id = self.material.dataset.samples[*row].id.clone();
             if position.unreadable.insert(id.clone(), reason.clone()).is_none() {
                 self.progress.note(&format!("warning: `{id}` is left out: {reason}"));
             }

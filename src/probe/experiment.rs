@@ -23,6 +23,7 @@ use crate::probe::{
     Record, Repeat, Samples, Scale, ScoredSplit, Seconds, Selection, Settings, Source, SplitConfig, Summary,
     TestEvaluation, deciding_metric, score, vote_scores,
 };
+use crate::records::{Counts, predictions};
 use crate::support::progress::Progress;
 
 /// Which probe, with its candidates.
@@ -121,19 +122,20 @@ impl Experiment {
         if self.repeats == 0 {
             return Err(found("repeats", self.repeats).into());
         }
-        self.adjusting.check(samples.task, samples.classes.len())?;
+        self.adjusting.check(samples.dataset.task, samples.dataset.classes.len())?;
         let mut seconds = Seconds::default();
         let (mut repeats, mut first) = (Vec::new(), None);
         progress.begin("probe", (self.repeats * candidates) as u64, 0);
         for seed in (self.seed..).take(self.repeats) {
-            let partition = samples.divide(&self.division, seed, candidates > 1 || !self.adjusting.is_none())?;
+            let partition =
+                self.division.divide(&samples.dataset, seed, candidates > 1 || !self.adjusting.is_none())?;
             if self.repeats > 1 && !partition.drawn {
                 return Err(ProbeError::NothingVaries { repeats: self.repeats }.into());
             }
             let (mut trial, said) = self.attempt(samples, &partition, (&mut seconds, progress))?;
             let start = Instant::now();
             let said = (said.validation.as_ref(), said.test);
-            let judged = self.adjusting.judge(&samples.labelled(), said, &self.intervals(first.is_none()))?;
+            let judged = self.adjusting.judge(&samples.dataset, said, &self.intervals(first.is_none()))?;
             seconds.evaluate += start.elapsed().as_secs_f64();
             trial.warnings.extend(judged.adjustment.iter().flat_map(|adjustment| adjustment.gaps()));
             let metrics =
@@ -187,7 +189,7 @@ impl Experiment {
             summary,
             selection: Selection {
                 parameter: parameter.into(),
-                metric: self.deciding(samples.task),
+                metric: self.deciding(samples.dataset.task),
                 refitted: self.refit && !partition.validation.is_empty(),
                 candidates: trial.candidates,
             },
@@ -196,9 +198,9 @@ impl Experiment {
             per_class: evaluation.classes,
             reliability: evaluation.reliability,
             adjustment,
-            task: samples.task,
-            classes: samples.classes.clone(),
-            splits: splits.into_iter().map(|(split, rows)| (split, samples.labelled().counts(rows))).collect(),
+            task: samples.dataset.task,
+            classes: samples.dataset.classes.clone(),
+            splits: splits.into_iter().map(|(split, rows)| (split, Counts::new(&samples.dataset, rows))).collect(),
             source: Source { dimension: samples.features.ncols(), ..source },
             settings: Settings {
                 splits: partition.origin.into(),
@@ -218,13 +220,13 @@ impl Experiment {
         };
         let test = &partition.test;
         let predictions = PredictionTable {
-            classes: samples.classes.clone(),
-            ids: test.iter().map(|&row| samples.ids[row].clone()).collect(),
-            truth: test.iter().map(|&row| samples.labels[row].clone()).collect(),
-            groups: test.iter().map(|&row| samples.groups[row].clone()).collect(),
+            classes: samples.dataset.classes.clone(),
+            ids: test.iter().map(|&row| samples.dataset.samples[row].id.clone()).collect(),
+            truth: test.iter().map(|&row| samples.dataset.samples[row].label.clone()).collect(),
+            groups: test.iter().map(|&row| samples.dataset.samples[row].group.clone()).collect(),
             probabilities,
             decision,
-            is_ordered: samples.task == Task::Ordinal,
+            is_ordered: samples.dataset.task == Task::Ordinal,
         };
         Findings { record, predictions, linear: trial.linear }
     }
@@ -238,10 +240,10 @@ impl Experiment {
         match &self.method {
             Method::Linear { grid, scale, tolerance, iterations } => {
                 let params = LinearParams::new().scale(*scale).tolerance(*tolerance).iterations(*iterations);
-                self.linear(samples, rows, (&params.classes(samples.classes.len()), grid), told)
+                self.linear(samples, rows, (&params.classes(samples.dataset.classes.len()), grid), told)
             }
             Method::Knn { k, temperature } => {
-                let params = KnnParams::new().temperature(*temperature).classes(samples.classes.len());
+                let params = KnnParams::new().temperature(*temperature).classes(samples.dataset.classes.len());
                 self.knn(samples, rows, (params, k, *temperature), told)
             }
         }
@@ -258,7 +260,7 @@ impl Experiment {
             params.clone().c(c).check()?;
         }
         let start = Instant::now();
-        let mut contest = ModelSelection::new(self.deciding(samples.task));
+        let mut contest = ModelSelection::new(self.deciding(samples.dataset.task));
         if grid.len() > 1 {
             let mut path = path(samples, &rows.train, params)?;
             let features = samples.features_of(&rows.validation);
@@ -321,7 +323,7 @@ impl Experiment {
             k.iter_mut().for_each(|k| *k = most.min(*k));
             k.dedup();
         }
-        let mut contest = ModelSelection::new(self.deciding(samples.task));
+        let mut contest = ModelSelection::new(self.deciding(samples.dataset.task));
         let start = Instant::now();
         let mut votes = None;
         if k.len() > 1 || !self.adjusting.is_none() {
@@ -369,9 +371,9 @@ impl Experiment {
         rows: &[usize],
         probabilities: Array2<f64>,
     ) -> Result<(Option<f64>, Option<f64>)> {
-        let predictions = samples.labelled().predictions(rows, probabilities)?;
-        let evaluation = evaluate(&predictions, &Bootstrap { resamples: 0, ..self.bootstrap });
-        Ok((score(&evaluation, self.deciding(samples.task)), score(&evaluation, Metric::LogLoss)))
+        let truth = predictions(&samples.dataset, rows, probabilities)?;
+        let evaluation = evaluate(&truth, &Bootstrap { resamples: 0, ..self.bootstrap });
+        Ok((score(&evaluation, self.deciding(samples.dataset.task)), score(&evaluation, Metric::LogLoss)))
     }
 }
 

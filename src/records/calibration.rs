@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Split, Task};
+use crate::data::{Dataset, Split, Task};
 use crate::error::{ProbeError, Result};
 use crate::metrics::{
     Activation, Bootstrap, ClassThreshold, CutPoints, Decision, Estimate, Evaluation, Metric, ReliabilityBin,
     Temperature, ThresholdRule, cut_points, evaluate, temperatures, thresholds,
 };
-use crate::records::Labelled;
+use crate::records::split_config::predictions;
 
 /// What is to be fitted on validation predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,11 +129,11 @@ impl CalibrationConfig {
     /// `MetricError` where shapes or values do not fit.
     pub fn judge(
         &self,
-        samples: &Labelled<'_>,
+        dataset: &Dataset,
         (validation, test): (Option<&ScoredSplit>, ScoredSplit),
         bootstrap: &Bootstrap,
     ) -> Result<TestEvaluation> {
-        let plain = evaluate(&samples.predictions(&test.rows, test.probabilities.clone())?, bootstrap);
+        let plain = evaluate(&predictions(dataset, &test.rows, test.probabilities.clone())?, bootstrap);
         if self.is_none() {
             let probabilities = test.probabilities;
             return Ok(TestEvaluation { probabilities, decision: None, evaluation: plain, adjustment: None });
@@ -150,18 +150,18 @@ impl CalibrationConfig {
             without: plain.metrics,
             reliability_without: plain.reliability,
         };
-        let mut known = samples.predictions(&validation.rows, validation.probabilities.clone())?;
+        let mut known = predictions(dataset, &validation.rows, validation.probabilities.clone())?;
         if self.calibrate {
             adjustment.temperatures = temperatures(validation.scores.view(), &known);
-            known = samples.predictions(&validation.rows, adjustment.calibrated(validation))?;
+            known = predictions(dataset, &validation.rows, adjustment.calibrated(validation))?;
         }
         if let Some(rule) = self.threshold {
             adjustment.thresholds = thresholds(&known, rule);
         }
         adjustment.cut_points = self.cut_points.then(|| cut_points(&known));
         let (probabilities, decision) = (adjustment.calibrated(&test), adjustment.decision());
-        let predictions = samples.predictions(&test.rows, probabilities.clone())?.with_decision(decision.clone())?;
-        let evaluation = evaluate(&predictions, bootstrap);
+        let decided = predictions(dataset, &test.rows, probabilities.clone())?.with_decision(decision.clone())?;
+        let evaluation = evaluate(&decided, bootstrap);
         Ok(TestEvaluation { probabilities, decision, evaluation, adjustment: Some(adjustment) })
     }
 }
@@ -214,41 +214,17 @@ mod tests {
     use ndarray::Axis;
 
     use super::*;
-    use crate::data::Label;
+    use crate::data::{Label, Sample};
 
     const ROWS: usize = 240;
 
-    struct Samples {
-        ids: Vec<String>,
-        labels: Vec<Label>,
-        nothing: Vec<Option<String>>,
-        splits: Vec<Option<Split>>,
-        classes: Vec<String>,
-        task: Task,
-    }
+    struct Samples(Dataset);
 
     impl Samples {
         fn new(task: Task, classes: &[&str], label: impl Fn(usize) -> Label) -> Self {
-            Samples {
-                ids: (0..ROWS).map(|row| row.to_string()).collect(),
-                labels: (0..ROWS).map(label).collect(),
-                nothing: vec![None; ROWS],
-                splits: vec![None; ROWS],
-                classes: classes.iter().map(|&name| name.to_owned()).collect(),
-                task,
-            }
-        }
-
-        fn labelled(&self) -> Labelled<'_> {
-            Labelled {
-                ids: &self.ids,
-                labels: &self.labels,
-                splits: &self.splits,
-                groups: &self.nothing,
-                content_hashes: &self.nothing,
-                task: self.task,
-                classes: &self.classes,
-            }
+            let samples = (0..ROWS).map(|row| Sample::new(row.to_string(), "", label(row))).collect();
+            let classes = classes.iter().map(|&name| name.to_owned()).collect();
+            Samples(Dataset::in_row_order("".into(), task, classes, samples))
         }
 
         /// The first half is validation, the second test.
@@ -259,7 +235,7 @@ mod tests {
             };
             let (validation, test) = (half(0..ROWS / 2), half(ROWS / 2..ROWS));
             let bootstrap = Bootstrap { resamples: 0, ..Bootstrap::default() };
-            adjusting.judge(&self.labelled(), (Some(&validation), test), &bootstrap).unwrap()
+            adjusting.judge(&self.0, (Some(&validation), test), &bootstrap).unwrap()
         }
     }
 

@@ -14,4 +14,4 @@ pub use comparison::{Comparison, Subgroup, by_subgroup, compare};
 pub use predictions::PredictionTable;
 pub use record::*;
 pub use selection::{deciding_metric, score};
-pub use split_config::{Labelled, Partition, SplitConfig};
+pub use split_config::{Partition, SplitConfig, predictions};

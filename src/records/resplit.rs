@@ -1,9 +1,9 @@
 //! The division of a record once more, from the samples it was made from.
 
-use crate::data::Split;
 use crate::data::split::Fractions;
+use crate::data::{Dataset, Split};
 use crate::error::{ProbeError, Result};
-use crate::records::{Labelled, Partition, Record, SplitConfig};
+use crate::records::{Counts, Partition, Record, SplitConfig};
 
 impl Record {
     /// Samples that the classifier was fitted on: the train split, and the validation split where
@@ -18,16 +18,16 @@ impl Record {
     ///
     /// # Errors
     /// [`ProbeError::Changed`] where other counts come out than the record states: the samples are
-    /// not what they were; those of [`Labelled::divide`].
-    pub fn partition(&self, samples: &Labelled<'_>) -> Result<Partition> {
+    /// not what they were; those of [`SplitConfig::divide`].
+    pub fn partition(&self, dataset: &Dataset) -> Result<Partition> {
         let changed = |what: &str, recorded: usize, found: usize| ProbeError::Changed {
             what: what.to_owned(),
             recorded: recorded.to_string(),
             found: found.to_string(),
         };
         let total = self.splits.values().map(|counts| counts.samples).sum();
-        if samples.len() != total {
-            return Err(changed("labelled samples", total, samples.len()).into());
+        if dataset.len() != total {
+            return Err(changed("labelled samples", total, dataset.len()).into());
         }
         let recorded = |split: Split| self.splits.get(&split).cloned().unwrap_or_default();
         let settings = &self.settings;
@@ -40,20 +40,20 @@ impl Record {
             allow_leak: true,
         };
         let choose = recorded(Split::Validation).samples > 0;
-        let partition = samples.divide(&division, settings.split_seed, choose)?;
+        let partition = division.divide(dataset, settings.split_seed, choose)?;
         let rows = [
             (Split::Train, &partition.train),
             (Split::Validation, &partition.validation),
             (Split::Test, &partition.test),
         ];
         for (split, rows) in rows {
-            let (recorded, found) = (recorded(split), samples.counts(rows));
+            let (recorded, found) = (recorded(split), Counts::new(dataset, rows));
             if recorded.samples != found.samples {
                 return Err(changed(&format!("{split} samples"), recorded.samples, found.samples).into());
             }
             for (class, (recorded, found)) in recorded.per_class.iter().zip(&found.per_class).enumerate() {
                 if recorded != found {
-                    let class = samples.classes.get(class).map_or("", String::as_str);
+                    let class = dataset.classes.get(class).map_or("", String::as_str);
                     return Err(changed(&format!("{split} samples of `{class}`"), *recorded, *found).into());
                 }
             }

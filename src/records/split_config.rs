@@ -13,30 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ndarray::Array2;
 
 use crate::data::split::{Fractions, Member, Plan, Policy, assign};
-use crate::data::{Label, Split, Task};
+use crate::data::{Dataset, Sample, Split, Task};
 use crate::error::{ProbeError, Result};
 use crate::metrics::Predictions;
 use crate::records::Counts;
 use crate::support::seed::Seed;
-
-/// What is known of samples besides what they look like; every slice has one entry per sample.
-#[derive(Clone, Copy, Debug)]
-pub struct Labelled<'a> {
-    /// Unique ids.
-    pub ids: &'a [String],
-    /// Labels.
-    pub labels: &'a [Label],
-    /// Given splits.
-    pub splits: &'a [Option<Split>],
-    /// Units that must not be divided between splits.
-    pub groups: &'a [Option<String>],
-    /// Digests of the images' content, to find duplicates.
-    pub content_hashes: &'a [Option<String>],
-    /// What the labels mean.
-    pub task: Task,
-    /// Class (or label) names.
-    pub classes: &'a [String],
-}
 
 /// How samples are divided.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,70 +62,35 @@ impl Partition {
     }
 }
 
-impl Labelled<'_> {
-    /// Number of samples.
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// Whether there is no sample.
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
-    /// The samples that have a label, or one at least of several.
-    ///
-    /// # Errors
-    /// [`ProbeError::Label`] naming the first sample whose label does not fit the task.
-    pub fn known_rows(&self) -> Result<Vec<usize>, ProbeError> {
-        let multi_label = self.task == Task::MultiLabel;
-        let known = |label: &Label| match label {
-            Label::Unknown => Some(false),
-            Label::Class(class) => (!multi_label && *class < self.classes.len()).then_some(true),
-            Label::Classes(labels) => {
-                let fits = multi_label && labels.len() == self.classes.len();
-                fits.then(|| labels.iter().any(Option::is_some))
-            }
-        };
-        let mut rows = Vec::new();
-        for (row, label) in self.labels.iter().enumerate() {
-            match known(label) {
-                Some(true) => rows.push(row),
-                Some(false) => {}
-                None => {
-                    let task = if multi_label { "multi-label" } else { "single-label" };
-                    return Err(ProbeError::Label { id: self.ids[row].clone(), task });
-                }
-            }
-        }
-        Ok(rows)
-    }
-
+impl SplitConfig {
     /// Divides the samples: as given, or at random from `seed`, stratified by class, groups whole
     /// where there are groups. Without `choose` no validation split is drawn.
     ///
     /// # Errors
     /// `DataError` where the samples cannot be divided; [`ProbeError::EmptySplit`],
     /// [`ProbeError::OneClass`] and [`ProbeError::Leak`].
-    pub fn divide(&self, division: &SplitConfig, seed: u64, choose: bool) -> Result<Partition> {
-        let given = !division.redraw && self.splits.iter().any(Option::is_some);
-        let mut fractions = division.fractions;
+    pub fn divide(&self, dataset: &Dataset, seed: u64, choose: bool) -> Result<Partition> {
+        let samples = &dataset.samples;
+        let given = !self.redraw && samples.iter().any(|sample| sample.split.is_some());
+        let mut fractions = self.fractions;
         if !choose {
             fractions = Fractions::new(fractions.train + fractions.validation, 0.0, fractions.test)?;
         }
-        let units = self.units();
-        let members: Vec<Member<'_>> = (0..self.len())
-            .map(|row| Member {
-                id: &self.ids[row],
-                label: &self.labels[row],
-                group: units[row].as_deref(),
-                given: if given { self.splits[row] } else { None },
+        let units = units(samples);
+        let members: Vec<Member<'_>> = samples
+            .iter()
+            .zip(&units)
+            .map(|(sample, unit)| Member {
+                id: &sample.id,
+                label: &sample.label,
+                group: unit.as_deref(),
+                given: sample.split.filter(|_| given),
             })
             .collect();
         let stated = members.iter().any(|member| member.given == Some(Split::Validation));
         let policy = if given { Policy::Given } else { Policy::Auto };
         let assignment = assign(&members, &Plan { policy, fractions, seed: Seed::new(seed) })?;
-        let rows = |split: Split| (0..self.len()).filter(|&row| assignment.splits[row] == split).collect();
+        let rows = |split: Split| (0..samples.len()).filter(|&row| assignment.splits[row] == split).collect();
         let drawn = !given || (choose && !stated);
         let mut partition = Partition {
             train: rows(Split::Train),
@@ -153,7 +99,7 @@ impl Labelled<'_> {
             origin: match assignment.policy {
                 Policy::Given if drawn => "given, validation drawn from train",
                 Policy::Given => "given",
-                Policy::Grouped if self.groups.iter().all(Option::is_none) => {
+                Policy::Grouped if samples.iter().all(|sample| sample.group.is_none()) => {
                     "stratified random, equal images together"
                 }
                 Policy::Grouped => "grouped random",
@@ -164,171 +110,147 @@ impl Labelled<'_> {
             leaks: Vec::new(),
         };
         for (class, split) in assignment.absent {
-            partition.warnings.push(format!("no sample of `{}` is in the {split} split", self.classes[class]));
+            partition.warnings.push(format!("no sample of `{}` is in the {split} split", dataset.classes[class]));
         }
-        self.check(&mut partition, &assignment.splits, (division, choose))?;
+        self.check(dataset, &assignment.splits, choose, &mut partition)?;
         Ok(partition)
-    }
-
-    /// The unit of each sample that must stay in one split: its group, joined with the groups of
-    /// images of the same content; none for a sample that stands by itself.
-    fn units(&self) -> Vec<Option<String>> {
-        let mut parents: Vec<usize> = (0..self.len()).collect();
-        let mut first: BTreeMap<(bool, &str), usize> = BTreeMap::new();
-        let mut joined = vec![false; self.len()];
-        for row in 0..self.len() {
-            let keys = [(false, self.groups[row].as_deref()), (true, self.content_hashes[row].as_deref())];
-            for (of_content, key) in keys {
-                let Some(key) = key else { continue };
-                let other = *first.entry((of_content, key)).or_insert(row);
-                if other != row {
-                    let (a, b) = (root(&mut parents, row), root(&mut parents, other));
-                    parents[a.max(b)] = a.min(b);
-                    joined[row] = true;
-                    joined[other] = true;
-                }
-            }
-        }
-        let mut named: BTreeMap<usize, String> = BTreeMap::new();
-        let mut unit = |row: usize| -> Option<String> {
-            if !joined[row] {
-                return self.groups[row].clone();
-            }
-            let first = root(&mut parents, row);
-            let name = named.entry(first).or_insert_with(|| match &self.groups[first] {
-                Some(group) => group.clone(),
-                None => format!("copies of {}", self.ids[first]),
-            });
-            Some(name.clone())
-        };
-        (0..self.len()).map(&mut unit).collect()
     }
 
     fn check(
         &self,
-        partition: &mut Partition,
+        dataset: &Dataset,
         splits: &[Split],
-        (division, choose): (&SplitConfig, bool),
+        choose: bool,
+        partition: &mut Partition,
     ) -> Result<(), ProbeError> {
+        let samples = &dataset.samples;
         let needed = [(Split::Train, &partition.train, true), (Split::Validation, &partition.validation, choose)];
         for (split, rows, needed) in needed.into_iter().chain([(Split::Test, &partition.test, true)]) {
             if needed && rows.is_empty() {
                 return Err(ProbeError::EmptySplit { split: split.name() });
             }
         }
-        if let Some((row, [first, second], count)) = divided(self.groups, splits) {
-            let group = self.groups[row].clone().unwrap_or_default();
-            if !division.allow_leak {
+        if let Some(((_, group), [first, second], count)) =
+            divided(samples.iter().map(|sample| sample.group.as_deref()), splits)
+        {
+            let group = group.to_owned();
+            if !self.allow_leak {
                 return Err(ProbeError::Leak { group, first, second, count });
             }
             partition.leaks.push(format!("{count} groups have samples in two splits, the first of them `{group}`"));
         }
-        if let Some((row, [first, second], count)) = divided(self.content_hashes, splits) {
-            let id = self.ids[row].clone();
-            if !division.allow_leak {
+        if let Some(((row, _), [first, second], count)) =
+            divided(samples.iter().map(|sample| sample.content_hash.as_deref()), splits)
+        {
+            let id = samples[row].id.clone();
+            if !self.allow_leak {
                 return Err(ProbeError::RepeatedImage { id, first, second, count });
             }
             partition
                 .leaks
                 .push(format!("{count} images are, byte for byte, in more than one split, the first of them `{id}`"));
         }
-        if self.task != Task::MultiLabel {
-            let classes: BTreeSet<usize> = partition.train.iter().filter_map(|&row| self.class(row)).collect();
+        if dataset.task != Task::MultiLabel {
+            let classes: BTreeSet<usize> = dataset.class_list(&partition.train).into_iter().collect();
             if let (1, Some(&class)) = (classes.len(), classes.first()) {
-                let class = self.classes[class].clone();
+                let class = dataset.classes[class].clone();
                 return Err(ProbeError::OneClass { samples: partition.train.len(), class });
             }
         }
         Ok(())
     }
+}
 
-    fn class(&self, row: usize) -> Option<usize> {
-        match &self.labels[row] {
-            Label::Class(class) => Some(*class),
-            Label::Unknown | Label::Classes(_) => None,
-        }
-    }
-
-    fn known(&self, row: usize) -> Vec<Option<bool>> {
-        match &self.labels[row] {
-            Label::Classes(labels) => labels.clone(),
-            Label::Unknown | Label::Class(_) => vec![None; self.classes.len()],
-        }
-    }
-
-    /// The labels of some rows, `[rows, classes]`.
-    pub fn label_table(&self, rows: &[usize]) -> Array2<Option<bool>> {
-        let mut table = Array2::from_elem((rows.len(), self.classes.len()), None);
-        for (mut line, &row) in table.rows_mut().into_iter().zip(rows) {
-            line.iter_mut().zip(self.known(row)).for_each(|(entry, label)| *entry = label);
-        }
-        table
-    }
-
-    /// The classes of some rows.
-    pub fn class_list(&self, rows: &[usize]) -> Vec<usize> {
-        rows.iter().filter_map(|&row| self.class(row)).collect()
-    }
-
-    /// Probabilities of some rows together with their truth, names and groups.
-    ///
-    /// # Errors
-    /// `MetricError` where shapes or values do not fit.
-    pub fn predictions(&self, rows: &[usize], probabilities: Array2<f64>) -> Result<Predictions> {
-        let predictions = if self.task == Task::MultiLabel {
-            Predictions::of_labels(self.label_table(rows), probabilities)?
-        } else {
-            Predictions::of_classes(self.class_list(rows), probabilities)?.with_order(self.task == Task::Ordinal)
-        };
-        let predictions = predictions.with_names(self.classes)?;
-        if rows.iter().all(|&row| self.groups[row].is_none()) {
-            return Ok(predictions);
-        }
-        // A sample without group is one of its own.
-        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut groups = Vec::with_capacity(rows.len());
-        for &row in rows {
-            groups.push(match self.groups[row].as_deref() {
-                Some(group) => {
-                    let fresh = numbers.len();
-                    *numbers.entry(group).or_insert(fresh)
-                }
-                None => self.len() + row,
-            });
-        }
-        predictions.with_groups(&groups)
-    }
-
-    /// What some rows consist of.
-    pub fn counts(&self, rows: &[usize]) -> Counts {
-        let mut per_class = vec![0; self.classes.len()];
-        for &row in rows {
-            match &self.labels[row] {
-                Label::Class(class) => per_class[*class] += 1,
-                Label::Classes(labels) => {
-                    per_class.iter_mut().zip(labels).for_each(|(n, label)| *n += usize::from(*label == Some(true)));
-                }
-                Label::Unknown => {}
+/// The unit of each sample that must stay in one split: its group, joined with the groups of images
+/// of the same content; none for a sample that stands by itself.
+fn units(samples: &[Sample]) -> Vec<Option<String>> {
+    let mut parents: Vec<usize> = (0..samples.len()).collect();
+    let mut first: BTreeMap<(bool, &str), usize> = BTreeMap::new();
+    let mut joined = vec![false; samples.len()];
+    for (row, sample) in samples.iter().enumerate() {
+        for (of_content, key) in [(false, sample.group.as_deref()), (true, sample.content_hash.as_deref())] {
+            let Some(key) = key else { continue };
+            let other = *first.entry((of_content, key)).or_insert(row);
+            if other != row {
+                let (a, b) = (root(&mut parents, row), root(&mut parents, other));
+                parents[a.max(b)] = a.min(b);
+                joined[row] = true;
+                joined[other] = true;
             }
         }
-        let groups: BTreeSet<&str> = rows.iter().filter_map(|&row| self.groups[row].as_deref()).collect();
+    }
+    let mut named: BTreeMap<usize, String> = BTreeMap::new();
+    let mut unit = |row: usize| -> Option<String> {
+        if !joined[row] {
+            return samples[row].group.clone();
+        }
+        let first = root(&mut parents, row);
+        let name = named.entry(first).or_insert_with(|| match &samples[first].group {
+            Some(group) => group.clone(),
+            None => format!("copies of {}", samples[first].id),
+        });
+        Some(name.clone())
+    };
+    (0..samples.len()).map(&mut unit).collect()
+}
+
+/// Probabilities `[rows, classes]` of some rows together with their truth, names and groups; a sample
+/// without a group is one of its own.
+///
+/// # Errors
+/// `MetricError` where shapes or values do not fit.
+pub fn predictions(dataset: &Dataset, rows: &[usize], probabilities: Array2<f64>) -> Result<Predictions> {
+    let predictions = if dataset.task == Task::MultiLabel {
+        Predictions::of_labels(dataset.label_table(rows), probabilities)?
+    } else {
+        Predictions::of_classes(dataset.class_list(rows), probabilities)?.with_order(dataset.task == Task::Ordinal)
+    };
+    let predictions = predictions.with_names(&dataset.classes)?;
+    let group = |row: usize| dataset.samples[row].group.as_deref();
+    if rows.iter().all(|&row| group(row).is_none()) {
+        return Ok(predictions);
+    }
+    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut groups = Vec::with_capacity(rows.len());
+    for &row in rows {
+        groups.push(match group(row) {
+            Some(group) => {
+                let fresh = numbers.len();
+                *numbers.entry(group).or_insert(fresh)
+            }
+            None => dataset.len() + row,
+        });
+    }
+    predictions.with_groups(&groups)
+}
+
+impl Counts {
+    /// What some rows of a dataset consist of.
+    pub fn new(dataset: &Dataset, rows: &[usize]) -> Counts {
+        let mut per_class = vec![0; dataset.classes.len()];
+        let samples = || rows.iter().map(|&row| &dataset.samples[row]);
+        samples().flat_map(|sample| sample.label.present()).for_each(|class| per_class[class] += 1);
+        let groups: BTreeSet<&str> = samples().filter_map(|sample| sample.group.as_deref()).collect();
         Counts { samples: rows.len(), per_class, groups: (!groups.is_empty()).then_some(groups.len()) }
     }
 }
 
-/// The first row whose key is also that of a row in another split, two of the splits, and how many
-/// such keys there are.
-fn divided(keys: &[Option<String>], splits: &[Split]) -> Option<(usize, [&'static str; 2], usize)> {
+/// The first row whose key is also that of a row in another split, with its key, two of the splits,
+/// and how many such keys there are.
+fn divided<'a>(
+    keys: impl Iterator<Item = Option<&'a str>>,
+    splits: &[Split],
+) -> Option<((usize, &'a str), [&'static str; 2], usize)> {
     let mut seen: BTreeMap<&str, (usize, BTreeSet<Split>)> = BTreeMap::new();
-    for (row, (key, split)) in keys.iter().zip(splits).enumerate() {
+    for (row, (key, split)) in keys.zip(splits).enumerate() {
         if let Some(key) = key {
             seen.entry(key).or_insert_with(|| (row, BTreeSet::new())).1.insert(*split);
         }
     }
     seen.retain(|_, (_, splits)| splits.len() > 1);
-    let (row, splits) = seen.values().min_by_key(|(row, _)| *row)?;
+    let (key, (row, splits)) = seen.iter().min_by_key(|(_, (row, _))| *row)?;
     let mut names = splits.iter().map(|split| split.name());
-    Some((*row, [names.next()?, names.next()?], seen.len()))
+    Some(((*row, key), [names.next()?, names.next()?], seen.len()))
 }
 
 /// The first row of a row's set; the way there is shortened.
@@ -343,40 +265,16 @@ fn root(parents: &mut [usize], mut row: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Samples {
-        ids: Vec<String>,
-        labels: Vec<Label>,
-        splits: Vec<Option<Split>>,
-        groups: Vec<Option<String>>,
-        hashes: Vec<Option<String>>,
-        classes: Vec<String>,
-    }
+    use crate::data::Label;
 
     /// Forty samples of two classes; every image occurs twice, under two ids far apart.
-    fn copies() -> Samples {
-        Samples {
-            ids: (0..40).map(|row| format!("{row:02}")).collect(),
-            labels: (0..40).map(|row| Label::Class(row % 2)).collect(),
-            splits: vec![None; 40],
-            groups: vec![None; 40],
-            hashes: (0..40).map(|row| Some(format!("hash {}", row % 20))).collect(),
-            classes: vec!["a".into(), "b".into()],
-        }
-    }
-
-    impl Samples {
-        fn labelled(&self) -> Labelled<'_> {
-            Labelled {
-                ids: &self.ids,
-                labels: &self.labels,
-                splits: &self.splits,
-                groups: &self.groups,
-                content_hashes: &self.hashes,
-                task: Task::Multiclass,
-                classes: &self.classes,
-            }
-        }
+    fn copies() -> Dataset {
+        let sample = |row: usize| Sample {
+            content_hash: Some(format!("hash {}", row % 20)),
+            ..Sample::new(format!("{row:02}"), "", Label::Class(row % 2))
+        };
+        let classes = vec!["a".into(), "b".into()];
+        Dataset::new("".into(), Task::Multiclass, classes, (0..40).map(sample).collect())
     }
 
     const DIVISION: SplitConfig = SplitConfig {
@@ -388,9 +286,9 @@ mod tests {
     #[test]
     fn drawn_splits_keep_copies_together_and_join_their_groups() {
         let mut samples = copies();
-        samples.groups[0] = Some("p".into());
-        samples.groups[1] = Some("p".into());
-        let partition = samples.labelled().divide(&DIVISION, 3, true).unwrap();
+        samples.samples[0].group = Some("p".into());
+        samples.samples[1].group = Some("p".into());
+        let partition = DIVISION.divide(&samples, 3, true).unwrap();
         let split =
             |row: usize| [&partition.train, &partition.validation, &partition.test].map(|rows| rows.contains(&row));
         for row in 0..20 {
@@ -403,11 +301,13 @@ mod tests {
     #[test]
     fn copies_in_two_given_splits_are_refused_unless_allowed() {
         let mut samples = copies();
-        samples.splits = (0..40).map(|row| Some(if row < 24 { Split::Train } else { Split::Test })).collect();
-        let error = samples.labelled().divide(&DIVISION, 0, false).unwrap_err().to_string();
+        for (row, sample) in samples.samples.iter_mut().enumerate() {
+            sample.split = Some(if row < 24 { Split::Train } else { Split::Test });
+        }
+        let error = DIVISION.divide(&samples, 0, false).unwrap_err().to_string();
         assert_eq!(error, "image `04` is in the train and in the test split, byte for byte (16 such images in all)");
         let allowed = SplitConfig { allow_leak: true, ..DIVISION };
-        let partition = samples.labelled().divide(&allowed, 0, false).unwrap();
+        let partition = allowed.divide(&samples, 0, false).unwrap();
         assert!(partition.leaks[0].starts_with("16 images are, byte for byte,"), "{:?}", partition.leaks);
     }
 }

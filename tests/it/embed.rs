@@ -147,11 +147,12 @@ fn a_cache_holds_every_image_in_order_and_a_rerun_computes_nothing() {
     let before = contents(&scene.cache());
     let features = scene.features();
     assert_eq!(
-        (features.x.dim(), features.classes.as_slice()),
+        (features.x.dim(), features.dataset.classes.as_slice()),
         ((50, DIMENSION), ["cat", "dog"].map(String::from).as_slice())
     );
-    assert!(features.ids.is_sorted() && features.ids[0] == "cat/00000.bmp");
-    assert_eq!((&features.labels[0], &features.labels[49]), (&Label::Class(0), &Label::Class(1)));
+    let samples = &features.dataset.samples;
+    assert!(samples.is_sorted_by_key(|sample| &sample.id) && samples[0].id == "cat/00000.bmp");
+    assert_eq!((&samples[0].label, &samples[49].label), (&Label::Class(0), &Label::Class(1)));
     assert_eq!(features.image(0).unwrap(), scene.images().join("cat/00000.bmp"));
     let again = scene.embed();
     assert_eq!((counts(&again), &again.device), ((50, 0, 50, 0), &None));
@@ -219,7 +220,7 @@ fn a_changed_image_is_embedded_again() {
     assert_eq!(counts(&scene.embed()), (6, 1, 5, 0));
     let after = scene.features();
     let changed: Vec<&String> =
-        (0..6).filter(|&row| before.x.row(row) != after.x.row(row)).map(|row| &after.ids[row]).collect();
+        (0..6).filter(|&row| before.x.row(row) != after.x.row(row)).map(|row| &after.dataset.samples[row].id).collect();
     assert_eq!(changed, ["cat/00003.png"]);
 }
 

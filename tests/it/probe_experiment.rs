@@ -2,7 +2,7 @@
 //! matter.
 
 use defrost::data::split::Fractions;
-use defrost::data::{Label, Split, Task};
+use defrost::data::{Dataset, Label, Sample, Split, Task};
 use defrost::error::{Error, ProbeError};
 use defrost::metrics::{Bootstrap, Metric};
 use defrost::probe::{Chosen, Experiment, Findings, LinearParams, Method, Samples, Scale, Source, SplitConfig};
@@ -31,17 +31,10 @@ fn clusters(count: usize, classes: usize) -> (Array2<f32>, Array1<usize>) {
 
 fn samples(count: usize) -> Samples {
     let (features, labels) = clusters(count, 3);
-    Samples {
-        ids: (0..count).map(|row| format!("image{row:04}")).collect(),
-        features,
-        labels: labels.iter().map(|&class| Label::Class(class)).collect(),
-        splits: vec![None; count],
-        groups: vec![None; count],
-        weights: vec![1.0; count],
-        content_hashes: vec![None; count],
-        task: Task::Multiclass,
-        classes: vec!["a".into(), "b".into(), "c".into()],
-    }
+    let sample = |(row, &class): (usize, &usize)| Sample::new(format!("image{row:04}"), "", Label::Class(class));
+    let samples = labels.iter().enumerate().map(sample).collect();
+    let classes = vec!["a".into(), "b".into(), "c".into()];
+    Samples { dataset: Dataset::in_row_order("".into(), Task::Multiclass, classes, samples), features }
 }
 
 /// Rows 0, 1, 2 of each ten to validation, test and test, the rest to train.
@@ -51,7 +44,9 @@ fn with_splits(mut samples: Samples) -> Samples {
         1 | 2 => Split::Test,
         _ => Split::Train,
     };
-    samples.splits = (0..samples.len()).map(|row| Some(split(row))).collect();
+    for (row, sample) in samples.dataset.samples.iter_mut().enumerate() {
+        sample.split = Some(split(row));
+    }
     samples
 }
 
@@ -115,12 +110,12 @@ fn the_final_probe_learns_from_validation_data_too_unless_told_not_to() {
 
     // The kept one is the probe of the train split alone.
     let all = with_splits(samples(300));
-    let rows: Vec<usize> = (0..300).filter(|&row| all.splits[row] == Some(Split::Train)).collect();
+    let rows: Vec<usize> = (0..300).filter(|&row| all.dataset.samples[row].split == Some(Split::Train)).collect();
     let (features, labels) = clusters(300, 3);
     let dataset = DatasetBase::new(features.select(Axis(0), &rows), labels.select(Axis(0), &rows));
     let Chosen::Linear { c, .. } = kept.record.chosen else { unreachable!("a linear probe") };
     let alone = LinearParams::new().c(c).tolerance(1e-7).fit(&dataset).unwrap();
-    let test: Vec<usize> = (0..300).filter(|&row| all.splits[row] == Some(Split::Test)).collect();
+    let test: Vec<usize> = (0..300).filter(|&row| all.dataset.samples[row].split == Some(Split::Test)).collect();
     let expected: Array2<f64> = alone.predict(&features.select(Axis(0), &test));
     assert!(largest(&(&kept.predictions.probabilities - &expected)) < SAME_OPTIMUM);
     assert!(largest(&(&refitted.predictions.probabilities - &expected)) > 1e-3);
@@ -197,7 +192,7 @@ fn a_class_without_training_samples_has_probability_zero() {
 fn a_group_in_two_given_splits_is_refused_unless_allowed() {
     let mut leaking = with_splits(samples(60));
     for row in [3, 11, 14] {
-        leaking.groups[row] = Some("patient 7".into());
+        leaking.dataset.samples[row].group = Some("patient 7".into());
     }
     let mut plan = experiment(linear());
     match refusal(&plan, leaking.clone()) {
@@ -225,22 +220,24 @@ fn what_cannot_be_probed_is_refused_with_its_place() {
 
     let mut one_class = with_splits(samples(60));
     for row in 0..60 {
-        if one_class.splits[row] == Some(Split::Train) {
-            one_class.labels[row] = Label::Class(1);
+        if one_class.dataset.samples[row].split == Some(Split::Train) {
+            one_class.dataset.samples[row].label = Label::Class(1);
         }
     }
     assert!(matches!(refusal(&plan, one_class), ProbeError::OneClass { samples: 42, class } if class == "b"));
 
     let mut no_test = with_splits(samples(60));
-    no_test.splits.iter_mut().for_each(|split| *split = split.filter(|s| *s != Split::Test).or(Some(Split::Train)));
+    for sample in &mut no_test.dataset.samples {
+        sample.split = sample.split.filter(|split| *split != Split::Test).or(Some(Split::Train));
+    }
     assert!(matches!(refusal(&plan, no_test), ProbeError::EmptySplit { split: "test" }));
 
     let mut unlabelled = samples(60);
-    unlabelled.labels.fill(Label::Unknown);
+    unlabelled.dataset.samples.iter_mut().for_each(|sample| sample.label = Label::Unknown);
     assert!(matches!(refusal(&plan, unlabelled), ProbeError::Unlabelled));
 
     let mut wrong = samples(60);
-    wrong.labels[5] = Label::Class(3);
+    wrong.dataset.samples[5].label = Label::Class(3);
     assert!(matches!(refusal(&plan, wrong), ProbeError::Label { id, .. } if id == "image0005"));
 
     let mut several = experiment(linear());
@@ -252,7 +249,7 @@ fn what_cannot_be_probed_is_refused_with_its_place() {
 fn too_many_neighbours_are_lowered_and_copies_across_splits_are_refused_unless_allowed() {
     let mut doubled = with_splits(samples(60));
     for row in [3, 11] {
-        doubled.content_hashes[row] = Some("same".into());
+        doubled.dataset.samples[row].content_hash = Some("same".into());
     }
     let mut plan = experiment(Method::Knn { k: vec![10, 100, 200], temperature: 0.07 });
     let copies = refusal(&plan, doubled.clone());

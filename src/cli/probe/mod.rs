@@ -192,7 +192,7 @@ impl Shared {
         };
         let is_cache = features.manifest.is_some();
         let directory = self.out.clone().or_else(|| is_cache.then(|| self.cache.join("probes")));
-        let (samples, unlabelled) = samples(features).checked()?;
+        let (samples, unlabelled) = Samples { dataset: features.dataset, features: features.x }.checked()?;
         let read = start.elapsed().as_secs_f64();
         let mut findings = self.experiment(method.clone())?.run(&samples, source, printer)?;
         findings.record.seconds.read = read;
@@ -241,20 +241,6 @@ impl Shared {
             refit: !self.no_refit,
             adjusting: self.adjust.adjusting(),
         })
-    }
-}
-
-fn samples(features: Features) -> Samples {
-    Samples {
-        ids: features.ids,
-        features: features.x,
-        labels: features.labels,
-        splits: features.splits,
-        groups: features.groups,
-        weights: features.weights,
-        content_hashes: features.content_hashes,
-        task: features.task,
-        classes: features.classes,
     }
 }
 

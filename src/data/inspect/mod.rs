@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::data::counts::Census;
 use crate::data::decode::DecodeLimits;
+use crate::data::labels::Census;
 use crate::data::split::divided_groups;
 use crate::data::{Dataset, Sample, Task};
 use crate::support::progress::Progress;

@@ -201,12 +201,13 @@ impl Table {
         let labels = variant.labels(sheet, &files)?;
         let entry = |(row, (place, label)): (usize, (&FileLocation, Label))| Entry {
             sample: Sample {
-                id: self.id.as_ref().and_then(|id| id.fill(&columns, row)).unwrap_or_else(|| place.relative.clone()),
-                path: root.join(&place.relative),
-                label,
                 split: self.split,
                 group: self.group.as_ref().and_then(|group| group.fill(&columns, row)),
-                weight: 1.0,
+                ..Sample::new(
+                    self.id.as_ref().and_then(|id| id.fill(&columns, row)).unwrap_or_else(|| place.relative.clone()),
+                    root.join(&place.relative),
+                    label,
+                )
             },
             exists: place.exists,
             origin: (file, row),

@@ -108,7 +108,12 @@ impl Table {
         }
         let columns = ids.into_iter().zip(paths).zip(read.labels).zip(splits).zip(groups).zip(weights);
         let samples = columns
-            .map(|(((((id, path), label), split), group), weight)| Sample { id, path, label, split, group, weight })
+            .map(|(((((id, path), label), split), group), weight)| Sample {
+                split,
+                group,
+                weight,
+                ..Sample::new(id, path, label)
+            })
             .collect();
         let mut dataset = Dataset::new(root, read.task, read.classes, samples);
         dataset.notes = chosen.notes.iter().cloned().chain(read.notes).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::data::{Label, Split, Task};
+use crate::data::{Label, Sample, Split, Task};
 use crate::embed::{Features, Manifest, Summary, quarantine};
 use crate::error::Result;
 use crate::preprocess::{Preprocess, Resize};
@@ -21,7 +21,7 @@ const MAX_FAILURES: usize = 20;
 /// Counts, notes and pictures; the splits are those of the first probe, or else those the dataset
 /// states.
 pub(super) fn dataset(features: &Features, record: Option<&probe::Record>) -> DatasetFacts {
-    let classes = features.classes.len();
+    let classes = features.dataset.classes.len();
     let mut splits: Vec<SplitFacts> = Vec::new();
     if let Some(record) = record {
         splits.extend(record.splits.iter().map(|(split, counts)| SplitFacts {
@@ -32,7 +32,7 @@ pub(super) fn dataset(features: &Features, record: Option<&probe::Record>) -> Da
         }));
     } else {
         let mut stated: BTreeMap<Option<Split>, SplitFacts> = BTreeMap::new();
-        for (split, label) in features.splits.iter().zip(&features.labels) {
+        for Sample { split, label, .. } in &features.dataset.samples {
             let facts = stated.entry(*split).or_insert_with(|| SplitFacts {
                 name: split.map_or("no split", Split::name).into(),
                 per_class: vec![0; classes],
@@ -48,8 +48,8 @@ pub(super) fn dataset(features: &Features, record: Option<&probe::Record>) -> Da
         features.manifest.as_ref().map_or_else(|| features.source.display().to_string(), |m| m.dataset.root.clone());
     DatasetFacts {
         samples: features.len(),
-        unlabelled: features.labels.iter().filter(|label| **label == Label::Unknown).count(),
-        multi_label: features.task == Task::MultiLabel,
+        unlabelled: features.dataset.census().unlabelled.all,
+        multi_label: features.dataset.task == Task::MultiLabel,
         splits,
         notes: missing
             .then(|| format!("The image files are not below `{folder}` any more: no pictures."))
@@ -69,11 +69,12 @@ fn has(label: &Label, class: usize) -> bool {
 
 /// Evenly spaced images of each class, and whether not one of them could be read.
 fn gallery(features: &Features) -> (Vec<Vec<Picture>>, bool) {
-    let classes = features.classes.len();
+    let classes = features.dataset.classes.len();
     let each = (MAX_PICTURES_IN_ALL / classes.max(1)).clamp(1, MAX_PICTURES);
     let gallery: Vec<Vec<Picture>> = (0..classes.min(MAX_PICTURES_IN_ALL))
         .map(|class| {
-            let members: Vec<usize> = (0..features.len()).filter(|&row| has(&features.labels[row], class)).collect();
+            let members: Vec<usize> =
+                (0..features.len()).filter(|&row| has(&features.dataset.samples[row].label, class)).collect();
             let count = each.min(members.len());
             let rows: Vec<usize> = (0..count).map(|at| members[at * members.len() / count]).collect();
             super::pictures(features, &rows)

@@ -57,11 +57,12 @@ pub fn gather(cache: &Path, gathering: &ReportOptions) -> Result<Record> {
     let of_column = |record: &probe::Record| Some(&record.source.column) == column.as_ref();
     let records: Vec<(PathBuf, probe::Record)> = all.iter().filter(|(_, record)| of_column(record)).cloned().collect();
     let features = Features::open(cache, &FeatureColumns { features: column.clone(), label: None })?;
-    let rows: BTreeMap<&str, usize> = features.ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
+    let rows: BTreeMap<&str, usize> =
+        features.dataset.samples.iter().enumerate().map(|(row, sample)| (sample.id.as_str(), row)).collect();
     let (probes, difference) = probes::results(cache, &records, &features, &rows)?;
     Ok(Record {
         title: gathering.title.clone().unwrap_or_else(|| title(cache, &features)),
-        classes: features.classes.clone(),
+        classes: features.dataset.classes.clone(),
         dataset: data::dataset(&features, records.first().map(|(_, record)| record)),
         embedding: data::embedding(cache, &features, gathering.run.as_ref())?,
         probes,
@@ -100,7 +101,7 @@ fn title(cache: &Path, features: &Features) -> String {
 /// Small pictures of the images of some rows, in their order.
 fn pictures(features: &Features, rows: &[usize]) -> Vec<Picture> {
     let picture = |&row: &usize| Picture {
-        id: features.ids[row].clone(),
+        id: features.dataset.samples[row].id.clone(),
         data: features.image(row).and_then(|path| thumbnail(&path)),
     };
     rows.par_iter().map(picture).collect()
@@ -116,11 +117,11 @@ fn plane(features: &Features) -> Option<Plane> {
     let point = |(at, &row): (usize, &usize)| PlanePoint {
         x: projection.points[[at, 0]],
         y: projection.points[[at, 1]],
-        class: match features.labels[row] {
+        class: match features.dataset.samples[row].label {
             Label::Class(class) => Some(class),
             Label::Unknown | Label::Classes(_) => None,
         },
-        id: features.ids[row].clone(),
+        id: features.dataset.samples[row].id.clone(),
     };
     let points = shown.iter().enumerate().map(point).collect();
     Some(Plane { points, explained: projection.explained, samples: features.len() })

@@ -134,7 +134,7 @@ fn predictions(table: &PredictionTable, features: &Features, rows: &Rows<'_>) ->
         Predictions::of_labels(truth, table.probabilities.clone())?
     };
     let predictions = predictions.with_decision(table.decision.clone())?;
-    let group = |id: &String| rows.get(id.as_str()).and_then(|&row| features.groups[row].as_deref());
+    let group = |id: &String| rows.get(id.as_str()).and_then(|&row| features.dataset.samples[row].group.as_deref());
     let names: Option<Vec<&str>> = table.ids.iter().map(group).collect();
     match names {
         Some(names) => {
