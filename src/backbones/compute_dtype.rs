@@ -42,7 +42,7 @@ impl ComputeDType {
     }
 
     /// The numbers of a network of which these are the changes.
-    pub fn among(changes: &[String]) -> Self {
+    pub fn from_changes(changes: &[String]) -> Self {
         let is_listed =
             |one: &ComputeDType| one.change().is_some_and(|change| changes.iter().any(|known| known == change));
         [ComputeDType::F16, ComputeDType::Int8].into_iter().find(is_listed).unwrap_or_default()

@@ -49,7 +49,7 @@ pub use import::{ImportOptions, Imported, import, imported, keep_fingerprint};
 pub use options::{ModelOptions, Pool, Taps};
 pub use pool::Axes;
 pub use pull::{PullOptions, Pulled, is_here, pull};
-pub use source::{open, reference};
+pub use source::{check_name, open, reference};
 pub use transformer_blocks::{BuiltHead, StackedHead};
 
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,11 @@ pub struct Backbone {
 }
 
 impl Backbone {
+    /// Its outputs: the embedding, then the taps.
+    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
+        std::iter::once(&self.embedding).chain(&self.taps)
+    }
+
     /// Height and width of its images, where the graph takes no others.
     pub fn fixed_size(&self) -> Option<[usize; 2]> {
         let input = self.graph.graph.inputs.iter().find(|input| input.name == self.input)?;

@@ -6,10 +6,11 @@ use std::path::Path;
 use crate::backbones::fingerprint::Fingerprint;
 use crate::backbones::snapshot::Snapshot;
 use crate::backbones::{
-    Backbone, Blueprint, Entry, ModelOptions, Origin, Size, Taps, build_blueprint, find, import, onnx_file, pull,
+    Backbone, Blueprint, Entry, ModelOptions, Origin, Size, Taps, build_blueprint, find, import, lock, onnx_file, pull,
     sidecar, snapshot, wheel_weights,
 };
 use crate::error::{ModelError, Result};
+use crate::support::env;
 use crate::support::progress::Progress;
 use crate::tensor::Weights;
 
@@ -68,6 +69,22 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
         backbone.pool_taps(options.pool)?;
     }
     Ok(backbone)
+}
+
+/// Refuses a name that [`open`] would not find, before anything is opened.
+///
+/// # Errors
+/// [`ModelError::UnknownModel`](crate::error::ModelError::UnknownModel) with the nearest names.
+pub fn check_name(name: &str) -> Result<()> {
+    let path = Path::new(name);
+    if path.exists() || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+        return Ok(());
+    }
+    let Err(unknown) = find(name) else { return Ok(()) };
+    match env::cache_directory() {
+        Some(cache) if lock::record(&cache, name)?.is_some() => Ok(()),
+        _ => Err(unknown),
+    }
 }
 
 /// What a model should give for its known input: of a catalog model with its published weights what

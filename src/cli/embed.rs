@@ -1,16 +1,15 @@
 //! `defrost embed`: images and a network in, an embedding cache out.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::backbones::ComputeDType;
 use crate::cli::dataset::DatasetArguments;
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::pixel_flags::PixelFlags;
 use crate::cli::{Outcome, Printer};
-use crate::embed::{EmbedOptions, Job, Network, Precision, Summary, embed};
+use crate::embed::{EmbedOptions, EmbedSummary, Embedder, Precision};
 use crate::error::Result;
-use crate::runtime::{Device, Runtime};
+use crate::runtime::Device;
 
 /// Embed images into a cache that can be interrupted, continued and extended at any time.
 #[derive(Debug, clap::Args)]
@@ -74,20 +73,6 @@ impl Arguments {
     /// Embeds and prints the counts.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let dataset = self.dataset.open(printer)?;
-        let mut backbone = self.flags.open(&self.model, printer)?;
-        self.pixels.apply(&mut backbone.preprocess)?;
-        // Caches hold vectors: what `--pool` did not pool gives its class token, or its mean.
-        backbone.pool_taps(None)?;
-        backbone.slice_pushdown()?;
-        let dtype = if self.dtype == "f16" { Precision::F16 } else { Precision::F32 };
-        let exact = match self.compute {
-            ComputeDType::F32 => None,
-            _ => Some(Arc::new(Network::of(&backbone, dtype)?.0)),
-        };
-        backbone.compute_in(self.compute)?;
-        let (network, recipe) = Network::of(&backbone, dtype)?;
-        let network = Network { exact, ..network };
-        drop(backbone);
         let mut options = EmbedOptions {
             device: self.device,
             batch: self.batch.map_or(0, usize::from),
@@ -98,14 +83,19 @@ impl Arguments {
             ..EmbedOptions::default()
         };
         options.limits.max_pixels = u64::from(self.most_megapixels) * 1_000_000;
-        let job = Job { dataset: &dataset, network: &network, recipe: &recipe, cache: &self.out };
-        let summary = embed(&job, &options, &|| Runtime::ensure(None, printer), printer)?;
+        let embedder = Embedder::new(&self.model)?
+            .model_options(self.flags.options())
+            .compute(self.compute)
+            .dtype(if self.dtype == "f16" { Precision::F16 } else { Precision::F32 })
+            .options(options)
+            .progress(printer);
+        let summary = self.pixels.apply(embedder).run(&dataset, &self.out)?;
         printer.result(&summary, |summary| self.describe(summary));
         Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Incomplete })
     }
 
-    fn describe(&self, summary: &Summary) -> String {
-        let Summary { rows, computed, reused, failed, seconds, .. } = summary;
+    fn describe(&self, summary: &EmbedSummary) -> String {
+        let EmbedSummary { rows, computed, reused, failed, seconds, .. } = summary;
         let out = self.out.display();
         let mut text = match computed {
             0 => format!("{out}: {rows} rows, everything reused, {seconds:.1} s"),

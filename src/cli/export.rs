@@ -1,14 +1,12 @@
 //! `defrost export`: a probe or a fine-tuned network to one ONNX file that takes raw pixels.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::cli::model_flags::ModelFlags;
-use crate::cli::{Outcome, Printer, finetune};
+use crate::cli::{Outcome, Printer};
 use crate::deploy;
 use crate::deploy::{ExportOptions, Exported, ModelCard, Plan};
 use crate::error::Result;
-use crate::finetune::CONFIG;
 use crate::records::{Chosen, deciding_metric};
 use crate::runtime::Runtime;
 use crate::support::numbers::counted;
@@ -63,10 +61,6 @@ impl Arguments {
             model: self.model.clone(),
             options: self.flags.options(),
             cache: self.cache.clone(),
-            images: match self.source.join(CONFIG).is_file() {
-                true => finetune::images(&self.source)?,
-                false => HashMap::new(),
-            },
             thresholds: self.thresholds.clone(),
         };
         let source = deploy::open(&self.source, &asked, printer)?;

@@ -1,7 +1,7 @@
 //! The flags that say how files become pixels, shared by the verbs that prepare images for a model.
 
-use crate::error::Result;
-use crate::preprocess::{Border, Preprocess, Window};
+use crate::embed::Embedder;
+use crate::preprocess::{Border, Window};
 
 /// What a user says about the way from files to pixels; each flag changes the preprocessing, and
 /// with it the cache's key.
@@ -25,19 +25,14 @@ pub(crate) struct PixelFlags {
 }
 
 impl PixelFlags {
-    /// Writes what was said into a preprocessing.
-    ///
-    /// # Errors
-    /// Those of [`Preprocess::check`].
-    pub(crate) fn apply(&self, preprocess: &mut Preprocess) -> Result<()> {
+    /// Tells an embedder what was said.
+    pub(crate) fn apply<'a>(&self, mut embedder: Embedder<'a>) -> Embedder<'a> {
         if let Some(window) = self.window {
-            preprocess.window = window;
+            embedder = embedder.window(window);
         }
         if let Some(threshold) = self.crop_border {
-            preprocess.border = Some(Border { threshold, ..Border::default() });
+            embedder = embedder.crop_border(Border { threshold, ..Border::default() });
         }
-        preprocess.fast_decode |= self.fast_decode;
-        preprocess.clone().check()?;
-        Ok(())
+        embedder.fast_decode(self.fast_decode)
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli::{Outcome, Printer};
-use crate::embed::Summary;
+use crate::embed::EmbedSummary;
 use crate::error::{FileError, Result};
 use crate::report;
 use crate::report::ReportOptions;
@@ -63,7 +63,7 @@ impl Arguments {
     }
 }
 
-fn read_run(path: &Path) -> Result<Summary> {
+fn read_run(path: &Path) -> Result<EmbedSummary> {
     let text = fs::read_text(path)?;
     let parsed = serde_json::from_str(&text);
     Ok(parsed.map_err(|error| FileError::Parse {

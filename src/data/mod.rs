@@ -37,7 +37,7 @@ pub use folder::IMAGE_EXTENSIONS;
 pub(crate) use frame::source;
 pub use labels::{Census, ClassCounts, Counts};
 pub use loader::{Batch, Epoch, Loader};
-pub use options::{Columns, Frames, Layout, OpenOptions, Reading};
+pub use options::{Columns, DatasetSource, Frames, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
 pub use table::{ExtraColumn, StringColumn, column_by_id, write_table, write_table_with};
 
@@ -67,5 +67,16 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
     };
     frame::choose(&mut dataset, options.frames)?;
     dataset.note_small_classes();
+    dataset.source = DatasetSource { path: path.to_path_buf(), reading: options.clone() };
     Ok(dataset)
+}
+
+impl Dataset {
+    /// Reads a folder or table as the default [`OpenOptions`] say, see [`open`].
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Dataset> {
+        open(path.as_ref(), &OpenOptions::default())
+    }
 }

@@ -30,6 +30,17 @@ pub struct OpenOptions {
     pub keep_missing: bool,
 }
 
+/// Where a dataset is and how it is read: what reads it again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetSource {
+    /// Folder or table.
+    pub path: PathBuf,
+    /// How to read it.
+    #[serde(default)]
+    pub reading: OpenOptions,
+}
+
 /// Names of a table's columns. `None` is the default name, compared without regard to case, and the
 /// column may be absent (except `path`); a stated name is compared exactly and must be there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

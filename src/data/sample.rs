@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::data::options::{DatasetSource, OpenOptions};
 use crate::support::fs;
 
 /// What the labels mean.
@@ -138,6 +139,8 @@ pub struct Skipped {
 /// Labelled samples: images to embed or to train on, or the rows of a table of features.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
+    /// What it was read from; the root, for a dataset that was put together in memory.
+    pub source: DatasetSource,
     /// Folder that paths and ids are relative to.
     pub root: PathBuf,
     /// What the labels mean.
@@ -175,12 +178,14 @@ impl Dataset {
 
     /// A dataset of these samples in their order, which is that of the rows of features.
     pub fn in_row_order(root: PathBuf, task: Task, classes: Vec<String>, samples: Vec<Sample>) -> Self {
-        Dataset { root, task, classes, samples, skipped: Vec::new(), notes: Vec::new() }
+        let source = DatasetSource { path: root.clone(), reading: OpenOptions::default() };
+        Dataset { source, root, task, classes, samples, skipped: Vec::new(), notes: Vec::new() }
     }
 
     /// The same without any sample.
     pub(super) fn without_samples(&self) -> Self {
         Dataset {
+            source: self.source.clone(),
             root: self.root.clone(),
             task: self.task,
             classes: self.classes.clone(),

@@ -75,18 +75,15 @@ fn examples<'a>(source: &'a Source, plan: &Plan<'_>) -> Result<Vec<Example<'a>>>
             false => Ok(examples),
         };
     }
-    let Some(first) = source.tested.first() else {
-        return Err(DeployError::NoImages { reason: "the record names no test image".to_owned() }.into());
-    };
-    let there: Vec<Example<'a>> = source
-        .tested
+    let tested = source.tested.as_ref().map_err(|reason| DeployError::NoImages { reason: reason.clone() })?;
+    let there: Vec<Example<'a>> = tested
         .iter()
         .filter(|tested| tested.path.is_file())
         .map(|tested| Example { path: tested.path.clone(), recorded: Some(&tested.probabilities) })
         .collect();
     if there.is_empty() {
-        let (count, first) = (source.tested.len(), first.path.display());
-        let reason = format!("none of the {count} test images is where it was, such as `{first}`");
+        let first = tested.first().map(|first| format!(", such as `{}`", first.path.display()));
+        let reason = format!("none of the {} test images is where it was{}", tested.len(), first.unwrap_or_default());
         return Err(DeployError::NoImages { reason }.into());
     }
     Ok(verify::spread(there, plan.count))

@@ -52,7 +52,7 @@ pub struct ModelCard {
     /// Metrics on the test split.
     pub metrics: BTreeMap<Metric, Estimate>,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: ModelOrigin,
     /// How it was compared with the library; none before that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
@@ -71,7 +71,7 @@ pub struct FittedOn {
 
 /// Where a classifier comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct ModelOrigin {
     /// Version of this crate.
     pub defrost: String,
     /// Name of the network.
@@ -206,9 +206,11 @@ impl ModelCard {
     }
 }
 
-/// A value that always has a JSON form.
+/// A value of a card as JSON.
 fn json(key: &str, value: &impl Serialize) -> Property {
-    Property::new(key, serde_json::to_string(value).unwrap_or_default())
+    #[expect(clippy::expect_used, reason = "structs of texts and numbers always have a JSON form")]
+    let text = serde_json::to_string(value).expect("a value of a card has a JSON form");
+    Property::new(key, text)
 }
 
 /// The metadata of a file.

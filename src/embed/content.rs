@@ -144,7 +144,8 @@ impl KnownFiles {
         for path in paths {
             if let Some((stamp, hash)) = self.0.get(path) {
                 let file = KnownFile { path: path.to_owned(), stamp: *stamp, hash: *hash };
-                text.push_str(&serde_json::to_string(&file).unwrap_or_default());
+                #[expect(clippy::expect_used, reason = "texts and numbers always have a JSON form")]
+                text.push_str(&serde_json::to_string(&file).expect("a known file has a JSON form"));
                 text.push('\n');
             }
         }

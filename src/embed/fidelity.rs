@@ -8,15 +8,16 @@
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView1};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{DecodeLimits, decode_file};
-use crate::embed::network::{Findings, Lane};
-use crate::embed::{Network, Precision, Recipe};
+use crate::embed::manifest::Precision;
+use crate::embed::network::Network;
+use crate::embed::row_engine::RowEngine;
 use crate::error::{CacheError, Result};
 use crate::preprocess::{Scratch, ValidPreprocess};
-use crate::runtime::{Device, Runtime, SessionOptions};
+use crate::runtime::{Device, EngineOptions, Runtime};
+use crate::support::ordered_pool::ordered_map;
 use crate::tensor::{DType, HostTensor};
 
 /// Images that fidelity is measured on.
@@ -63,7 +64,7 @@ impl ColumnFidelity {
     }
 
     /// The comparison of embeddings with the exact ones, `[N, D]` each.
-    fn of(name: &str, exact: &Array2<f32>, found: &Array2<f32>) -> Self {
+    fn new(name: &str, exact: &Array2<f32>, found: &Array2<f32>) -> Self {
         let cosines: Vec<f64> =
             exact.rows().into_iter().zip(found.rows()).map(|(exact, found)| cosine(exact, found)).collect();
         let count = cosines.len().max(1) as f64;
@@ -95,29 +96,26 @@ impl std::fmt::Display for Fidelity {
     }
 }
 
-/// Measures how close a network comes to the exact one on the first of `images` that can be read,
-/// on the CPU or wherever `device` says; `recipe` is that of either, since they differ in the
-/// network only.
+/// Measures how close `network` comes to the exact one on the first of `images` that can be read,
+/// on the CPU or wherever `device` says; the two differ in their arithmetic only.
 ///
 /// # Errors
 /// [`CacheError::NoFixedSize`]; `RuntimeError` where a network does not run.
 pub fn fidelity<'p>(
-    (exact, network): (&Network, &Network),
-    recipe: &Recipe,
+    exact: &Network,
+    network: &Network,
     images: impl Iterator<Item = &'p Path>,
-    (runtime, device): (&Runtime, Device),
+    runtime: &Runtime,
+    device: Device,
 ) -> Result<Fidelity> {
-    let preprocess = recipe.preprocess.clone().check()?;
-    let inputs = inputs(&preprocess, images)?;
-    // Exact values decide, whatever the cache rounds them to.
-    let recipe = Recipe { dtype: Precision::F32, ..recipe.clone() };
-    let exact = embedded(exact, &recipe, &inputs, (runtime, device))?;
-    let found = embedded(network, &recipe, &inputs, (runtime, device))?;
+    let inputs = inputs(&network.key.preprocess.clone().check()?, images)?;
+    let exact = embedded(exact, &inputs, runtime, device)?;
+    let found = embedded(network, &inputs, runtime, device)?;
     let mut columns = Vec::new();
     let mut start = 0;
-    for column in &recipe.columns {
+    for column in &network.key.columns {
         let part = ndarray::s![.., start..start + column.dimension];
-        columns.push(ColumnFidelity::of(&column.name, &exact.slice(part).to_owned(), &found.slice(part).to_owned()));
+        columns.push(ColumnFidelity::new(&column.name, &exact.slice(part).to_owned(), &found.slice(part).to_owned()));
         start += column.dimension;
     }
     Ok(Fidelity { images: inputs.len(), columns })
@@ -141,47 +139,31 @@ fn inputs<'p>(preprocess: &ValidPreprocess, images: impl Iterator<Item = &'p Pat
     Ok(inputs)
 }
 
-/// The rows of all images: `[N, values of a row]`.
-fn embedded(
-    network: &Network,
-    recipe: &Recipe,
-    inputs: &[HostTensor],
-    (runtime, device): (&Runtime, Device),
-) -> Result<Array2<f32>> {
+/// The rows of all images: `[N, values of a row]`, exact whatever a cache rounds them to.
+fn embedded(network: &Network, inputs: &[HostTensor], runtime: &Runtime, device: Device) -> Result<Array2<f32>> {
     let batch = network.fixed_batch.unwrap_or(1);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let findings = Findings::default();
-    let options = SessionOptions { device, threads: 1, spinning: false, ..SessionOptions::default() };
-    let lanes = Lane::open(runtime, (network, recipe), (&options, threads), &findings)?;
-    let share = inputs.len().div_ceil(lanes.len()).max(1);
-    let rows: Result<Vec<Vec<u8>>> = lanes
-        .into_par_iter()
-        .zip(inputs.par_chunks(share))
-        .map(|(mut lane, inputs)| {
-            let mut rows = Vec::new();
-            for input in inputs {
-                let input = repeated(input, batch).ok_or(CacheError::DependentRows { batch })?;
-                rows.extend(lane.run(&input, 1)?.bytes);
-            }
-            Ok(rows)
-        })
-        .collect();
-    let values: Vec<f32> = bytemuck::pod_collect_to_vec(&rows?.concat());
-    let width = recipe.row_bytes() / size_of::<f32>();
-    Array2::from_shape_vec((inputs.len(), width), values).map_err(|error| {
-        let problem = error.to_string();
-        CacheError::Damaged { path: "embeddings".into(), problem }.into()
-    })
+    let at = EngineOptions { device, threads, max_engines: threads };
+    let engines = RowEngine::open(runtime, network, Precision::F32, at)?;
+    let ahead = 2 * engines.len();
+    let rows: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let run = |engine: &mut RowEngine<'_>, input: &HostTensor| engine.run(&repeated(input, batch), 1);
+        ordered_map(scope, inputs.iter(), engines, ahead, run).map(|rows| Ok(rows?.bytes)).collect::<Result<_>>()
+    })?;
+    let width = network.key.columns.iter().map(|column| column.dimension).sum();
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(&rows.concat());
+    #[expect(clippy::expect_used, reason = "every engine's rows have the width that the key states")]
+    Ok(Array2::from_shape_vec((inputs.len(), width), values).expect("a row per image"))
 }
 
 /// One image as often as a batch is long.
-fn repeated(image: &HostTensor, batch: usize) -> Option<HostTensor> {
+fn repeated(image: &HostTensor, batch: usize) -> HostTensor {
     if batch == 1 {
-        return Some(image.clone());
+        return image.clone();
     }
-    let mut shape = image.shape().to_vec();
-    shape[0] = batch;
-    HostTensor::new(DType::F32, shape, image.bytes().repeat(batch).into())
+    let shape = [&[batch], &image.shape()[1..]].concat();
+    #[expect(clippy::expect_used, reason = "the bytes of an image as often as the batch has images")]
+    HostTensor::new(DType::F32, shape, image.bytes().repeat(batch).into()).expect("a batch of one image")
 }
 
 fn cosine(one: ArrayView1<'_, f32>, other: ArrayView1<'_, f32>) -> f64 {
@@ -214,13 +196,13 @@ mod tests {
     #[test]
     fn the_same_embeddings_agree_and_shuffled_ones_do_not() {
         let exact = Array2::from_shape_fn((20, 3), |(row, column)| ((row * 7 + column * 3) % 11) as f32 - 5.0);
-        let same = ColumnFidelity::of("embedding", &exact, &exact);
+        let same = ColumnFidelity::new("embedding", &exact, &exact);
         assert!((same.cosine - 1.0).abs() < 1e-12 && same.agreement == Some(1.0) && same.holds(), "{same:?}");
         let mut turned = exact.clone();
         turned.invert_axis(ndarray::Axis(0));
-        let other = ColumnFidelity::of("embedding", &exact, &turned.as_standard_layout().to_owned());
+        let other = ColumnFidelity::new("embedding", &exact, &turned.as_standard_layout().to_owned());
         assert!(!other.holds() && other.min_cosine < 0.9, "{other:?}");
-        let few = ColumnFidelity::of(
+        let few = ColumnFidelity::new(
             "embedding",
             &exact.slice(ndarray::s![..6, ..]).to_owned(),
             &exact.slice(ndarray::s![..6, ..]).to_owned(),

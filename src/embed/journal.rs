@@ -3,7 +3,7 @@
 //!
 //! One file of records, each `[length: u32][kind: u8][payload][checksum: 8 bytes]`, little-endian;
 //! the checksum is the start of the sha256 over kind and payload. The first record holds the
-//! recipe. What follows the first record that is cut or damaged is ignored and overwritten. Rows
+//! key. What follows the first record that is cut or damaged is ignored and overwritten. Rows
 //! stay on disk: only where they lie is kept in memory.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::embed::content::{ContentHash, KnownFile};
-use crate::embed::{Producer, Recipe};
+use crate::embed::{CacheKey, Producer};
 use crate::error::Result;
 use crate::support::fs;
 
@@ -22,7 +22,7 @@ use crate::support::fs;
 const MAX_BYTES: usize = 1 << 28;
 const HASH_BYTES: usize = 32;
 
-const RECIPE: u8 = 1;
+const KEY: u8 = 1;
 const PRODUCER: u8 = 2;
 const ROW: u8 = 3;
 const FAILURE: u8 = 4;
@@ -32,7 +32,7 @@ const FILE: u8 = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     /// What they computed.
-    pub(crate) recipe: Option<Recipe>,
+    pub(crate) key: Option<CacheKey>,
     /// Offset of each row's embeddings by content.
     pub(crate) rows: HashMap<ContentHash, u64>,
     /// Why content could not be embedded.
@@ -72,16 +72,16 @@ impl Journal {
         Ok(contents)
     }
 
-    /// Opens the journal behind the valid records of `contents`, and starts it with `recipe` where
+    /// Opens the journal behind the valid records of `contents`, and starts it with `key` where
     /// it is new.
-    pub(crate) fn open(path: &Path, contents: &Contents, recipe: &Recipe) -> Result<Journal> {
+    pub(crate) fn open(path: &Path, contents: &Contents, key: &CacheKey) -> Result<Journal> {
         let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
         let mut file = opened.map_err(fs::io_error("open", path))?;
         file.set_len(contents.end).map_err(fs::io_error("write", path))?;
         file.seek(SeekFrom::End(0)).map_err(fs::io_error("write", path))?;
         let mut journal = Journal { path: path.to_path_buf(), file, end: contents.end, pending: Vec::new() };
-        if contents.recipe.is_none() {
-            journal.json(RECIPE, recipe);
+        if contents.key.is_none() {
+            journal.json(KEY, key);
             journal.commit()?;
         }
         Ok(journal)
@@ -124,8 +124,9 @@ impl Journal {
     }
 
     fn json(&mut self, kind: u8, value: &impl serde::Serialize) {
-        // These types are plain structs of strings and numbers: they always have a JSON form.
-        self.append(kind, &[&serde_json::to_vec(value).unwrap_or_default()]);
+        #[expect(clippy::expect_used, reason = "plain structs of texts and numbers always have a JSON form")]
+        let text = serde_json::to_vec(value).expect("a record of the journal has a JSON form");
+        self.append(kind, &[&text]);
     }
 
     fn append(&mut self, kind: u8, payload: &[&[u8]]) {
@@ -145,11 +146,11 @@ impl Contents {
     /// Takes in one record; `None` where its payload makes no sense.
     fn accept(&mut self, kind: u8, payload: &[u8], start: u64, producer: &mut Option<Producer>) -> Option<()> {
         match kind {
-            RECIPE => self.recipe = Some(serde_json::from_slice(payload).ok()?),
+            KEY => self.key = Some(serde_json::from_slice(payload).ok()?),
             PRODUCER => *producer = Some(serde_json::from_slice(payload).ok()?),
             ROW => {
                 let (hash, embeddings) = payload.split_at_checked(HASH_BYTES)?;
-                if embeddings.len() != self.recipe.as_ref()?.row_bytes() {
+                if embeddings.len() != self.key.as_ref()?.row_bytes() {
                     return None;
                 }
                 self.rows.insert(ContentHash::from_bytes(hash)?, start + HASH_BYTES as u64);
@@ -188,8 +189,8 @@ mod tests {
     use crate::embed::{EmbeddingColumn, ModelRecord, Precision};
     use crate::preprocess::Preprocess;
 
-    fn recipe() -> Recipe {
-        Recipe {
+    fn key() -> CacheKey {
+        CacheKey {
             model: ModelRecord { name: "m".into(), weights: "1".into(), graph: "2".into(), changes: Vec::new() },
             preprocess: Preprocess::imagenet(8, 8),
             dtype: Precision::F32,
@@ -201,7 +202,7 @@ mod tests {
     fn any_cut_keeps_the_records_before_it_and_the_journal_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let mut journal = Journal::open(&path, &Contents::default(), &recipe()).unwrap();
+        let mut journal = Journal::open(&path, &Contents::default(), &key()).unwrap();
         let hashes: Vec<ContentHash> = (0..3u8).map(|n| ContentHash::of(&[n])).collect();
         let first = journal.row(&hashes[0], &[7; 8]);
         journal.failure(&hashes[1], "empty");
@@ -211,7 +212,7 @@ mod tests {
         for cut in 0..=whole.len() {
             fs::replace(&path, &whole[..cut]).unwrap();
             let contents = Journal::read(&path).unwrap();
-            let mut journal = Journal::open(&path, &contents, &recipe()).unwrap();
+            let mut journal = Journal::open(&path, &contents, &key()).unwrap();
             journal.row(&hashes[2], &[9; 8]);
             journal.commit().unwrap();
             let again = Journal::read(&path).unwrap();
@@ -225,7 +226,7 @@ mod tests {
     fn a_flipped_bit_ends_the_journal_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let mut journal = Journal::open(&path, &Contents::default(), &recipe()).unwrap();
+        let mut journal = Journal::open(&path, &Contents::default(), &key()).unwrap();
         journal.row(&ContentHash::of(b"a"), &[1; 8]);
         let second = journal.row(&ContentHash::of(b"b"), &[2; 8]);
         journal.commit().unwrap();

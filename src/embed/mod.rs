@@ -1,17 +1,20 @@
 //! The embedding cache: dataset x backbone to Parquet, and [`Features`], which reads it and feature
-//! tables made elsewhere.
+//! tables made elsewhere. [`Embedder`] is the way in.
 //!
 //! ```text
-//! files ──read, hash, decode, preprocess──▶ batches ──sessions──▶ rows ──▶ journal ──in the dataset's order──▶ parts
+//! files ──read, hash, decode, preprocess──▶ batches ──engines──▶ rows ──▶ journal ──in the dataset's order──▶ parts
 //! ```
 //!
-//! A row is keyed by the content of its image and by the [`Recipe`] of the cache: a file that was
+//! A row is keyed by the content of its image and by the [`CacheKey`] of the cache: a file that was
 //! renamed, images that were added, and a process that was killed cost only the rows that are
 //! missing.
 
+mod cache;
+mod cache_key;
 mod cache_lock;
 mod compute;
 mod content;
+mod embedder;
 mod features;
 mod fidelity;
 mod finish;
@@ -22,14 +25,18 @@ mod network;
 mod parts;
 mod pipeline;
 mod quarantine;
-mod recipe;
+mod row_engine;
 mod run;
 pub mod schema;
+mod state;
 mod store;
 mod table;
 mod unfinished;
 mod verify;
 
+pub use cache::Cache;
+pub use cache_key::CacheKey;
+pub use embedder::{EmbedSpec, Embedder, EmbeddingModel};
 pub use features::{FeatureColumns, Features, embedding_columns};
 pub use fidelity::{
     ColumnFidelity, FIDELITY_IMAGES, FIDELITY_NEIGHBOURS, Fidelity, MIN_AGREEMENT, MIN_COSINE, fidelity,
@@ -37,7 +44,6 @@ pub use fidelity::{
 pub use manifest::{DatasetRecord, EmbeddingColumn, Manifest, ModelRecord, PartRecord, Precision, Producer};
 pub use network::Network;
 pub use quarantine::quarantine;
-pub use recipe::Recipe;
-pub use run::{EmbedOptions, Job, Summary, embed};
+pub use run::{EmbedOptions, EmbedRun, EmbedSummary, embed};
 pub use unfinished::{Unfinished, unfinished};
 pub use verify::verify;

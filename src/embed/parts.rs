@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use crate::data::{Dataset, Label, Sample, Task};
 use crate::embed::content::ContentHash;
 use crate::embed::schema::{self, Layout};
-use crate::embed::{PartRecord, Precision, Recipe};
+use crate::embed::{CacheKey, PartRecord, Precision};
 use crate::error::{CacheError, Result};
 use crate::support::fs;
 
@@ -67,7 +67,7 @@ pub(crate) fn group_rows(row_bytes: usize) -> usize {
 pub(crate) struct PartsWriter<'a> {
     directory: PathBuf,
     dataset: &'a Dataset,
-    recipe: &'a Recipe,
+    key: &'a CacheKey,
     layout: Layout,
     schema: SchemaRef,
     open: Option<Table>,
@@ -76,18 +76,10 @@ pub(crate) struct PartsWriter<'a> {
 
 impl<'a> PartsWriter<'a> {
     /// A writer of parts with the rows of `dataset`.
-    pub(crate) fn new(directory: &Path, dataset: &'a Dataset, recipe: &'a Recipe) -> Self {
+    pub(crate) fn new(directory: &Path, dataset: &'a Dataset, key: &'a CacheKey) -> Self {
         let layout = Layout::of(dataset);
-        let schema = schema::parts(layout, &recipe.columns, recipe.dtype);
-        PartsWriter {
-            directory: directory.to_path_buf(),
-            dataset,
-            recipe,
-            layout,
-            schema,
-            open: None,
-            parts: Vec::new(),
-        }
+        let schema = schema::parts(layout, &key.columns, key.dtype);
+        PartsWriter { directory: directory.to_path_buf(), dataset, key, layout, schema, open: None, parts: Vec::new() }
     }
 
     /// Appends one row group: samples with their content and the bytes of their embeddings.
@@ -95,7 +87,7 @@ impl<'a> PartsWriter<'a> {
         let batch = self.batch(samples, embeddings)?;
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Table::create(&self.directory, self.schema.clone(), self.recipe)?,
+            None => Table::create(&self.directory, self.schema.clone(), self.key)?,
         };
         open.write(&batch)?;
         if open.groups == GROUPS {
@@ -109,7 +101,7 @@ impl<'a> PartsWriter<'a> {
     /// Closes the last part; there is one even without rows.
     pub(crate) fn finish(mut self) -> Result<Vec<PartRecord>> {
         if self.open.is_none() && self.parts.is_empty() {
-            self.open = Some(Table::create(&self.directory, self.schema.clone(), self.recipe)?);
+            self.open = Some(Table::create(&self.directory, self.schema.clone(), self.key)?);
         }
         if let Some(open) = self.open.take() {
             self.parts.push(open.finish(&self.directory, &part_name(self.parts.len()))?);
@@ -147,10 +139,10 @@ impl<'a> PartsWriter<'a> {
     fn embeddings(&self, rows: &[u8]) -> Result<Vec<ArrayRef>> {
         let mut start = 0;
         let mut arrays: Vec<ArrayRef> = Vec::new();
-        for column in &self.recipe.columns {
-            let end = start + column.dimension * self.recipe.dtype.size();
-            let of_column = rows.chunks_exact(self.recipe.row_bytes()).map(|row| &row[start..end]);
-            let values: ArrayRef = match self.recipe.dtype {
+        for column in &self.key.columns {
+            let end = start + column.dimension * self.key.dtype.size();
+            let of_column = rows.chunks_exact(self.key.row_bytes()).map(|row| &row[start..end]);
+            let values: ArrayRef = match self.key.dtype {
                 Precision::F32 => Arc::new(Float32Array::from(
                     of_column.flat_map(bytemuck::pod_collect_to_vec::<u8, f32>).collect::<Vec<f32>>(),
                 )),
@@ -159,7 +151,7 @@ impl<'a> PartsWriter<'a> {
                 )),
             };
             let width = i32::try_from(column.dimension).unwrap_or(i32::MAX);
-            let item = schema::embedding_item(self.recipe.dtype);
+            let item = schema::embedding_item(self.key.dtype);
             let list = FixedSizeListArray::try_new(item, width, values, None).map_err(|error| self.refused(&error))?;
             arrays.push(Arc::new(list));
             start = end;
@@ -191,7 +183,7 @@ fn multi_labels(samples: &[(&Sample, ContentHash)]) -> ArrayRef {
 }
 
 /// Writes the quarantine table into a directory under its final name.
-pub(crate) fn write_quarantine(directory: &Path, rows: &[Quarantined], recipe: &Recipe) -> Result<PartRecord> {
+pub(crate) fn write_quarantine(directory: &Path, rows: &[Quarantined], key: &CacheKey) -> Result<PartRecord> {
     let text = |value: &dyn Fn(&Quarantined) -> Option<String>| -> ArrayRef {
         Arc::new(rows.iter().map(value).collect::<StringArray>())
     };
@@ -203,7 +195,7 @@ pub(crate) fn write_quarantine(directory: &Path, rows: &[Quarantined], recipe: &
     ];
     let batch = RecordBatch::try_new(schema::quarantine(), columns)
         .map_err(|error| CacheError::Write { path: directory.to_path_buf(), reason: error.to_string() })?;
-    let mut table = Table::create(directory, schema::quarantine(), recipe)?;
+    let mut table = Table::create(directory, schema::quarantine(), key)?;
     table.write(&batch)?;
     let mut record = table.finish(directory, "quarantine")?;
     fs::rename(&directory.join(&record.file), &directory.join(QUARANTINE_FILE))?;
@@ -221,13 +213,13 @@ struct Table {
 }
 
 impl Table {
-    fn create(directory: &Path, schema: SchemaRef, recipe: &Recipe) -> Result<Table> {
+    fn create(directory: &Path, schema: SchemaRef, key: &CacheKey) -> Result<Table> {
         let path = directory.join("unfinished");
         let file = File::create(&path).map_err(fs::io_error("create", &path))?;
         let file = HashingFile { file, hasher: Sha256::new(), bytes: 0 };
         let writer =
-            ArrowWriter::try_new(file, schema, Some(properties(recipe)?)).map_err(|error| failed(&path, error))?;
-        let slice_rows = (SLICE_BYTES / recipe.row_bytes().max(1)).clamp(1, SLICE_ROWS);
+            ArrowWriter::try_new(file, schema, Some(properties(key)?)).map_err(|error| failed(&path, error))?;
+        let slice_rows = (SLICE_BYTES / key.row_bytes().max(1)).clamp(1, SLICE_ROWS);
         Ok(Table { path, writer, slice_rows, rows: 0, groups: 0 })
     }
 
@@ -267,7 +259,7 @@ pub(crate) fn is_part(name: &str) -> bool {
 }
 
 /// The fixed properties of every file: nothing in them depends on time or machine.
-fn properties(recipe: &Recipe) -> Result<WriterProperties> {
+fn properties(key: &CacheKey) -> Result<WriterProperties> {
     let level = ZstdLevel::try_new(3).map_err(|error| failed(Path::new("zstd"), error))?;
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
@@ -277,7 +269,7 @@ fn properties(recipe: &Recipe) -> Result<WriterProperties> {
     for text in [schema::ID, schema::PATH, schema::CONTENT_HASH] {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(text), false);
     }
-    for column in &recipe.columns {
+    for column in &key.columns {
         // Floats do not compress, and uncompressed pages are read fastest.
         let path = ColumnPath::new(vec![column.name.clone(), "list".into(), "item".into()]);
         properties = properties

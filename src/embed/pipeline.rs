@@ -1,26 +1,30 @@
-//! From files to rows: threads that read, decode and preprocess fill batches, sessions turn them
+//! From files to rows: threads that read, decode and preprocess, then engines that turn batches
 //! into rows.
 //!
-//! Everything between the threads is bounded and the batches' buffers go round, so that memory does
-//! not depend on the number of images. Who receives the events is the only one who writes.
+//! ```text
+//! files ──read, hash, decode, preprocess──▶ images ──joined──▶ batches ──engines──▶ rows
+//! ```
+//!
+//! Both stages are [`ordered_map`]s: everything between the threads is bounded and the images'
+//! buffers go round, so that memory does not depend on the number of images. Who receives the
+//! events is the only one who writes.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use crate::data::{DecodeLimits, Decoding, source};
 use crate::embed::content::{ContentHash, KnownFile, Stamp};
-use crate::embed::network::{Lane, Rows};
+use crate::embed::row_engine::{BatchRows, RowEngine};
 use crate::error::{CacheError, Error, PixelError, Result};
 use crate::preprocess::{Image, Scratch, ValidPreprocess};
 use crate::support::fs;
+use crate::support::ordered_pool::{BufferPool, PooledBuffer, ordered_map};
 use crate::tensor::{DType, HostTensor};
 
 /// Pixels from which on images are decoded one at a time, so that several large ones do not fill
@@ -48,22 +52,18 @@ pub(crate) enum Event {
     /// It cannot be embedded.
     Failed { sample: usize, known: Option<(Option<KnownFile>, ContentHash)>, reason: String },
     /// A batch was embedded.
-    Embedded { tasks: Vec<Filled>, rows: Rows },
-    /// The run cannot go on.
-    Fatal(Error),
+    Embedded { images: Vec<BatchImage>, rows: BatchRows },
 }
 
-/// A task whose image lies in a batch.
-pub(crate) struct Filled {
+/// An image of a batch.
+pub(crate) struct BatchImage {
     pub(crate) sample: usize,
     pub(crate) file: Option<KnownFile>,
     pub(crate) hash: ContentHash,
 }
 
-/// What the threads share.
-pub(crate) struct Plan<'a> {
-    /// The images, in order.
-    pub(crate) tasks: &'a [Task<'a>],
+/// What is done with every image.
+pub(crate) struct Pipeline<'a> {
     /// Whether content needs no work.
     pub(crate) settled: &'a (dyn Fn(&ContentHash) -> bool + Sync),
     /// What happens to an image before the network.
@@ -78,141 +78,125 @@ pub(crate) struct Plan<'a> {
     pub(crate) threads: usize,
 }
 
-/// A batch on its way to a session.
-struct Batch {
-    tasks: Vec<Filled>,
-    images: HostTensor,
+/// What a decoder says of a task: an image for the network, or that there is none.
+enum Decoded {
+    Image(BatchImage, PooledBuffer),
+    Event(Event),
 }
 
-/// State of a run.
+/// What goes to an engine, or past it.
+enum Step {
+    Batch(Vec<BatchImage>, HostTensor),
+    Event(Event),
+}
+
+impl Pipeline<'_> {
+    /// Runs the tasks; `receive` is called on this thread with every event and stops the run by an
+    /// error.
+    ///
+    /// # Errors
+    /// What an engine gives, or what `receive` returns.
+    pub(crate) fn run(
+        &self,
+        tasks: &[Task<'_>],
+        engines: Vec<RowEngine<'_>>,
+        mut receive: impl FnMut(Event) -> Result<()>,
+    ) -> Result<()> {
+        let [batch, ..] = self.shape;
+        let shared = Shared {
+            pipeline: self,
+            claimed: Mutex::default(),
+            large: Mutex::default(),
+            buffers: BufferPool::new(self.shape[1..].iter().product()),
+        };
+        let decoders: Vec<Decoder> = (0..self.threads.max(1)).map(|_| Decoder::default()).collect();
+        let decoded_ahead = 2 * decoders.len() + batch * engines.len();
+        let waiting = WAITING_BYTES / (batch * self.row_bytes).max(1);
+        let batches_ahead = waiting.clamp(engines.len(), 3 * engines.len());
+        std::thread::scope(|scope| {
+            let shared = &shared;
+            let look = |decoder: &mut Decoder, task: &Task<'_>| decoder.look(shared, task);
+            let decoded = ordered_map(scope, tasks.iter(), decoders, decoded_ahead, look);
+            let batches = BufferPool::new(self.shape.iter().product());
+            let steps = Steps { decoded, shape: self.shape, batches, waiting: Vec::new() };
+            let run = |engine: &mut RowEngine<'_>, step| -> Result<Event> {
+                Ok(match step {
+                    Step::Event(event) => event,
+                    Step::Batch(images, pixels) => Event::Embedded { rows: engine.run(&pixels, images.len())?, images },
+                })
+            };
+            let events = ordered_map(scope, steps, engines, batches_ahead, run);
+            for event in events {
+                receive(event?)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Joins images to batches; what is no image goes past them.
+struct Steps<I> {
+    decoded: I,
+    shape: [usize; 4],
+    /// Buffers of whole batches.
+    batches: BufferPool,
+    waiting: Vec<(BatchImage, PooledBuffer)>,
+}
+
+impl<I: Iterator<Item = Decoded>> Iterator for Steps<I> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        loop {
+            match self.decoded.next() {
+                Some(Decoded::Event(event)) => return Some(Step::Event(event)),
+                Some(Decoded::Image(image, pixels)) => self.waiting.push((image, pixels)),
+                None if self.waiting.is_empty() => return None,
+                None => return Some(self.batch()),
+            }
+            if self.waiting.len() == self.shape[0] {
+                return Some(self.batch());
+            }
+        }
+    }
+}
+
+impl<I> Steps<I> {
+    /// The images that wait as one batch, its last places filled with zeros.
+    fn batch(&mut self) -> Step {
+        let (images, mut buffers): (Vec<BatchImage>, Vec<PooledBuffer>) = self.waiting.drain(..).unzip();
+        let values = match (self.shape[0], buffers.pop()) {
+            (1, Some(only)) => only,
+            (_, last) => {
+                let mut values = self.batches.take();
+                let size = self.shape[1..].iter().product();
+                let mut places = values.chunks_exact_mut(size);
+                for (image, place) in buffers.iter().chain(&last).zip(&mut places) {
+                    place.copy_from_slice(image);
+                }
+                places.for_each(|place| place.fill(0.0));
+                values
+            }
+        };
+        #[expect(clippy::expect_used, reason = "the values were joined and filled up for this shape")]
+        let pixels = HostTensor::new(DType::F32, self.shape.to_vec(), Bytes::from_owner(values))
+            .expect("a batch is of its shape");
+        Step::Batch(images, pixels)
+    }
+}
+
+/// What the decoders share.
 struct Shared<'a> {
-    plan: &'a Plan<'a>,
-    next: AtomicUsize,
-    stop: AtomicBool,
+    pipeline: &'a Pipeline<'a>,
     claimed: Mutex<HashSet<ContentHash>>,
     large: Mutex<()>,
-    buffers: Mutex<Receiver<Vec<f32>>>,
-    returned: Sender<Vec<f32>>,
+    buffers: BufferPool,
 }
 
-/// Runs the plan; `receive` is called on this thread with every event and stops the run by an
-/// error.
-///
-/// # Errors
-/// The first [`Event::Fatal`], or what `receive` returns.
-pub(crate) fn run(plan: &Plan<'_>, lanes: Vec<Lane<'_>>, mut receive: impl FnMut(Event) -> Result<()>) -> Result<()> {
-    let (returned, buffers) = channel();
-    let size = plan.shape.iter().product();
-    for _ in 0..plan.threads + 2 * lanes.len() {
-        // The receiver lives as long as `shared`.
-        let _ = returned.send(vec![0.0; size]);
-    }
-    let shared = Shared {
-        plan,
-        next: AtomicUsize::new(0),
-        stop: AtomicBool::new(false),
-        claimed: Mutex::default(),
-        large: Mutex::default(),
-        buffers: Mutex::new(buffers),
-        returned,
-    };
-    std::thread::scope(|scope| {
-        let (filled, batches) = sync_channel(lanes.len());
-        let batches = std::sync::Arc::new(Mutex::new(batches));
-        let waiting = (WAITING_BYTES / (plan.shape[0] * plan.row_bytes).max(1)).max(lanes.len());
-        let (events, received) = sync_channel(waiting.min(4 * plan.threads + 4 * lanes.len()));
-        for _ in 0..plan.threads {
-            let (shared, filled, events) = (&shared, filled.clone(), events.clone());
-            scope.spawn(move || shared.fill(&filled, &events));
-        }
-        for lane in lanes {
-            let (shared, batches, events) = (&shared, batches.clone(), events.clone());
-            scope.spawn(move || shared.embed(lane, &batches, &events));
-        }
-        drop((filled, batches, events));
-        let mut outcome = Ok(());
-        for event in received {
-            if outcome.is_ok() {
-                outcome = match event {
-                    Event::Fatal(error) => Err(error),
-                    event => receive(event),
-                };
-                if outcome.is_err() {
-                    shared.stop.store(true, Ordering::Relaxed);
-                }
-            }
-        }
-        outcome
-    })
-}
-
-impl Shared<'_> {
-    /// Takes tasks until none is left and sends batches; a hung-up channel ends it too.
-    fn fill(&self, filled: &SyncSender<Batch>, events: &SyncSender<Event>) {
-        let mut worker =
-            Worker { shared: self, scratch: Scratch::default(), buffer: None, tasks: Vec::new(), last: None };
-        while !self.stop.load(Ordering::Relaxed) {
-            let Some(task) = self.plan.tasks.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
-            if worker.take(task).is_some_and(|event| events.send(event).is_err()) {
-                return;
-            }
-            if worker.tasks.len() == self.plan.shape[0] && !worker.send(filled) {
-                return;
-            }
-        }
-        if !self.stop.load(Ordering::Relaxed) {
-            worker.send(filled);
-        }
-    }
-
-    /// Embeds batches until no more come.
-    fn embed(&self, mut lane: Lane<'_>, batches: &Mutex<Receiver<Batch>>, events: &SyncSender<Event>) {
-        loop {
-            let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Batch { tasks, images }) = batch else { return };
-            if self.stop.load(Ordering::Relaxed) {
-                continue;
-            }
-            let event = match lane.run(&images, tasks.len()) {
-                Ok(rows) => Event::Embedded { tasks, rows },
-                Err(error) => {
-                    self.stop.store(true, Ordering::Relaxed);
-                    Event::Fatal(error)
-                }
-            };
-            drop(images);
-            if events.send(event).is_err() {
-                self.stop.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-/// A buffer that goes back to the others when the last tensor over it is dropped.
-struct Borrowed {
-    values: Vec<f32>,
-    home: Sender<Vec<f32>>,
-}
-
-impl AsRef<[u8]> for Borrowed {
-    fn as_ref(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.values)
-    }
-}
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        // Nobody waits for it once the run is over.
-        let _ = self.home.send(std::mem::take(&mut self.values));
-    }
-}
-
-/// One thread that fills batches.
-struct Worker<'a> {
-    shared: &'a Shared<'a>,
+/// One thread that reads, decodes and preprocesses.
+#[derive(Default)]
+struct Decoder {
     scratch: Scratch,
-    buffer: Option<Vec<f32>>,
-    tasks: Vec<Filled>,
     /// The last file of several frames.
     last: Option<Content>,
 }
@@ -226,91 +210,68 @@ struct Content {
     hash: ContentHash,
 }
 
-impl Worker<'_> {
-    /// Looks at one image: into the batch, or an event that says why not.
-    fn take(&mut self, task: &Task<'_>) -> Option<Event> {
+impl Decoder {
+    /// Looks at one image.
+    fn look(&mut self, shared: &Shared<'_>, task: &Task<'_>) -> Decoded {
         let sample = task.sample;
-        let plan = self.shared.plan;
         let (file, frame) = source(task.file);
-        let content = match self.content(file, frame.is_some()) {
+        let content = match self.content(file, frame.is_some(), shared.pipeline.limits.max_bytes) {
             Ok(content) => content,
-            Err(error) => return Some(Event::Failed { sample, known: None, reason: reason(&error) }),
+            Err(error) => {
+                return Decoded::Event(Event::Failed { sample, known: None, reason: error.with_causes() });
+            }
         };
         let hash = frame.map_or(content.hash, |frame| content.hash.of_frame(frame));
         let file = content.stamp.map(|stamp| KnownFile { path: task.path.to_owned(), stamp, hash });
-        if (plan.settled)(&hash) || !self.claim(hash) {
-            return Some(Event::Seen { sample, file, hash });
+        if (shared.pipeline.settled)(&hash) || !shared.claim(hash) {
+            return Decoded::Event(Event::Seen { sample, file, hash });
         }
-        match self.prepare(&content.bytes, frame) {
-            Ok(()) => {
-                self.tasks.push(Filled { sample, file, hash });
-                None
-            }
-            Err(reason) => Some(Event::Failed { sample, known: Some((file, hash)), reason }),
+        match self.prepare(shared, &content.bytes, frame) {
+            Ok(pixels) => Decoded::Image(BatchImage { sample, file, hash }, pixels),
+            Err(reason) => Decoded::Event(Event::Failed { sample, known: Some((file, hash)), reason }),
         }
     }
 
     /// Reads a file, or takes the last one again for its next frame.
-    fn content(&mut self, file: PathBuf, is_kept: bool) -> Result<Content> {
+    fn content(&mut self, file: PathBuf, is_kept: bool, max_bytes: u64) -> Result<Content> {
         if let Some(last) = self.last.take_if(|last| last.file == file && is_kept) {
             return Ok(self.last.insert(last).clone());
         }
-        let (bytes, stamp) = read(&file, self.shared.plan.limits.max_bytes)?;
+        let (bytes, stamp) = read(&file, max_bytes)?;
         let hash = ContentHash::of(&bytes);
         let content = Content { file, bytes: Arc::new(bytes), stamp, hash };
         self.last = is_kept.then(|| content.clone());
         Ok(content)
     }
 
-    fn claim(&self, hash: ContentHash) -> bool {
-        self.shared.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(hash)
-    }
-
-    /// Decodes an image into the next place of the batch.
-    fn prepare(&mut self, bytes: &[u8], frame: Option<u32>) -> Result<(), String> {
-        let plan = self.shared.plan;
+    /// Decodes and preprocesses an image.
+    fn prepare(&mut self, shared: &Shared<'_>, bytes: &[u8], frame: Option<u32>) -> Result<PooledBuffer, String> {
         // A decoder that panics on a damaged file must not end the run.
-        let image = catch_unwind(AssertUnwindSafe(|| self.decode(bytes, frame)))
+        let image = catch_unwind(AssertUnwindSafe(|| shared.decode(bytes, frame)))
             .map_err(|_| "the decoder gave up on this file".to_owned())?
-            .map_err(|error| reason(&error))?;
-        let buffer = match self.buffer.take() {
-            Some(buffer) => buffer,
-            None => {
-                let buffers = self.shared.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-                buffers.recv().map_err(|error| error.to_string())?
-            }
-        };
-        let buffer = self.buffer.insert(buffer);
-        let size = plan.shape[1..].iter().product::<usize>();
-        let place = &mut buffer[self.tasks.len() * size..][..size];
-        plan.preprocess.apply_into(&image, &mut self.scratch, place).map_err(|error| reason(&error))
+            .map_err(|error| error.with_causes())?;
+        let mut pixels = shared.buffers.take();
+        let applied = shared.pipeline.preprocess.apply_into(&image, &mut self.scratch, &mut pixels);
+        applied.map_err(|error| error.with_causes())?;
+        Ok(pixels)
+    }
+}
+
+impl Shared<'_> {
+    fn claim(&self, hash: ContentHash) -> bool {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(hash)
     }
 
     fn decode(&self, bytes: &[u8], frame: Option<u32>) -> Result<Image> {
-        let Plan { limits, preprocess, .. } = *self.shared.plan;
+        let Pipeline { limits, preprocess, .. } = *self.pipeline;
         let small = DecodeLimits { max_pixels: limits.max_pixels.min(LARGE_PIXELS), ..limits };
         let decoding = Decoding { frame, ..Decoding::of(preprocess.specification(), limits) };
         match (Decoding { limits: small, ..decoding }).decode(bytes) {
             Err(Error::Pixels(PixelError::TooManyPixels { .. })) if small != limits => {
-                let _alone = self.shared.large.lock().unwrap_or_else(PoisonError::into_inner);
+                let _alone = self.large.lock().unwrap_or_else(PoisonError::into_inner);
                 decoding.decode(bytes)
             }
             decoded => decoded,
-        }
-    }
-
-    /// Sends the batch, its last places filled with zeros; false where nobody takes it.
-    fn send(&mut self, filled: &SyncSender<Batch>) -> bool {
-        let Some(mut values) = self.buffer.take() else { return true };
-        let shape = self.shared.plan.shape;
-        values[self.tasks.len() * shape[1..].iter().product::<usize>()..].fill(0.0);
-        let owner = Borrowed { values, home: self.shared.returned.clone() };
-        if self.tasks.is_empty() {
-            return true;
-        }
-        match HostTensor::new(DType::F32, shape.to_vec(), Bytes::from_owner(owner)) {
-            Some(images) => filled.send(Batch { tasks: std::mem::take(&mut self.tasks), images }).is_ok(),
-            None => false,
         }
     }
 }
@@ -329,15 +290,4 @@ fn read(path: &Path, most: u64) -> Result<(Vec<u8>, Option<Stamp>)> {
         return Err(PixelError::TooManyBytes { found: metadata.len(), most }.into());
     }
     Ok((bytes, Stamp::of(&metadata)))
-}
-
-/// An error and its causes on one line.
-pub(crate) fn reason(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
 }

@@ -4,23 +4,19 @@
 //! missing is computed. The final files are made from the dataset's order and the rows alone, so
 //! that it does not matter how often a run was interrupted.
 
-use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, DecodeLimits, source};
+use crate::data::{Dataset, DecodeLimits};
 use crate::embed::cache_lock::CacheLock;
-use crate::embed::content::{ContentHash, KnownFiles, Stamp};
-use crate::embed::journal::{Contents, Journal};
+use crate::embed::compute::{Computed, compute};
+use crate::embed::fidelity::Fidelity;
+use crate::embed::finish::{finish, is_finished};
 use crate::embed::network::Network;
-use crate::embed::parts::stated_path;
-use crate::embed::quarantine::reasons_by_content;
-use crate::embed::store::Store;
-use crate::embed::{Fidelity, Manifest, Producer, Recipe};
+use crate::embed::state::CacheState;
 use crate::error::Result;
-use crate::preprocess::ValidPreprocess;
 use crate::runtime::{Device, Runtime};
 use crate::support::memory::peak_resident_mib;
 use crate::support::progress::Progress;
@@ -60,22 +56,20 @@ impl Default for EmbedOptions {
     }
 }
 
-/// What to embed.
+/// What is embedded, with what, and where the rows go.
 #[derive(Clone, Copy, Debug)]
-pub struct Job<'a> {
+pub struct EmbedRun<'a> {
     /// The images.
     pub dataset: &'a Dataset,
     /// The network.
     pub network: &'a Network,
-    /// What the cache's rows are keyed by; its columns are outputs of the network.
-    pub recipe: &'a Recipe,
     /// The cache directory.
     pub cache: &'a Path,
 }
 
 /// How a run went.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EmbedSummary {
     /// Rows of the cache.
     pub rows: usize,
     /// Images that the network embedded in this run.
@@ -98,15 +92,12 @@ pub struct Summary {
     pub fidelity: Option<Fidelity>,
 }
 
-/// What is known of a sample.
-#[derive(Clone, Debug)]
-pub(super) enum State {
-    /// Nothing yet.
-    Open,
-    /// The content of its file.
-    Content(ContentHash),
-    /// Its file cannot be read, for this reason.
-    Unreadable(String),
+/// A run on a locked cache.
+pub(super) struct Plan<'a> {
+    pub(super) run: &'a EmbedRun<'a>,
+    pub(super) options: &'a EmbedOptions,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) lock: &'a CacheLock,
 }
 
 /// Embeds a dataset into a cache.
@@ -115,150 +106,44 @@ pub(super) enum State {
 /// quarantine table and the run goes on.
 ///
 /// # Errors
-/// `CacheError::Mixed` for a cache of another recipe, `CacheError::RowTooLarge`,
+/// `CacheError::Mixed` for a cache of another key, `CacheError::RowTooLarge`,
 /// `CacheError::LowFidelity`, `CacheError::Locked`, `CacheError::NoFixedSize`, `RuntimeError` where
 /// the network does not run, `FileError` where the cache cannot be written.
 pub fn embed(
-    job: &Job<'_>,
+    run: &EmbedRun<'_>,
     options: &EmbedOptions,
     runtime: &dyn Fn() -> Result<Runtime>,
     progress: &dyn Progress,
-) -> Result<Summary> {
+) -> Result<EmbedSummary> {
     let start = Instant::now();
-    let workplace = CacheLock::open(job.cache, options.wait, progress)?;
-    let mut run = Run::open(job, options, workplace, progress)?;
-    let mut computing = None;
-    if !(run.classify().is_empty() && run.is_finished()) {
+    let lock = CacheLock::open(run.cache, options.wait, progress)?;
+    let plan = Plan { run, options, progress, lock: &lock };
+    let mut state = CacheState::open(&plan)?;
+    let mut summary = EmbedSummary::default();
+    if !(state.classify(run.dataset).is_empty() && is_finished(&plan, &state)?) {
         // Old rows go into new files: they must be what they were.
-        run.check_store()?;
-        let todo = run.classify();
+        state.check_store(&plan)?;
+        let todo = state.classify(run.dataset);
         if !todo.is_empty() {
-            computing = Some(run.compute(&todo, runtime)?);
+            let computed = compute(&plan, &state, &todo, runtime)?;
+            summary.add(&computed);
+            state.add(computed, &plan)?;
         }
     }
-    run.finish()?;
-    let rows = run.rows().count();
-    let computed = computing.as_ref().map_or(0, |computing| computing.images);
-    let rate = computing.as_ref().filter(|computing| computing.images > 0);
-    let images_per_second = rate.map(|computing| computing.images as f64 / computing.seconds);
-    Ok(Summary {
-        rows,
-        computed,
-        reused: rows.saturating_sub(computed),
-        failed: job.dataset.samples.len() - rows,
-        seconds: start.elapsed().as_secs_f64(),
-        images_per_second,
-        peak_rss_mib: peak_resident_mib(),
-        fidelity: computing.as_mut().and_then(|computing| computing.fidelity.take()),
-        device: computing.map(|computing| computing.device),
-    })
+    finish(&plan, &mut state)?;
+    summary.rows = state.rows().count();
+    summary.reused = summary.rows.saturating_sub(summary.computed);
+    summary.failed = run.dataset.samples.len() - summary.rows;
+    summary.seconds = start.elapsed().as_secs_f64();
+    summary.peak_rss_mib = peak_resident_mib();
+    Ok(summary)
 }
 
-/// What was computed in a run.
-pub(super) struct Computing {
-    pub(super) images: usize,
-    pub(super) seconds: f64,
-    pub(super) device: String,
-    pub(super) fidelity: Option<Fidelity>,
-}
-
-/// A run on a locked cache.
-pub(super) struct Run<'a> {
-    pub(super) job: &'a Job<'a>,
-    pub(super) options: &'a EmbedOptions,
-    pub(super) progress: &'a dyn Progress,
-    pub(super) workplace: CacheLock,
-    pub(super) preprocess: ValidPreprocess,
-    pub(super) paths: Vec<String>,
-    pub(super) manifest: Option<Manifest>,
-    pub(super) contents: Contents,
-    pub(super) known: KnownFiles,
-    pub(super) failures: HashMap<ContentHash, String>,
-    pub(super) store: Store,
-    pub(super) states: Vec<State>,
-    pub(super) producers: BTreeSet<Producer>,
-}
-
-impl<'a> Run<'a> {
-    fn open(
-        job: &'a Job<'a>,
-        options: &'a EmbedOptions,
-        workplace: CacheLock,
-        progress: &'a dyn Progress,
-    ) -> Result<Self> {
-        job.recipe.check_size()?;
-        let manifest = Manifest::read(job.cache)?;
-        let mut contents = Journal::read(&workplace.journal())?;
-        for cached in manifest.as_ref().map(Recipe::of).iter().chain(&contents.recipe) {
-            job.recipe.check_same(cached, job.cache)?;
-        }
-        let mut known = KnownFiles::read(&workplace.files());
-        std::mem::take(&mut contents.files).into_iter().for_each(|file| known.insert(file));
-        let mut failures = HashMap::new();
-        if !options.retry {
-            failures = reasons_by_content(job.cache);
-            failures.extend(contents.failures.iter().map(|(hash, reason)| (*hash, reason.clone())));
-        }
-        let producers = manifest.iter().flat_map(|manifest| &manifest.producers).chain(&contents.producers).cloned();
-        let store = Store::open(job.cache, job.recipe, manifest.as_ref(), (false, progress));
-        let mut run = Run {
-            job,
-            options,
-            progress,
-            preprocess: job.recipe.preprocess.clone().check()?,
-            paths: job.dataset.samples.iter().map(|sample| stated_path(job.dataset, sample)).collect(),
-            states: vec![State::Open; job.dataset.samples.len()],
-            producers: producers.collect(),
-            workplace,
-            manifest,
-            contents,
-            known,
-            failures,
-            store,
-        };
-        run.store.add_journal(&run.workplace.journal(), &run.contents.rows)?;
-        Ok(run)
-    }
-
-    /// Opens the store again, every part compared with its digest.
-    fn check_store(&mut self) -> Result<()> {
-        let how = (true, self.progress);
-        self.store = Store::open(self.job.cache, self.job.recipe, self.manifest.as_ref(), how);
-        self.store.add_journal(&self.workplace.journal(), &self.contents.rows)
-    }
-
-    /// Rows that there are already.
-    pub(super) fn rows_known(&self) -> usize {
-        self.store.len()
-    }
-
-    /// Whether content needs no work: it is embedded, or known to be impossible.
-    pub(super) fn is_settled(&self, hash: &ContentHash) -> bool {
-        self.store.contains(hash) || self.failures.contains_key(hash)
-    }
-
-    /// Settles the samples whose files have not changed and returns the others.
-    pub(super) fn classify(&mut self) -> Vec<usize> {
-        let mut todo = Vec::new();
-        for (at, sample) in self.job.dataset.samples.iter().enumerate() {
-            let stamp = std::fs::metadata(source(&sample.path).0).ok().and_then(|metadata| Stamp::of(&metadata));
-            let hash = stamp.and_then(|stamp| self.known.get(&self.paths[at], &stamp));
-            self.states[at] = match hash.filter(|hash| self.is_settled(hash)) {
-                Some(hash) => State::Content(hash),
-                None => {
-                    todo.push(at);
-                    State::Open
-                }
-            };
-        }
-        todo
-    }
-
-    /// The samples that have embeddings.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, ContentHash)> {
-        self.states.iter().enumerate().filter_map(|(at, state)| match state {
-            State::Content(hash) if self.store.contains(hash) => Some((at, *hash)),
-            _ => None,
-        })
+impl EmbedSummary {
+    fn add(&mut self, computed: &Computed) {
+        self.computed = computed.rows.len();
+        self.images_per_second = (self.computed > 0).then(|| self.computed as f64 / computed.seconds);
+        self.device = Some(computed.producer.device.clone());
+        self.fidelity.clone_from(&computed.fidelity);
     }
 }

@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::PageIndexPolicy;
 
 use crate::embed::content::ContentHash;
-use crate::embed::{Manifest, PartRecord, Precision, Recipe, schema, table};
+use crate::embed::{CacheKey, Manifest, PartRecord, Precision, schema, table};
 use crate::error::{CacheError, Result};
 use crate::support::fs;
 use crate::support::progress::Progress;
@@ -32,7 +32,7 @@ enum Place {
 
 /// Finds the embeddings of images by their content.
 pub(crate) struct Store {
-    recipe: Recipe,
+    key: CacheKey,
     parts: Vec<Part>,
     places: HashMap<ContentHash, Place>,
     complete: bool,
@@ -52,12 +52,13 @@ impl Store {
     /// and can be opened.
     pub(crate) fn open(
         cache: &Path,
-        recipe: &Recipe,
+        key: &CacheKey,
         manifest: Option<&Manifest>,
-        (thorough, progress): (bool, &dyn Progress),
+        thorough: bool,
+        progress: &dyn Progress,
     ) -> Store {
         let mut store =
-            Store { recipe: recipe.clone(), parts: Vec::new(), places: HashMap::new(), complete: true, journal: None };
+            Store { key: key.clone(), parts: Vec::new(), places: HashMap::new(), complete: true, journal: None };
         for record in manifest.iter().flat_map(|manifest| &manifest.parts) {
             let opened = check_part(cache, record, thorough).and_then(|()| store.add_part(&cache.join(&record.file)));
             if let Err(error) = opened {
@@ -117,7 +118,7 @@ impl Store {
     /// # Errors
     /// [`CacheError::Damaged`] where a file does not give what it should.
     pub(crate) fn fetch(&mut self, hashes: &[ContentHash]) -> Result<Vec<u8>> {
-        let row_bytes = self.recipe.row_bytes();
+        let row_bytes = self.key.row_bytes();
         let mut out = vec![0; hashes.len() * row_bytes];
         // Per part: row to where it goes.
         let mut wanted: BTreeMap<u32, BTreeMap<u32, Vec<usize>>> = BTreeMap::new();
@@ -148,7 +149,7 @@ impl Store {
         let ranges = rows.keys().map(|&row| row as usize..row as usize + 1);
         let selection = RowSelection::from_consecutive_ranges(ranges, total);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(fs::open(&part.path)?, part.metadata.clone());
-        let names = self.recipe.columns.iter().map(|column| column.name.as_str());
+        let names = self.key.columns.iter().map(|column| column.name.as_str());
         let mask = ProjectionMask::columns(builder.parquet_schema(), names);
         let reader = builder
             .with_projection(mask)
@@ -162,7 +163,7 @@ impl Store {
             let columns = self.column_bytes(&batch, &part.path)?;
             for row in 0..batch.num_rows() {
                 for &target in targets.next().into_iter().flatten() {
-                    let mut start = target * self.recipe.row_bytes();
+                    let mut start = target * self.key.row_bytes();
                     for (bytes, width) in &columns {
                         out[start..start + width].copy_from_slice(&bytes[row * width..(row + 1) * width]);
                         start += width;
@@ -179,10 +180,10 @@ impl Store {
     /// The values of each column of embeddings, and the bytes of one row of it.
     fn column_bytes<'a>(&self, batch: &'a RecordBatch, path: &Path) -> Result<Vec<(&'a [u8], usize)>> {
         let mut columns = Vec::new();
-        for column in &self.recipe.columns {
+        for column in &self.key.columns {
             let lists = batch.column_by_name(&column.name).and_then(|array| array.as_fixed_size_list_opt());
             let values = lists.map(|lists| lists.values());
-            let bytes: Option<&[u8]> = match self.recipe.dtype {
+            let bytes: Option<&[u8]> = match self.key.dtype {
                 Precision::F32 => values
                     .and_then(|values| values.as_primitive_opt::<Float32Type>())
                     .map(|values| bytemuck::cast_slice(values.values())),
@@ -190,7 +191,7 @@ impl Store {
                     .and_then(|values| values.as_primitive_opt::<Float16Type>())
                     .map(|values| bytemuck::cast_slice(values.values())),
             };
-            let width = column.dimension * self.recipe.dtype.size();
+            let width = column.dimension * self.key.dtype.size();
             match bytes.filter(|bytes| bytes.len() == batch.num_rows() * width) {
                 Some(bytes) => columns.push((bytes, width)),
                 None => {

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::embed::content::ContentHash;
 use crate::embed::parts::is_part;
 use crate::embed::store::check_part;
-use crate::embed::{Manifest, Recipe, schema, table};
+use crate::embed::{CacheKey, Manifest, schema, table};
 use crate::error::{CacheError, Result};
 use crate::support::fs;
 
@@ -50,7 +50,7 @@ fn check_rows(cache: &Path, manifest: &Manifest, problems: &mut Vec<String>) -> 
         names.extend(manifest.columns.iter().map(|column| column.name.as_str()));
         let path = cache.join(&part.file);
         let scanned = table::scan(&path, &names, |rows| {
-            for column in &Recipe::of(manifest).columns {
+            for column in &CacheKey::from_manifest(manifest).columns {
                 let mut dimension = Some(column.dimension);
                 rows.embeddings(&column.name, &mut dimension, &mut Vec::new())?;
             }

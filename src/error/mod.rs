@@ -109,6 +109,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error and its causes on one line.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            text.push_str(&format!(": {inner}"));
+            cause = inner.source();
+        }
+        text
+    }
+
     /// What the reader can do about it; decides the exit code.
     pub fn kind(&self) -> Kind {
         match self {

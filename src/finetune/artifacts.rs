@@ -6,10 +6,11 @@ use std::path::Path;
 use crate::data::{Split, Task};
 use crate::error::{FileError, Result};
 use crate::finetune::checkpoint::Best;
-use crate::finetune::run::MODEL;
+use crate::finetune::classifier::Classifier;
+use crate::finetune::config::{MODEL, TrainingRun};
+use crate::finetune::recipe::Recipe;
 use crate::finetune::search::Search;
 use crate::finetune::training_set::TrainingSet;
-use crate::finetune::{Classifier, Job, Recipe};
 use crate::metrics::{Bootstrap, Metric};
 use crate::records::{
     Chosen, Counts, Partition, PredictionTable, Record, Repeat, Seconds, Selection, Settings, Source, Summary,
@@ -52,7 +53,7 @@ pub(super) fn bootstrap(recipe: &Recipe, first: bool) -> Bootstrap {
 
 /// Writes a repeat's predictions and its network.
 pub(super) fn write(
-    job: &Job<'_>,
+    job: &TrainingRun<'_>,
     material: &TrainingSet,
     folder: &Path,
     (classifier, weights, finished): (&Classifier, &Tensors, &RepeatResult),
@@ -78,7 +79,7 @@ pub(super) fn write(
         ("defrost.preprocess", json(&path, &job.backbone.preprocess)?),
         ("defrost.task", material.dataset.task.name().to_owned()),
         ("defrost.classes", json(&path, &material.dataset.classes)?),
-        ("defrost.head", job.recipe.head.to_string()),
+        ("defrost.head", job.config.recipe.head.to_string()),
         ("defrost.head_name", classifier.head.clone()),
         ("defrost.weights", format!("{}, fine-tuned", provenance.weights)),
         ("defrost.base_weights_sha256", provenance.weights_sha256.clone()),
@@ -103,8 +104,8 @@ fn json(path: &Path, value: &impl serde::Serialize) -> Result<String, FileError>
 }
 
 /// The record of all repeats.
-pub(super) fn record(job: &Job<'_>, material: &TrainingSet, runs: Vec<RepeatResult>) -> Result<Record> {
-    let recipe = job.recipe;
+pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<RepeatResult>) -> Result<Record> {
+    let recipe = &job.config.recipe;
     let repeats: Vec<Repeat> = runs
         .iter()
         .map(|run| Repeat {
@@ -164,7 +165,7 @@ pub(super) fn record(job: &Job<'_>, material: &TrainingSet, runs: Vec<RepeatResu
         classes: material.dataset.classes.clone(),
         splits: splits.into_iter().map(|(split, rows)| (split, Counts::new(&material.dataset, rows))).collect(),
         source: Source {
-            path: job.source.to_owned(),
+            path: job.config.data.path.display().to_string(),
             column: "pixels".into(),
             dimension: job.backbone.embedding.width,
             model: Some(job.backbone.name.clone()),

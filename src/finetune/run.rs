@@ -7,20 +7,19 @@
 //! `repeats/SEED`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::backbones::Backbone;
-use crate::data::Dataset;
 use crate::error::{Error, FileError, FinetuneError, Result};
 use crate::finetune::artifacts::RepeatResult;
 use crate::finetune::checkpoint::{Best, Checkpoints, TrainState, check_fits};
+use crate::finetune::config::{CONFIG, RECORD, TrainingRun};
 use crate::finetune::journal::{Journal, Line};
 use crate::finetune::search::Search;
 use crate::finetune::trainer::StepOutcome;
 use crate::finetune::training::{TrainInputs, TrainObserver, Training};
 use crate::finetune::training_set::TrainingSet;
-use crate::finetune::{Classifier, Head, Recipe, artifacts};
+use crate::finetune::{Classifier, Head, artifacts};
 use crate::records::{Record, SplitConfig};
 use crate::runtime::{Device, Runtime};
 use crate::support::fs;
@@ -28,35 +27,9 @@ use crate::support::progress::Progress;
 use crate::support::seed::Seed;
 use crate::tensor::safetensors::{Metadata, Tensors};
 
-/// Name of the file that says how the run was made, in a run's folder.
-pub const CONFIG: &str = "config.toml";
-/// Name of the record in a run's folder.
-pub const RECORD: &str = "record.json";
-/// Name of the trained network in a run's folder.
-pub const MODEL: &str = "model.onnx";
-
-/// What is trained on what.
-#[derive(Clone, Copy, Debug)]
-pub struct Job<'a> {
-    /// The images.
-    pub dataset: &'a Dataset,
-    /// The backbone.
-    pub backbone: &'a Backbone,
-    /// The recipe.
-    pub recipe: &'a Recipe,
-    /// Weights of a DeiT for a head that is one.
-    pub head_weights: Option<&'a Path>,
-    /// Folder of the run.
-    pub out: &'a Path,
-    /// The text of `config.toml`: what makes the same run again.
-    pub config: &'a str,
-    /// What records name as the source: the dataset as the user calls it.
-    pub source: &'a str,
-}
-
 /// What does not change the numbers, or only their last digits.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct TrainOptions {
     /// Where to train.
     pub device: Device,
     /// Threads that compute, and as many that prepare images; 0 is one per core.
@@ -67,9 +40,9 @@ pub struct Options {
     pub checkpoint_steps: usize,
 }
 
-impl Default for Options {
+impl Default for TrainOptions {
     fn default() -> Self {
-        Options { device: Device::Auto, threads: 0, spinning: true, checkpoint_steps: 0 }
+        TrainOptions { device: Device::Auto, threads: 0, spinning: true, checkpoint_steps: 0 }
     }
 }
 
@@ -79,13 +52,13 @@ impl Default for Options {
 /// # Errors
 /// [`FinetuneError`] and those of the parts; what was reached lies in the folder.
 pub fn finetune(
-    job: &Job<'_>,
-    options: &Options,
+    job: &TrainingRun<'_>,
+    options: &TrainOptions,
     runtime: &Runtime,
     progress: &dyn Progress,
 ) -> Result<(Record, usize)> {
-    job.recipe.check(job.dataset.task)?;
-    job.recipe.adjusting.check(job.dataset.task, job.dataset.classes.len())?;
+    job.config.recipe.check(job.dataset.task)?;
+    job.config.recipe.adjusting.check(job.dataset.task, job.dataset.classes.len())?;
     let material = TrainingSet::new(job.dataset)?;
     claim(job)?;
     let path = job.out.join(RECORD);
@@ -95,10 +68,10 @@ pub fn finetune(
         return Ok((record, 0));
     }
     let mut runs: Vec<RepeatResult> = Vec::new();
-    for (number, seed) in (job.recipe.seed..).take(job.recipe.repeats).enumerate() {
+    for (number, seed) in (job.config.recipe.seed..).take(job.config.recipe.repeats).enumerate() {
         let folder = if number == 0 { job.out.to_path_buf() } else { job.out.join("repeats").join(seed.to_string()) };
-        if job.recipe.repeats > 1 {
-            progress.note(&format!("repeat {} of {}, seed {seed}", number + 1, job.recipe.repeats));
+        if job.config.recipe.repeats > 1 {
+            progress.note(&format!("repeat {} of {}, seed {seed}", number + 1, job.config.recipe.repeats));
         }
         let run = Run { job, options, runtime, progress, material: &material, folder, seed };
         runs.push(run.finish()?);
@@ -110,11 +83,11 @@ pub fn finetune(
 }
 
 /// Makes the folder this run's: writes `config.toml`, or checks that the one there says the same.
-fn claim(job: &Job<'_>) -> Result<()> {
+fn claim(job: &TrainingRun<'_>) -> Result<()> {
     fs::create_directory(job.out)?;
-    let path = job.out.join(CONFIG);
+    let (path, text) = (job.out.join(CONFIG), job.config.text()?);
     if !path.is_file() {
-        return fs::replace(&path, job.config.as_bytes());
+        return fs::replace(&path, text.as_bytes());
     }
     let read = |text: &str| -> Result<BTreeMap<String, String>> {
         let table: toml::Table = toml::from_str(text).map_err(|source| FileError::Parse {
@@ -126,7 +99,7 @@ fn claim(job: &Job<'_>) -> Result<()> {
         flatten("", &toml::Value::Table(table), &mut settings);
         Ok(settings)
     };
-    let (there, here) = (read(&fs::read_text(&path)?)?, read(job.config)?);
+    let (there, here) = (read(&fs::read_text(&path)?)?, read(&text)?);
     let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
     match names.into_iter().find(|name| there.get(*name) != here.get(*name)) {
         None => Ok(()),
@@ -155,8 +128,8 @@ fn flatten(name: &str, value: &toml::Value, settings: &mut BTreeMap<String, Stri
 
 /// One repeat.
 struct Run<'a> {
-    job: &'a Job<'a>,
-    options: &'a Options,
+    job: &'a TrainingRun<'a>,
+    options: &'a TrainOptions,
     runtime: &'a Runtime,
     progress: &'a dyn Progress,
     material: &'a TrainingSet,
@@ -167,7 +140,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn finish(&self) -> Result<RepeatResult> {
         let Run { job, material, progress, .. } = *self;
-        let (recipe, backbone) = (job.recipe, job.backbone);
+        let (recipe, backbone) = (&job.config.recipe, job.backbone);
         fs::create_directory(&self.folder)?;
         let division =
             SplitConfig { redraw: recipe.resplit, fractions: recipe.shares()?, allow_leak: recipe.allow_leak };
@@ -176,7 +149,9 @@ impl Run<'_> {
         let classes = material.dataset.classes.len();
         let classifier = match recipe.head {
             Head::Linear => Classifier::linear(backbone, classes, seed)?,
-            Head::Deit { .. } => Classifier::deit(backbone, recipe.head, (classes, job.head_weights), seed)?,
+            Head::Deit { .. } => {
+                Classifier::deit(backbone, recipe.head, (classes, job.config.model.head_weights.as_deref()), seed)?
+            }
         };
         let start = classifier.weights()?;
         let subject = TrainInputs {
@@ -248,7 +223,7 @@ impl Run<'_> {
 }
 
 /// What a weights' file says about itself.
-fn about(job: &Job<'_>, classifier: &Classifier) -> Metadata {
+fn about(job: &TrainingRun<'_>, classifier: &Classifier) -> Metadata {
     let classes = serde_json::Value::from(job.dataset.classes.clone()).to_string();
     let entries = [
         ("format", "pt".to_owned()),

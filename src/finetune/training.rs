@@ -9,11 +9,12 @@ use crate::error::{FinetuneError, Result};
 use crate::finetune::checkpoint::TrainState;
 use crate::finetune::evaluation::Predicted;
 use crate::finetune::loss::Targets;
+use crate::finetune::run::TrainOptions;
 use crate::finetune::schedule::LrSchedule;
 use crate::finetune::step::StepPlan;
 use crate::finetune::trainer::{Evaluator, MicroBatch, StepHyperparams, StepOutcome, Trainer};
 use crate::finetune::training_set::TrainingSet;
-use crate::finetune::{Classifier, Options, Recipe, drop_path, policy, sampler};
+use crate::finetune::{Classifier, Recipe, drop_path, policy, sampler};
 use crate::metrics::{Bootstrap, Evaluation, Metric};
 use crate::preprocess::Preprocess;
 use crate::records::{Counts, Partition, deciding_metric, score};
@@ -67,7 +68,7 @@ impl<'a> Training<'a> {
     /// Opens the network and prepares the loaders.
     pub(super) fn open(
         subject: &TrainInputs<'a>,
-        options: &Options,
+        options: &TrainOptions,
         runtime: &Runtime,
         progress: &'a dyn Progress,
     ) -> Result<Training<'a>> {

@@ -7,6 +7,7 @@ mod binding;
 mod concurrent;
 mod device;
 mod device_tensor;
+mod engine;
 pub mod install;
 mod library;
 mod locate;
@@ -20,6 +21,7 @@ mod weights;
 pub use binding::Binding;
 pub use device::Device;
 pub use device_tensor::DeviceTensor;
+pub use engine::{Engine, EngineOptions};
 pub use locate::Origin;
 pub use options::{Optimization, SessionOptions, WorkingMemory};
 pub use self_test::self_test;
@@ -127,6 +129,16 @@ impl Runtime {
     /// `CPUExecutionProvider`.
     pub fn providers(&self) -> &[String] {
         &self.0.providers
+    }
+
+    /// Whether a model on this device will run on the CPU, as far as the library's providers tell:
+    /// a session may still end up there where a GPU does not work.
+    pub fn is_on_cpu(&self, device: Device) -> bool {
+        match device {
+            Device::Cpu => true,
+            Device::Cuda(_) => false,
+            Device::Auto => !self.providers().iter().any(|name| name.contains("CUDA")),
+        }
     }
 
     fn environment(&self) -> &Environment {

@@ -1,5 +1,5 @@
 //! What any layer may use: files with their path in every error, environment variables, seeds,
-//! progress, process memory, numbers as text.
+//! progress, process memory, numbers as text, a pool of threads.
 
 pub mod env;
 pub mod fs;
@@ -9,6 +9,7 @@ pub mod mapped;
 pub mod memory;
 pub mod names;
 pub mod numbers;
+pub(crate) mod ordered_pool;
 pub mod progress;
 pub mod seed;
 pub mod wheel;

@@ -1,21 +1,18 @@
 //! `defrost finetune`: images with labels and a backbone in, a trained classifier out.
 
-mod config;
 mod recipe_flags;
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::cli::dataset::ReadingArguments;
-use crate::cli::finetune::config::Config;
 use crate::cli::finetune::recipe_flags::RecipeFlags;
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::probe::table;
 use crate::cli::{Outcome, Printer, dataset, model_flags};
-use crate::data;
+use crate::data::DatasetSource;
 use crate::error::{FinetuneError, Result};
 use crate::finetune;
-use crate::finetune::{CONFIG, Job, Options, RECORD};
+use crate::finetune::{ModelConfig, RECORD, RunConfig, TrainOptions, TrainingRun};
 use crate::runtime::{Device, Runtime};
 
 /// Train a backbone further on labelled images: interruptible, reproducible, ends in one ONNX file.
@@ -60,45 +57,24 @@ pub(crate) struct Arguments {
     flags: ModelFlags,
 }
 
-/// The files of a run's dataset by the samples' ids; none where the dataset is not where it was.
-pub(crate) fn images(run: &Path) -> Result<HashMap<String, PathBuf>> {
-    let config = Config::read(&run.join(CONFIG))?;
-    let opened = data::open(&config.data.path, &config.data.reading);
-    let samples = opened.map(|dataset| dataset.samples).unwrap_or_default();
-    Ok(samples.into_iter().map(|sample| (sample.id, sample.path)).collect())
-}
-
 impl Arguments {
     /// Trains, evaluates, and prints the record.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let config = match &self.config {
-            Some(path) => Config::read(path)?,
+            Some(path) => RunConfig::read(path)?,
             None => self.config()?,
         };
         let dataset = dataset::open(&config.data.path, &config.data.reading, printer)?;
-        let mut options = config.model.options.clone();
-        if let Some(tap) = config.recipe.head.tap() {
-            options.taps = tap.parse().unwrap_or_default();
-        }
-        let backbone = model_flags::open(&config.model.name, &options, printer)?;
-        let source = config.data.path.display().to_string();
-        let job = Job {
-            dataset: &dataset,
-            backbone: &backbone,
-            recipe: &config.recipe,
-            head_weights: config.model.head_weights.as_deref(),
-            out: &self.out,
-            config: &config.text()?,
-            source: &source,
-        };
-        let options = Options {
+        let backbone = model_flags::open(&config.model.name, &config.model_options(), printer)?;
+        let run = TrainingRun { dataset: &dataset, backbone: &backbone, config: &config, out: &self.out };
+        let options = TrainOptions {
             device: self.device,
             threads: self.threads.map_or(0, usize::from),
             checkpoint_steps: self.checkpoint_every,
-            ..Options::default()
+            ..TrainOptions::default()
         };
         let runtime = Runtime::ensure(None, printer)?;
-        let (record, failed) = finetune::finetune(&job, &options, &runtime, printer)?;
+        let (record, failed) = finetune::finetune(&run, &options, &runtime, printer)?;
         for warning in &record.warnings {
             printer.say(&format!("warning: {warning}"));
         }
@@ -108,25 +84,20 @@ impl Arguments {
     }
 
     /// The configuration that the flags stand for; paths in it hold from anywhere.
-    fn config(&self) -> Result<Config> {
+    fn config(&self) -> Result<RunConfig> {
         let missing = |name| FinetuneError::Setting { name, found: "missing".into(), expected: "a value" };
-        let mut reading = self.reading.options();
-        reading.root = reading.root.as_deref().map(absolute);
-        let mut options = self.flags.options();
-        options.weights = options.weights.as_deref().map(absolute);
-        options.preprocess = options.preprocess.as_deref().map(absolute);
-        let model = self.model.clone().ok_or_else(|| missing("model"))?;
-        let name = if Path::new(&model).exists() { absolute(Path::new(&model)).display().to_string() } else { model };
-        let data = self.data.clone().ok_or_else(|| missing("data"))?;
-        Ok(Config {
-            data: config::Data { path: if data.exists() { absolute(&data) } else { data }, reading },
-            model: config::Model { name, options, head_weights: self.recipe.head_weights.as_deref().map(absolute) },
+        let config = RunConfig {
+            data: DatasetSource {
+                path: self.data.clone().ok_or_else(|| missing("data"))?,
+                reading: self.reading.options(),
+            },
+            model: ModelConfig {
+                name: self.model.clone().ok_or_else(|| missing("model"))?,
+                options: self.flags.options(),
+                head_weights: self.recipe.head_weights.clone(),
+            },
             recipe: self.recipe.recipe()?,
-        })
+        };
+        config.absolute()
     }
-}
-
-/// The path from the root; as given where the system does not tell.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }

@@ -6,9 +6,8 @@ use crate::backbones::{Backbone, ComputeDType};
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::models::built::{Built, fingerprint_of};
 use crate::cli::{Outcome, Printer};
-use crate::data;
-use crate::data::OpenOptions;
-use crate::embed::{Fidelity, Network, Precision, fidelity};
+use crate::data::Dataset;
+use crate::embed::{EmbedSpec, EmbeddingModel, Fidelity, fidelity};
 use crate::error::{CacheError, Result};
 use crate::runtime::{Device, Runtime};
 
@@ -69,21 +68,20 @@ impl Arguments {
         if self.dtype == ComputeDType::F32 {
             return Ok(None);
         }
-        let mut pooled = backbone.clone();
+        let original = backbone.clone();
         backbone.compute_in(self.dtype)?;
         let Some(images) = &self.images else {
             printer.say("note: how close it comes to f32 was not measured; `--images DATA` does that");
             return Ok(None);
         };
-        let dataset = data::open(images, &OpenOptions::default())?;
+        let dataset = Dataset::open(images)?;
         // What is compared are vectors, as a cache holds them.
-        pooled.pool_taps(None)?;
-        let (exact, recipe) = Network::of(&pooled, Precision::F32)?;
-        pooled.compute_in(self.dtype)?;
-        let (network, _) = Network::of(&pooled, Precision::F32)?;
+        let EmbeddingModel { network, .. } =
+            EmbedSpec { compute: self.dtype, ..EmbedSpec::default() }.prepare(original)?;
+        let Some(exact) = network.exact.as_deref() else { return Ok(None) };
         let paths = dataset.samples.iter().map(|sample| sample.path.as_path());
         let runtime = Runtime::ensure(None, printer)?;
-        let found = fidelity((&exact, &network), &recipe, paths, (&runtime, Device::Auto))?;
+        let found = fidelity(exact, &network, paths, &runtime, Device::Auto)?;
         match found.holds() || self.allow_low_fidelity {
             true => Ok(Some(found)),
             false => Err(CacheError::LowFidelity { found: found.to_string() }.into()),

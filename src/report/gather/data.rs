@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::data::{Label, Sample, Split, Task};
-use crate::embed::{Features, Manifest, Summary, quarantine};
+use crate::embed::{EmbedSummary, Features, Manifest, quarantine};
 use crate::error::Result;
 use crate::preprocess::{Preprocess, Resize};
 use crate::probe;
@@ -86,7 +86,11 @@ fn gallery(features: &Features) -> (Vec<Vec<Picture>>, bool) {
 }
 
 /// How the embeddings were made; `None` for tables made elsewhere.
-pub(super) fn embedding(cache: &Path, features: &Features, run: Option<&Summary>) -> Result<Option<EmbeddingFacts>> {
+pub(super) fn embedding(
+    cache: &Path,
+    features: &Features,
+    run: Option<&EmbedSummary>,
+) -> Result<Option<EmbeddingFacts>> {
     let Some(manifest) = &features.manifest else { return Ok(None) };
     let failures = quarantine(cache)?;
     let mut facts = facts(manifest, features);

@@ -18,7 +18,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use crate::data::Label;
-use crate::embed::{FeatureColumns, Features, Summary, schema};
+use crate::embed::{EmbedSummary, FeatureColumns, Features, schema};
 use crate::error::Result;
 use crate::probe::{self, Projection};
 use crate::report::record::{Picture, Plane, PlanePoint, Record};
@@ -40,7 +40,7 @@ pub struct ReportOptions {
     pub out: Option<PathBuf>,
     /// How the run went that computed the embeddings: a cache does not keep it, since equal caches
     /// are equal files.
-    pub run: Option<Summary>,
+    pub run: Option<EmbedSummary>,
 }
 
 /// Reads everything that a report about a cache shows.

@@ -1,5 +1,5 @@
-//! What decides the values of a cache's rows besides the image: rows of different recipes never
-//! share a cache.
+//! What decides the values of a cache's rows besides the image: rows of different keys never share
+//! a cache.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const MAX_ROW_BYTES: usize = 64 << 20;
 
 /// The key of a cache: a row is keyed by this and the content of its image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Recipe {
+pub struct CacheKey {
     /// The network.
     pub model: ModelRecord,
     /// What happens between decoded pixels and the network's input.
@@ -26,10 +26,10 @@ pub struct Recipe {
     pub columns: Vec<EmbeddingColumn>,
 }
 
-impl Recipe {
-    /// The recipe of an existing cache.
-    pub(crate) fn of(manifest: &Manifest) -> Self {
-        Recipe {
+impl CacheKey {
+    /// The key of an existing cache.
+    pub(crate) fn from_manifest(manifest: &Manifest) -> Self {
+        CacheKey {
             model: manifest.model.clone(),
             preprocess: manifest.preprocess.clone(),
             dtype: manifest.dtype,
@@ -59,12 +59,12 @@ impl Recipe {
         Err(CacheError::RowTooLarge { bytes, most: MAX_ROW_BYTES, columns: listed(&self.columns) }.into())
     }
 
-    /// Refuses to continue a cache of another recipe. The model's name is no part of the
+    /// Refuses to continue a cache of another key. The model's name is no part of the
     /// comparison, its digests are.
     ///
     /// # Errors
     /// [`CacheError::Mixed`] with everything that differs.
-    pub(crate) fn check_same(&self, cached: &Recipe, cache: &Path) -> Result<()> {
+    pub(crate) fn check_same(&self, cached: &CacheKey, cache: &Path) -> Result<()> {
         let mut differences = Vec::new();
         let mut compare = |what: &str, cached: String, asked: String| {
             if cached != asked {
@@ -135,8 +135,8 @@ fn listed(columns: &[EmbeddingColumn]) -> String {
 mod tests {
     use super::*;
 
-    fn recipe() -> Recipe {
-        Recipe {
+    fn key() -> CacheKey {
+        CacheKey {
             model: ModelRecord { name: "a".into(), weights: "11".into(), graph: "22".into(), changes: Vec::new() },
             preprocess: Preprocess::imagenet(256, 224),
             dtype: Precision::F32,
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn rows_that_nobody_could_read_are_refused() {
-        let mut wide = recipe();
+        let mut wide = key();
         wide.columns.push(EmbeddingColumn::new("tokens", 257 * 1536));
         wide.check_size().unwrap();
         wide.columns
@@ -157,15 +157,15 @@ mod tests {
 
     #[test]
     fn every_difference_is_told_and_a_new_name_is_none() {
-        let renamed = Recipe { model: ModelRecord { name: "b".into(), ..recipe().model }, ..recipe() };
-        renamed.check_same(&recipe(), Path::new("cache")).unwrap();
-        let mut other = recipe();
+        let renamed = CacheKey { model: ModelRecord { name: "b".into(), ..key().model }, ..key() };
+        renamed.check_same(&key(), Path::new("cache")).unwrap();
+        let mut other = key();
         other.model.weights = "33".into();
         other.preprocess = Preprocess::imagenet(232, 224);
         other.preprocess.crop = None;
         other.preprocess.window = "40/400".parse().unwrap();
         other.dtype = Precision::F16;
-        let error = other.check_same(&recipe(), Path::new("cache")).unwrap_err().to_string();
+        let error = other.check_same(&key(), Path::new("cache")).unwrap_err().to_string();
         for expected in [
             "weights: cached 11… of `a`, now 33…",
             "preprocess `resize`",
