@@ -210,7 +210,9 @@ mod tests {
     fn no_more_items_than_stated_are_on_their_way() {
         let drawn = AtomicUsize::new(0);
         std::thread::scope(|scope| {
-            let items = (0..50).inspect(|_| drop(drawn.fetch_add(1, Ordering::SeqCst)));
+            let items = (0..50).inspect(|_| {
+                drawn.fetch_add(1, Ordering::SeqCst);
+            });
             let results = ordered_map(scope, items, vec![(); 4], 6, |(), item| slow_square(item));
             for (given, _) in results.enumerate() {
                 assert!(drawn.load(Ordering::SeqCst) <= given + 6);

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use defrost::backbones::{self, Backbone, ComputeDType, ModelOptions, Size, Taps};
 use defrost::data::{self, OpenOptions};
-use defrost::embed::{EmbedOptions, EmbeddingColumn, Job, ModelRecord, Network, Precision, Recipe, Summary, embed};
+use defrost::embed::{
+    CacheKey, EmbedOptions, EmbedRun, EmbedSummary, EmbeddingColumn, ModelRecord, Network, Precision, embed,
+};
 use defrost::error::{CacheError, Error};
 use defrost::graph::rewrite::quantize;
 use defrost::graph::{Builder, Dim, ElementType, Model};
@@ -150,26 +152,27 @@ fn a_network_that_does_not_come_close_is_refused_unless_allowed() {
     let exact = unsuitable();
     let mut rounded = exact.clone();
     quantize(&exact).unwrap().apply(&mut rounded).unwrap();
-    let network = |model: &Model, exact| Network {
-        model: model.detach().unwrap(),
-        input: "input".into(),
-        outputs: vec!["embedding".into()],
-        fixed_batch: None,
-        exact,
-    };
-    let exact = Arc::new(network(&exact, None));
-    let network = network(&rounded, Some(exact));
-    let digest = network.model.digest.clone();
-    let recipe = Recipe {
+    let digest = rounded.detach().unwrap().digest;
+    let key = CacheKey {
         model: ModelRecord { name: "x".into(), weights: digest.clone(), graph: digest, changes: vec!["int8".into()] },
         preprocess: Preprocess::imagenet(SIDE, SIDE),
         dtype: Precision::F32,
         columns: vec![EmbeddingColumn::new("embedding", 16)],
     };
+    let network = |model: &Model, exact| Network {
+        model: model.detach().unwrap(),
+        input: "input".into(),
+        outputs: vec!["embedding".into()],
+        fixed_batch: None,
+        key: key.clone(),
+        exact,
+    };
+    let exact = Arc::new(network(&exact, None));
+    let network = network(&rounded, Some(exact));
     let dataset = data::open(&folder.path().join("images"), &OpenOptions::default()).unwrap();
     let cache = folder.path().join("cache");
-    let job = Job { dataset: &dataset, network: &network, recipe: &recipe, cache: &cache };
-    let run = |allow_low_fidelity| -> defrost::Result<Summary> {
+    let job = EmbedRun { dataset: &dataset, network: &network, cache: &cache };
+    let run = |allow_low_fidelity| -> defrost::Result<EmbedSummary> {
         let options = EmbedOptions { device: Device::Cpu, allow_low_fidelity, ..EmbedOptions::default() };
         embed(&job, &options, &|| Runtime::ensure(None, &Silent), &Silent)
     };
@@ -205,7 +208,7 @@ fn embed_and_build_say_how_close_they_come() {
     let problem = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{problem}");
     assert!(problem.contains("fidelity to f32 on 12 images; `embedding`: cosine 0.9"), "{problem}");
-    let summary: Summary = serde_json::from_slice(&output.stdout).unwrap();
+    let summary: EmbedSummary = serde_json::from_slice(&output.stdout).unwrap();
     let fidelity = summary.fidelity.unwrap();
     let names: Vec<&str> = fidelity.columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(names, ["embedding", "block_05"]);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use defrost::data::{self, DecodeLimits, Decoding, Frames, OpenOptions};
-use defrost::embed::{EmbedOptions, EmbeddingColumn, Job, ModelRecord, Network, Precision, Recipe, embed};
+use defrost::embed::{CacheKey, EmbedOptions, EmbedRun, EmbeddingColumn, ModelRecord, Network, Precision, embed};
 use defrost::error::Error;
 use defrost::preprocess::Preprocess;
 use defrost::runtime::{Device, Runtime};
@@ -201,22 +201,28 @@ fn nothing_about_a_patient_leaves_the_file() {
     }
     let model = network("first").detach().unwrap();
     let digest = model.digest.clone();
-    let recipe = Recipe {
+    let key = CacheKey {
         model: ModelRecord { name: "small".into(), weights: digest.clone(), graph: digest, changes: Vec::new() },
         preprocess: Preprocess::imagenet(SIDE, SIDE),
         dtype: Precision::F32,
         columns: vec![EmbeddingColumn::new("embedding", 16)],
     };
-    let network =
-        Network { model, input: "input".into(), outputs: vec!["embedding".into()], fixed_batch: None, exact: None };
+    let network = Network {
+        model,
+        input: "input".into(),
+        outputs: vec!["embedding".into()],
+        fixed_batch: None,
+        key,
+        exact: None,
+    };
     let dataset = data::open(&images, &OpenOptions { frames: Frames::All, ..OpenOptions::default() }).unwrap();
     let cache = folder.path().join("cache");
-    let job = Job { dataset: &dataset, network: &network, recipe: &recipe, cache: &cache };
+    let run = EmbedRun { dataset: &dataset, network: &network, cache: &cache };
     let options = EmbedOptions { device: Device::Cpu, ..EmbedOptions::default() };
-    let summary = embed(&job, &options, &|| Runtime::ensure(None, &Silent), &Silent).unwrap();
+    let summary = embed(&run, &options, &|| Runtime::ensure(None, &Silent), &Silent).unwrap();
     // Three frames of one file; the impossible window is in the quarantine.
     assert_eq!((summary.rows, summary.computed, summary.failed), (7, 7, 1));
-    let again = embed(&job, &options, &|| Runtime::ensure(None, &Silent), &Silent).unwrap();
+    let again = embed(&run, &options, &|| Runtime::ensure(None, &Silent), &Silent).unwrap();
     assert_eq!((again.rows, again.computed), (7, 0));
 
     let mut written = Vec::new();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use defrost::data::{self, Label, OpenOptions};
 use defrost::embed::{
-    EmbedOptions, EmbeddingColumn, FeatureColumns, Features, Job, ModelRecord, Network, Precision, Recipe, Summary,
-    embed,
+    CacheKey, EmbedOptions, EmbedRun, EmbedSummary, EmbeddingColumn, FeatureColumns, Features, ModelRecord, Network,
+    Precision, embed,
 };
 use defrost::graph::{Builder, ConvOptions, Dim, Model};
 use defrost::preprocess::Preprocess;
@@ -90,7 +90,6 @@ pub(crate) fn contents(folder: &Path) -> BTreeMap<String, (usize, String)> {
 struct Scene {
     folder: tempfile::TempDir,
     network: Network,
-    recipe: Recipe,
     options: EmbedOptions,
 }
 
@@ -100,16 +99,22 @@ impl Scene {
         write_images(&folder.path().join("images"), count, 40);
         let model = network("first").detach().unwrap();
         let digest = model.digest.clone();
-        let recipe = Recipe {
+        let key = CacheKey {
             model: ModelRecord { name: "small".into(), weights: digest.clone(), graph: digest, changes: Vec::new() },
             preprocess: Preprocess::imagenet(SIDE, SIDE),
             dtype: Precision::F32,
             columns: vec![EmbeddingColumn::new("embedding", DIMENSION)],
         };
-        let network =
-            Network { model, input: "input".into(), outputs: vec!["embedding".into()], fixed_batch: None, exact: None };
+        let network = Network {
+            model,
+            input: "input".into(),
+            outputs: vec!["embedding".into()],
+            fixed_batch: None,
+            key,
+            exact: None,
+        };
         let options = EmbedOptions { device: Device::Cpu, ..EmbedOptions::default() };
-        Scene { folder, network, recipe, options }
+        Scene { folder, network, options }
     }
 
     fn images(&self) -> PathBuf {
@@ -120,13 +125,13 @@ impl Scene {
         self.folder.path().join("cache")
     }
 
-    fn embed_into(&self, cache: &Path) -> Result<Summary> {
+    fn embed_into(&self, cache: &Path) -> Result<EmbedSummary> {
         let dataset = data::open(&self.images(), &OpenOptions::default())?;
-        let job = Job { dataset: &dataset, network: &self.network, recipe: &self.recipe, cache };
-        embed(&job, &self.options, &|| Runtime::ensure(None, &Silent), &Silent)
+        let run = EmbedRun { dataset: &dataset, network: &self.network, cache };
+        embed(&run, &self.options, &|| Runtime::ensure(None, &Silent), &Silent)
     }
 
-    fn embed(&self) -> Summary {
+    fn embed(&self) -> EmbedSummary {
         self.embed_into(&self.cache()).unwrap()
     }
 
@@ -136,7 +141,7 @@ impl Scene {
 }
 
 /// `(rows, computed, reused, failed)`.
-fn counts(summary: &Summary) -> (usize, usize, usize, usize) {
+fn counts(summary: &EmbedSummary) -> (usize, usize, usize, usize) {
     (summary.rows, summary.computed, summary.reused, summary.failed)
 }
 
@@ -170,7 +175,7 @@ fn rows_are_those_of_the_network_run_on_one_image() {
     let runtime = Runtime::ensure(None, &Silent).unwrap();
     let source = defrost::runtime::ModelSource::Detached(&scene.network.model);
     let mut session = defrost::runtime::Session::open(&runtime, source, &Default::default()).unwrap();
-    let preprocess = scene.recipe.preprocess.clone().check().unwrap();
+    let preprocess = scene.network.key.preprocess.clone().check().unwrap();
     for row in 0..features.len() {
         let image = data::decode_file(&features.image(row).unwrap(), &Default::default()).unwrap();
         let input = preprocess.apply(&image).unwrap();
@@ -273,7 +278,7 @@ fn embeddings_that_are_not_finite_are_quarantined() {
     let x = builder.apply("Exp", &[&x]);
     builder.output("embedding", &x);
     scene.network.model = builder.finish().unwrap().detach().unwrap();
-    scene.recipe.columns[0].dimension = 3;
+    scene.network.key.columns[0].dimension = 3;
     let summary = scene.embed();
     assert!(summary.failed > 0 && summary.rows + summary.failed == 5, "{summary:?}");
     assert!(quarantine(&scene.cache()).values().all(|reason| reason.contains("the value inf in `embedding`")));
@@ -284,17 +289,17 @@ fn another_model_preprocessing_or_precision_is_refused() {
     let mut scene = Scene::new(4);
     scene.embed();
     let before = contents(&scene.cache());
-    let recipe = scene.recipe.clone();
-    let mut refused = |change: &dyn Fn(&mut Recipe), expected: &str| {
-        scene.recipe = recipe.clone();
-        change(&mut scene.recipe);
+    let key = scene.network.key.clone();
+    let mut refused = |change: &dyn Fn(&mut CacheKey), expected: &str| {
+        scene.network.key = key.clone();
+        change(&mut scene.network.key);
         let error = scene.embed_into(&scene.cache()).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert!(error.hint().unwrap().contains("--out"));
     };
-    refused(&|recipe| recipe.model.weights = "0".repeat(64), "weights: cached");
-    refused(&|recipe| recipe.preprocess = Preprocess::imagenet(36, SIDE), "preprocess `resize`");
-    refused(&|recipe| recipe.dtype = Precision::F16, "dtype: cached f32, now f16");
+    refused(&|key| key.model.weights = "0".repeat(64), "weights: cached");
+    refused(&|key| key.preprocess = Preprocess::imagenet(36, SIDE), "preprocess `resize`");
+    refused(&|key| key.dtype = Precision::F16, "dtype: cached f32, now f16");
     assert_eq!(contents(&scene.cache()), before);
 }
 
@@ -303,7 +308,7 @@ fn halves_are_the_rounded_floats() {
     let mut scene = Scene::new(11);
     scene.embed();
     let full = scene.features();
-    scene.recipe.dtype = Precision::F16;
+    scene.network.key.dtype = Precision::F16;
     scene.embed_into(&scene.folder.path().join("half")).unwrap();
     let half = Features::open(&scene.folder.path().join("half"), &FeatureColumns::default()).unwrap();
     assert_eq!(full.x.mapv(|value| half::f16::from_f32(value).to_f32()), half.x);
@@ -364,9 +369,9 @@ fn a_locked_cache_is_told_of() {
     scene.options.wait = true;
     let notes = Notes(Default::default());
     let dataset = data::open(&scene.images(), &OpenOptions::default()).unwrap();
-    let job = Job { dataset: &dataset, network: &scene.network, recipe: &scene.recipe, cache: &scene.cache() };
+    let run = EmbedRun { dataset: &dataset, network: &scene.network, cache: &scene.cache() };
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| embed(&job, &scene.options, &|| Runtime::ensure(None, &Silent), &notes).unwrap());
+        let waiting = scope.spawn(|| embed(&run, &scene.options, &|| Runtime::ensure(None, &Silent), &notes).unwrap());
         while notes.0.lock().unwrap().is_empty() {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -400,7 +405,7 @@ fn a_network_whose_rows_depend_on_each_other_gets_one_image_at_a_time() {
     let x = builder.apply("Div", &[&x, &scale]);
     builder.output("embedding", &x);
     scene.network.model = builder.finish().unwrap().detach().unwrap();
-    scene.recipe.columns[0].dimension = 3;
+    scene.network.key.columns[0].dimension = 3;
     scene.options.batch = 4;
     scene.embed();
     let batched = contents(&scene.cache());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use defrost::backbones::{self, ModelOptions};
 use defrost::data::{self, OpenOptions};
-use defrost::embed::{EmbedOptions, FeatureColumns, Features, Job, Network, Precision, embed};
+use defrost::embed::{EmbedOptions, EmbedRun, FeatureColumns, Features, Network, Precision, embed};
 use defrost::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
 use defrost::support::memory::peak_resident_mib;
 use defrost::support::progress::Silent;
@@ -37,23 +37,23 @@ fn more_than_two_gibibytes_of_weights_are_built_saved_and_embedded_with() {
         let built = backbones::open("dinov2-giant", &options(folder.path()), &Silent).unwrap();
         assert!(built.graph.to_bytes().is_err(), "it is larger than one message");
         built.graph.save(&path).unwrap();
-        let (network, recipe) = Network::of(&built, Precision::F32).unwrap();
-        (recipe.model.graph, run(&network))
+        let network = Network::new(&built, Precision::F32).unwrap();
+        (network.key.model.graph.clone(), run(&network))
     };
     assert!(path.metadata().unwrap().len() < 8 << 20);
     assert!(folder.path().join("giant.onnx.data").metadata().unwrap().len() > 4 << 30);
 
     let peak = peak_resident_mib().unwrap();
     let opened = backbones::open(path.to_str().unwrap(), &ModelOptions::default(), &Silent).unwrap();
-    let (network, recipe) = Network::of(&opened, Precision::F32).unwrap();
+    let network = Network::new(&opened, Precision::F32).unwrap();
     assert!(network.model.weights.iter().all(|weight| weight.place.is_some()), "they stay in their file");
-    assert_eq!(recipe.model.graph, digest, "the key of a cache does not depend on where weights lie");
+    assert_eq!(network.key.model.graph, digest, "the key of a cache does not depend on where weights lie");
     assert_eq!(run(&network), from_memory);
 
     write_images(&folder.path().join("images"), 4, 64);
     let dataset = data::open(&folder.path().join("images"), &OpenOptions::default()).unwrap();
     let cache = folder.path().join("cache");
-    let job = Job { dataset: &dataset, network: &network, recipe: &recipe, cache: &cache };
+    let job = EmbedRun { dataset: &dataset, network: &network, cache: &cache };
     let embedding = EmbedOptions { device: Device::Cpu, ..EmbedOptions::default() };
     let summary = embed(&job, &embedding, &|| Runtime::ensure(None, &Silent), &Silent).unwrap();
     assert_eq!((summary.rows, summary.failed), (4, 0));
