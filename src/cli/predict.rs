@@ -79,14 +79,13 @@ impl Arguments {
             limits: DecodeLimits::default(),
         };
         let runtime = Runtime::ensure(None, printer)?;
-        let mut classifier = Classifier::open(&runtime, &self.classifier, &options)?;
-        let (device, reason) = classifier.device();
-        printer.note(&format!("computing on {device}: {reason}"));
+        let mut classifier = Classifier::open_with(&runtime, &self.classifier, &options)?;
+        printer.note(&format!("computing on {}: {}", classifier.device(), classifier.device_reason()));
         for (name, text) in deciding(classifier.card()) {
             printer.note(&format!("{name}: {text}"));
         }
         let start = Instant::now();
-        let predictions = classifier.predict(&files, printer);
+        let predictions = classifier.predict_with(&files, printer);
         let seconds = start.elapsed().as_secs_f64();
         let card = classifier.card();
         if let Some(path) = &self.parquet {

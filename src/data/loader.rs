@@ -1,20 +1,17 @@
 //! Batches of images for training and evaluation: files are decoded and prepared by threads of
 //! their own, ahead of the one that uses them, and handed over in a stated order.
 //!
-//! Memory is bounded: there are as many batches as threads and one more per batch of prefetch;
-//! their buffers go round. What a sample looks like depends on the seed and its number alone (see
+//! Memory is bounded: at most as many batches as threads and [`Loader::prefetch`] more are on their
+//! way, the one that is used included; their buffers go round. What a sample looks like depends on the seed and its number alone (see
 //! [`Epoch::seed`]), not on threads.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::data::augment::Augmenter;
 use crate::data::{DecodeLimits, Decoding};
 use crate::error::{Error, Result};
 use crate::preprocess::Scratch;
+use crate::support::ordered_pool::{BufferPool, PooledBuffer, ordered_map};
 use crate::support::seed::Seed;
 
 /// Which images, how they are prepared, and by how many threads.
@@ -43,28 +40,22 @@ pub struct Epoch<'a> {
 }
 
 /// Images of one batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     /// Positions in [`Loader::files`], one per image.
     pub samples: Vec<usize>,
-    /// `[N, C, H, W]`, an image that could not be read as zeros.
-    pub images: Vec<f32>,
     /// Images that could not be read: place in the batch, and why.
     pub failed: Vec<(usize, Error)>,
+    pixels: PooledBuffer,
+    /// Values that are of images.
+    filled: usize,
 }
 
-/// What the threads share: which batch is next, and buffers for it.
-struct Shared<'a> {
-    loader: &'a Loader,
-    epoch: Epoch<'a>,
-    desk: Mutex<QueueState>,
-    returned: Condvar,
-    stop: AtomicBool,
-}
-
-struct QueueState {
-    next: usize,
-    buffers: Vec<Vec<f32>>,
+impl Batch {
+    /// `[N, C, H, W]`, an image that could not be read as zeros.
+    pub fn images(&self) -> &[f32] {
+        &self.pixels[..self.filled]
+    }
 }
 
 impl Loader {
@@ -79,94 +70,38 @@ impl Loader {
     /// # Errors
     /// What `receive` returns. An image that cannot be read is told in its batch.
     pub fn run(&self, epoch: Epoch<'_>, mut receive: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
-        let count = self.threads.max(1) + self.prefetch;
-        let desk = QueueState { next: 0, buffers: vec![Vec::new(); count] };
-        let shared = Shared {
-            loader: self,
-            epoch,
-            desk: Mutex::new(desk),
-            returned: Condvar::new(),
-            stop: AtomicBool::new(false),
-        };
+        let threads = self.threads.clamp(1, epoch.batches.len().max(1));
+        let largest = epoch.batches.iter().map(Vec::len).max().unwrap_or(0);
+        let buffers = BufferPool::new(largest * self.shape().iter().product::<usize>());
         std::thread::scope(|scope| {
-            let (filled, batches) = sync_channel(count);
-            for _ in 0..self.threads.clamp(1, epoch.batches.len().max(1)) {
-                let (shared, filled) = (&shared, filled.clone());
-                scope.spawn(move || {
-                    while let Some((number, batch)) = shared.fill() {
-                        // The receiver is gone when the epoch ended early.
-                        if filled.send((number, batch)).is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-            drop(filled);
-            let mut early: BTreeMap<usize, Batch> = BTreeMap::new();
-            let mut outcome = Ok(());
-            let mut wanted = 0;
-            for (number, batch) in batches {
-                early.insert(number, batch);
-                while let Some(batch) = early.remove(&wanted) {
-                    wanted += 1;
-                    outcome = outcome.and_then(|()| receive(&batch));
-                    if outcome.is_err() {
-                        shared.stop.store(true, Ordering::Relaxed);
-                    }
-                    shared.give_back(batch.images);
-                }
-            }
-            outcome
+            let scratches: Vec<Scratch> = (0..threads).map(|_| Scratch::default()).collect();
+            let prepare = |scratch: &mut Scratch, samples: &Vec<usize>| {
+                self.prepare(samples, epoch.seed, buffers.take(), scratch)
+            };
+            // One of the batches is that of who receives them.
+            let ahead = (threads + self.prefetch).saturating_sub(1);
+            ordered_map(scope, epoch.batches.iter(), scratches, ahead, prepare).try_for_each(|batch| receive(&batch))
         })
     }
-}
 
-impl Shared<'_> {
-    fn desk(&self) -> MutexGuard<'_, QueueState> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes the next batch together with a buffer, so that the batch wanted first always has one,
-    /// and prepares it.
-    fn fill(&self) -> Option<(usize, Batch)> {
-        let mut desk = self.desk();
-        let (number, mut images) = loop {
-            let number = desk.next;
-            if number >= self.epoch.batches.len() || self.stop.load(Ordering::Relaxed) {
-                return None;
-            }
-            if let Some(buffer) = desk.buffers.pop() {
-                desk.next += 1;
-                break (number, buffer);
-            }
-            desk = self.returned.wait(desk).unwrap_or_else(PoisonError::into_inner);
-        };
-        drop(desk);
-        let samples = self.epoch.batches[number].clone();
-        let size = self.loader.shape().iter().product::<usize>();
-        images.clear();
-        images.resize(samples.len() * size, 0.0);
-        let mut scratch = Scratch::default();
+    /// Prepares the images of one batch.
+    fn prepare(&self, samples: &[usize], seed: Seed, mut pixels: PooledBuffer, scratch: &mut Scratch) -> Batch {
+        let size = self.shape().iter().product::<usize>();
         let mut failed = Vec::new();
-        for (place, (&sample, output)) in samples.iter().zip(images.chunks_exact_mut(size)).enumerate() {
-            if let Err(error) = self.prepare(sample, &mut scratch, output) {
+        for (place, (&sample, output)) in samples.iter().zip(pixels.chunks_exact_mut(size)).enumerate() {
+            if let Err(error) = self.prepare_image(sample, seed, scratch, output) {
                 output.fill(0.0);
                 failed.push((place, error));
             }
         }
-        Some((number, Batch { samples, images, failed }))
+        Batch { samples: samples.to_vec(), failed, pixels, filled: samples.len() * size }
     }
 
-    fn prepare(&self, sample: usize, scratch: &mut Scratch, output: &mut [f32]) -> Result<()> {
-        let Loader { files, augmenter, limits, .. } = self.loader;
-        let image = Decoding::of(augmenter.specification(), *limits).decode_file(&files[sample])?;
-        let random = &mut self.epoch.seed.numbered(sample as u64).random();
-        augmenter.apply(&image, random, scratch, output)
-    }
-
-    fn give_back(&self, buffer: Vec<f32>) {
-        self.desk().buffers.push(buffer);
-        self.returned.notify_all();
+    fn prepare_image(&self, sample: usize, seed: Seed, scratch: &mut Scratch, output: &mut [f32]) -> Result<()> {
+        let decoding = Decoding::of(self.augmenter.specification(), self.limits);
+        let image = decoding.decode_file(&self.files[sample])?;
+        let random = &mut seed.numbered(sample as u64).random();
+        self.augmenter.apply(&image, random, scratch, output)
     }
 }
 
@@ -198,7 +133,7 @@ mod tests {
         loader
             .run(epoch, |batch| {
                 let failed = batch.failed.iter().map(|(place, _)| *place).collect();
-                all.push((batch.samples.clone(), batch.images.clone(), failed));
+                all.push((batch.samples.clone(), batch.images().to_vec(), failed));
                 Ok(())
             })
             .unwrap();

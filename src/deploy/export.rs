@@ -52,7 +52,7 @@ pub fn export(
 ) -> Result<Exported> {
     let examples = examples(source, plan)?;
     let mut model = source.assemble()?;
-    let verification = verify::verify(source, &model, &examples, (&runtime()?, progress))?;
+    let verification = verify::verify(source, &model, &examples, &runtime()?, progress)?;
     let card = ModelCard { verification: Some(verification), ..source.card.clone() };
     model.metadata = card.properties();
     model.save(plan.out)?;

@@ -1,21 +1,20 @@
-//! Runs a classifier's file on image files: threads decode, sessions run; a file that cannot be
-//! used is told and the others go on.
+//! Runs a classifier's file on image files: threads decode, engines run images of one size together;
+//! a file that cannot be used is told and the others go on.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::data::{DecodeLimits, Decoding};
 use crate::deploy::assemble::IMAGES;
 use crate::deploy::head::{LABEL, PROBABILITIES};
-use crate::deploy::{ModelCard, pixels};
-use crate::error::{DeployError, Error, Result};
-use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
-use crate::support::progress::Progress;
-use crate::tensor::DType;
+use crate::deploy::model_card::ModelCard;
+use crate::deploy::pixels;
+use crate::error::{DeployError, Result};
+use crate::runtime::{Device, Engine, EngineOptions, ModelSource, Runtime, Session};
+use crate::support::ordered_pool::ordered_map;
+use crate::support::progress::{Progress, Silent};
+use crate::tensor::{DType, HostTensor};
 
 /// Images of a batch on a GPU, unless another number is asked for.
 const GPU_BATCH: usize = 16;
@@ -58,62 +57,60 @@ pub struct Prediction {
 #[derive(Debug)]
 pub struct Classifier {
     card: ModelCard,
-    session: Session,
-    /// Images, or batches of them, that are computed at the same time.
-    lanes: usize,
+    /// At least one, all of the same device.
+    engines: Vec<Engine>,
     batch: usize,
     threads: usize,
     limits: DecodeLimits,
 }
 
-/// A decoded image on its way to a session.
+/// A decoded image on its way to an engine.
 struct Decoded {
     /// Position among the files.
     at: usize,
-    /// Rows and columns.
-    size: [usize; 2],
     samples: Vec<u8>,
 }
 
 /// What became of the file at a position.
 type Outcome = (usize, Result<Answer, String>);
 
+/// What goes to an engine, or past it.
+enum Step {
+    /// Images of one size.
+    Batch([usize; 2], Vec<Decoded>),
+    Failed(Outcome),
+}
+
 impl Classifier {
+    /// Opens a file with everything chosen for the machine; ONNX Runtime is fetched where there is
+    /// none.
+    ///
+    /// # Errors
+    /// As [`Classifier::open_with`] and [`Runtime::ensure`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let runtime = Runtime::ensure(None, &Silent)?;
+        Classifier::open_with(&runtime, path.as_ref(), &PredictOptions::default())
+    }
+
     /// Opens a file.
     ///
     /// # Errors
     /// [`DeployError::NotAClassifier`] for other models; `RuntimeError` where ONNX Runtime or the
     /// device cannot run it.
-    pub fn open(runtime: &Runtime, path: &Path, options: &PredictOptions) -> Result<Self> {
+    pub fn open_with(runtime: &Runtime, path: &Path, options: &PredictOptions) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if options.threads > 0 { options.threads } else { cores };
-        let on_cpu = match options.device {
-            Device::Cpu => true,
-            Device::Cuda(_) => false,
-            Device::Auto => !runtime.providers().iter().any(|name| name.contains("CUDA")),
-        };
-        let lanes = match (on_cpu, options.images) {
-            (false, _) => 1,
-            (true, 0) => threads,
-            (true, images) => threads.min(images),
-        };
-        let settings = SessionOptions {
-            device: options.device,
-            // Each lane computes by itself; threads beyond the lanes help all of them.
-            threads: threads - lanes + 1,
-            spinning: false,
-            ..SessionOptions::default()
-        };
-        let session = Session::open(runtime, ModelSource::File(path), &settings)?;
+        let max_engines = if options.images > 0 { options.images } else { threads };
+        let at = EngineOptions { device: options.device, threads, max_engines };
+        let engines = Engine::open(runtime, ModelSource::File(path), at)?;
+        let session = engines[0].session();
         let card = ModelCard::read(path, &session.metadata()?)?;
-        let fixed = check(path, &session)?;
-        let is_gpu = matches!(session.device(), Device::Cuda(_));
-        let batch = match (fixed, options.batch) {
+        let batch = match (check(path, session)?, options.batch) {
             (Some(fixed), _) => fixed,
-            (None, 0) if is_gpu => GPU_BATCH,
+            (None, 0) if matches!(session.device(), Device::Cuda(_)) => GPU_BATCH,
             (None, batch) => batch.max(1),
         };
-        Ok(Classifier { card, session, lanes, batch, threads, limits: options.limits })
+        Ok(Classifier { card, engines, batch, threads, limits: options.limits })
     }
 
     /// What the file says about itself.
@@ -121,47 +118,48 @@ impl Classifier {
         &self.card
     }
 
-    /// Where it computes, and why there.
-    pub fn device(&self) -> (Device, &str) {
-        (self.session.device(), self.session.device_reason())
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.engines[0].session().device()
     }
 
-    /// Runs the classifier on files, in their order.
-    pub fn predict(&mut self, files: &[PathBuf], progress: &dyn Progress) -> Vec<Prediction> {
-        let next = AtomicUsize::new(0);
+    /// Why it computes there.
+    pub fn device_reason(&self) -> &str {
+        self.engines[0].session().device_reason()
+    }
+
+    /// Runs the classifier on files, in their order; what cannot be used is told in its prediction.
+    pub fn predict<P: AsRef<Path>>(&mut self, files: &[P]) -> Vec<Prediction> {
+        self.predict_with(files, &Silent)
+    }
+
+    /// As [`Classifier::predict`]; tells how far it is.
+    pub fn predict_with<P: AsRef<Path>>(&mut self, files: &[P], progress: &dyn Progress) -> Vec<Prediction> {
         let mut outcomes: Vec<Option<Result<Answer, String>>> = vec![None; files.len()];
-        let batch = self.batch;
         let decoding = Decoding::of(&self.card.preprocess, self.limits);
-        let decoding = &decoding;
+        let (batch, card) = (self.batch, &self.card);
+        let paths: Vec<&Path> = files.iter().map(AsRef::as_ref).collect();
         progress.begin("predicting", files.len() as u64, 0);
         std::thread::scope(|scope| {
-            let (filled, images) = sync_channel::<Decoded>(self.lanes * batch);
-            let images = Arc::new(Mutex::new(images));
-            let (results, received) = sync_channel::<Outcome>(64);
-            for _ in 0..self.threads {
-                let (filled, results, next) = (filled.clone(), results.clone(), &next);
-                scope.spawn(move || fill(files, (next, decoding), &filled, &results));
-            }
-            let mut engines: Vec<Engine<'_>> = Vec::new();
-            if self.session.device() == Device::Cpu {
-                engines.extend((0..self.lanes).map(|_| Engine::Shared(&self.session)));
-            } else {
-                engines.push(Engine::Alone(&mut self.session));
-            }
-            for engine in engines {
-                let (images, results) = (images.clone(), results.clone());
-                scope.spawn(move || Lane { engine, batch, waiting: HashMap::new() }.run(&images, &results));
-            }
-            drop((filled, images, results));
-            for (at, outcome) in received {
+            let engines: Vec<&mut Engine> = self.engines.iter_mut().collect();
+            let count = engines.len();
+            let decode = |(): &mut (), (at, file): (usize, &&Path)| (at, decode(file, &decoding));
+            let ahead = self.threads + count * batch;
+            let decoded = ordered_map(scope, paths.iter().enumerate(), vec![(); self.threads], ahead, decode);
+            let steps = Steps { decoded, batch, waiting: BTreeMap::new() };
+            let run = |engine: &mut &mut Engine, step| match step {
+                Step::Failed(outcome) => vec![outcome],
+                Step::Batch(size, images) => outcomes_of(engine, &images, size, card),
+            };
+            for (at, outcome) in ordered_map(scope, steps, engines, 2 * count, run).flatten() {
                 outcomes[at] = Some(outcome);
                 progress.advance(1);
             }
         });
         progress.end();
-        let lost = || Err("it was not run".to_owned());
-        let pairs = files.iter().zip(outcomes);
-        pairs.map(|(path, outcome)| Prediction { path: path.clone(), outcome: outcome.unwrap_or_else(lost) }).collect()
+        #[expect(clippy::expect_used, reason = "every file gives one outcome")]
+        let outcomes = outcomes.into_iter().map(|outcome| outcome.expect("each file was run or failed"));
+        paths.iter().zip(outcomes).map(|(path, outcome)| Prediction { path: path.to_path_buf(), outcome }).collect()
     }
 }
 
@@ -181,122 +179,96 @@ fn check(path: &Path, session: &Session) -> Result<Option<usize>> {
     Ok(input.shape[0])
 }
 
-/// Decodes files until none is left; hung-up channels end it too.
-fn fill(
-    files: &[PathBuf],
-    (next, decoding): (&AtomicUsize, &Decoding),
-    filled: &SyncSender<Decoded>,
-    results: &SyncSender<Outcome>,
-) {
-    loop {
-        let at = next.fetch_add(1, Ordering::Relaxed);
-        let Some(file) = files.get(at) else { return };
-        // A decoder that panics on a damaged file must not end the run.
-        let decoded = catch_unwind(AssertUnwindSafe(|| decode(file, decoding)));
-        let decoded = decoded.unwrap_or_else(|_| Err("the decoder gave up on this file".to_owned()));
-        let sent = match decoded {
-            Ok((size, samples)) => filled.send(Decoded { at, size, samples }).is_ok(),
-            Err(reason) => results.send((at, Err(reason))).is_ok(),
-        };
-        if !sent {
-            return;
-        }
-    }
-}
-
+/// Size and RGB samples of an image file, or why there are none.
 fn decode(file: &Path, decoding: &Decoding) -> Result<([usize; 2], Vec<u8>), String> {
-    let decoded = decoding.decode_file(file).and_then(|image| {
+    // A decoder that panics on a damaged file must not end the run.
+    let decoded = catch_unwind(AssertUnwindSafe(|| {
+        let image = decoding.decode_file(file)?;
         let size = [image.height as usize, image.width as usize];
         Ok((size, pixels::rgb(image)?))
-    });
-    decoded.map_err(|error| reason(&error))
+    }));
+    let decoded = decoded.map_err(|_| "the decoder gave up on this file".to_owned())?;
+    decoded.map_err(|error: crate::Error| error.with_causes())
 }
 
-/// A session as a lane has it.
-enum Engine<'a> {
-    /// By itself.
-    Alone(&'a mut Session),
-    /// Together with other lanes.
-    Shared(&'a Session),
-}
-
-/// One of the places where images become answers.
-struct Lane<'a> {
-    engine: Engine<'a>,
+/// Joins images of one size to batches; what cannot be decoded goes past them.
+struct Steps<I> {
+    decoded: I,
     batch: usize,
     /// Images by size until there are enough of one.
-    waiting: HashMap<[usize; 2], Vec<Decoded>>,
+    waiting: BTreeMap<[usize; 2], Vec<Decoded>>,
 }
 
-impl Lane<'_> {
-    /// Runs images until no more come.
-    fn run(mut self, images: &Mutex<Receiver<Decoded>>, results: &SyncSender<Outcome>) {
+impl<I: Iterator<Item = (usize, Result<([usize; 2], Vec<u8>), String>)>> Iterator for Steps<I> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
         loop {
-            let image = images.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(image) = image else { break };
-            let size = image.size;
+            let (at, size, samples) = match self.decoded.next() {
+                Some((at, Ok((size, samples)))) => (at, size, samples),
+                Some((at, Err(reason))) => return Some(Step::Failed((at, Err(reason)))),
+                None => return self.waiting.pop_first().map(|(size, images)| Step::Batch(size, images)),
+            };
             let group = self.waiting.entry(size).or_default();
-            group.push(image);
+            group.push(Decoded { at, samples });
             let full = (group.len() >= self.batch).then_some(size);
             // Images of rare sizes do not pile up.
             let piled = self.waiting.values().map(Vec::len).sum::<usize>() > 4 * self.batch;
             let largest = || self.waiting.iter().max_by_key(|(_, group)| group.len()).map(|(size, _)| *size);
-            if let Some(size) = full.or_else(|| largest().filter(|_| piled)) {
-                self.flush(size, results);
+            let ready = full.or_else(|| largest().filter(|_| piled));
+            if let Some((size, images)) = ready.and_then(|size| self.waiting.remove_entry(&size)) {
+                return Some(Step::Batch(size, images));
             }
         }
-        let sizes: Vec<[usize; 2]> = self.waiting.keys().copied().collect();
-        sizes.into_iter().for_each(|size| self.flush(size, results));
-    }
-
-    /// Runs the images of one size.
-    fn flush(&mut self, size: [usize; 2], results: &SyncSender<Outcome>) {
-        let group = self.waiting.remove(&size).unwrap_or_default();
-        let answers = self.answers(&group, size).map_err(|error| reason(&error));
-        for (place, image) in group.iter().enumerate() {
-            let answer = match &answers {
-                Ok(answers) => {
-                    answers.get(place).cloned().ok_or_else(|| "the classifier gives no row for it".to_owned())
-                }
-                Err(reason) => Err(reason.clone()),
-            };
-            // Nobody waits for it once the run is over.
-            let _ = results.send((image.at, answer));
-        }
-    }
-
-    fn answers(&mut self, group: &[Decoded], size: [usize; 2]) -> Result<Vec<Answer>> {
-        let samples: Vec<&[u8]> = group.iter().map(|image| image.samples.as_slice()).collect();
-        let batch = pixels::batch(&samples, size)?;
-        let (inputs, wanted) = ([(IMAGES, &batch)], [PROBABILITIES, LABEL]);
-        let outputs = match &mut self.engine {
-            Engine::Alone(session) => session.run(&inputs, &wanted)?,
-            Engine::Shared(session) => session.run_shared(&inputs, &wanted)?,
-        };
-        let probabilities = outputs[0].to_f32().unwrap_or_default();
-        let labels = outputs[1].values::<i64>().unwrap_or_default();
-        let classes = probabilities.len() / group.len().max(1);
-        // One number per image, or one per image and class.
-        let is_one_by_one = outputs[1].shape().len() == 2;
-        let rows =
-            probabilities.chunks_exact(classes.max(1)).zip(labels.chunks_exact(labels.len() / group.len().max(1)));
-        let answer = |(probabilities, labels): (&[f32], &[i64])| {
-            let present = labels.iter().enumerate().filter(|(_, label)| **label == 1).map(|(class, _)| class);
-            let chosen = labels.iter().map(|&label| label as usize);
-            let labels = if is_one_by_one { present.collect() } else { chosen.collect() };
-            Answer { probabilities: probabilities.to_vec(), labels }
-        };
-        Ok(rows.map(answer).collect())
     }
 }
 
-/// An error and its causes on one line.
-fn reason(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
+/// What the classifier says of images of one size.
+fn outcomes_of(engine: &mut Engine, images: &[Decoded], size: [usize; 2], card: &ModelCard) -> Vec<Outcome> {
+    match answers(engine, images, size, card) {
+        Ok(answers) => images.iter().zip(answers).map(|(image, answer)| (image.at, Ok(answer))).collect(),
+        Err(error) => {
+            let reason = error.with_causes();
+            images.iter().map(|image| (image.at, Err(reason.clone()))).collect()
+        }
     }
-    text
+}
+
+/// One answer per image.
+fn answers(engine: &mut Engine, images: &[Decoded], size: [usize; 2], card: &ModelCard) -> Result<Vec<Answer>> {
+    let samples: Vec<&[u8]> = images.iter().map(|image| image.samples.as_slice()).collect();
+    let outputs = engine.run(IMAGES, &pixels::batch(&samples, size)?, &[PROBABILITIES, LABEL])?;
+    let (probabilities, labels) = decided(&outputs, images.len(), card)?;
+    let rows = probabilities.chunks_exact(card.classes.len()).zip(labels.chunks_exact(labels.len() / images.len()));
+    let answer = |(probabilities, labels): (&[f32], &[i64])| {
+        let present = labels.iter().enumerate().filter(|(_, label)| **label == 1).map(|(class, _)| class);
+        let chosen = labels.iter().map(|&label| label as usize);
+        let labels = if card.decides_one_by_one() { present.collect() } else { chosen.collect() };
+        Answer { probabilities: probabilities.to_vec(), labels }
+    };
+    Ok(rows.map(answer).collect())
+}
+
+/// The values of a classifier's outputs: probabilities f32 `[N, K]`, and i64 labels `[N]`, or
+/// `[N, K]` where they are decided one by one.
+///
+/// # Errors
+/// [`DeployError::Output`] for another type or shape.
+pub(super) fn decided(outputs: &[HostTensor], images: usize, card: &ModelCard) -> Result<(Vec<f32>, Vec<i64>)> {
+    let classes = card.classes.len();
+    let refused = |name: &str, expected: String, output: Option<&HostTensor>| DeployError::Output {
+        name: name.to_owned(),
+        expected,
+        found: output.map_or("nothing".to_owned(), |output| format!("{} {:?}", output.dtype(), output.shape())),
+    };
+    let probabilities = outputs.first().filter(|output| output.shape() == [images, classes]);
+    let probabilities = probabilities
+        .and_then(|output| output.values::<f32>())
+        .ok_or_else(|| refused(PROBABILITIES, format!("f32 [{images}, {classes}]"), outputs.first()))?;
+    let shape = if card.decides_one_by_one() { vec![images, classes] } else { vec![images] };
+    let labels = outputs.get(1).filter(|output| output.shape() == shape);
+    let labels = labels
+        .and_then(|output| output.values::<i64>())
+        .ok_or_else(|| refused(LABEL, format!("i64 {shape:?}"), outputs.get(1)))?;
+    Ok((probabilities.to_vec(), labels.to_vec()))
 }

@@ -8,13 +8,15 @@ use ndarray::ArrayView2;
 use crate::data::{DecodeLimits, Decoding};
 use crate::deploy::assemble::IMAGES;
 use crate::deploy::head::{LABEL, PROBABILITIES};
-use crate::deploy::model_card::Verification;
-use crate::deploy::{ModelCard, Source, pixels};
+use crate::deploy::model_card::{ModelCard, Verification};
+use crate::deploy::pixels;
+use crate::deploy::predict::decided;
+use crate::deploy::source::Source;
 use crate::error::{DeployError, Error, Result};
 use crate::graph::Model;
 use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
 use crate::support::progress::Progress;
-use crate::tensor::{HostTensor, Tolerance};
+use crate::tensor::Tolerance;
 
 /// How much a probability of a classifier may differ from the library's.
 pub(super) const TOLERANCE: Tolerance = Tolerance::Network;
@@ -35,6 +37,15 @@ struct ComparedPaths<'a> {
     network: Session,
 }
 
+/// Probabilities that a classifier's are compared with.
+struct Reference<'a> {
+    /// Who says so, with a verb.
+    name: &'static str,
+    probabilities: &'a [f64],
+    /// How much the classifier's may differ.
+    allowed: f64,
+}
+
 /// What was found out about one image.
 #[derive(Default)]
 struct Differences {
@@ -52,7 +63,8 @@ pub(super) fn verify(
     source: &Source,
     model: &Model,
     examples: &[Example<'_>],
-    (runtime, progress): (&Runtime, &dyn Progress),
+    runtime: &Runtime,
+    progress: &dyn Progress,
 ) -> Result<Verification> {
     let options = SessionOptions { device: Device::Cpu, ..SessionOptions::default() };
     let mut ways = ComparedPaths {
@@ -105,62 +117,55 @@ impl ComparedPaths<'_> {
 
         let body = &self.source.body;
         let features = self.network.run(&[(&body.input, &input)], &[&body.output])?.remove(0);
-        let values = features.to_f32().unwrap_or_default();
+        let values = features.to_f32().ok_or_else(|| self.no_batch())?;
         let features = ArrayView2::from_shape((1, body.width), &values).map_err(|_| self.no_batch())?;
         let tied = self.source.head.is_tied(features);
-        let expected = self.source.head.probabilities(features, &self.source.card)?;
-        let expected = expected.as_slice().unwrap_or_default();
+        let expected: Vec<f64> = self.source.head.probabilities(features, &self.source.card)?.iter().copied().collect();
         let outputs = self.classifier.run(&[(IMAGES, &pixels)], &[PROBABILITIES, LABEL])?;
-        let found = &outputs[0];
+        let (found, answer) = decided(&outputs, 1, &self.source.card)?;
         if tied {
             return Ok(Differences { tied, ..Differences::default() });
         }
-        self.check_decision(example, (found, &outputs[1]))?;
-        let library = self.check(example, found, ("the library gives", expected, TOLERANCE.allowed()))?;
+        if !decides(&self.source.card, &found, &answer) {
+            let (image, answer, probabilities) = (example.path.clone(), format!("{answer:?}"), format!("{found:?}"));
+            return Err(DeployError::Decides { image, answer, probabilities }.into());
+        }
+        let of_library =
+            Reference { name: "the library gives", probabilities: &expected, allowed: TOLERANCE.allowed() };
+        let library = self.check(example, &found, &of_library)?;
         let record = example.recorded.map(|recorded| {
-            let allowed = self.source.recorded_tolerance;
-            self.check(example, found, ("the record of its evaluation states", recorded, allowed))
+            let (name, allowed) = ("the record of its evaluation states", self.source.recorded_tolerance);
+            self.check(example, &found, &Reference { name, probabilities: recorded, allowed })
         });
         Ok(Differences { library, record: record.transpose()?, tied })
     }
 
     /// The largest difference of probabilities.
-    fn check(
-        &self,
-        example: &Example<'_>,
-        found: &HostTensor,
-        (reference, expected, allowed): (&'static str, &[f64], f64),
-    ) -> Result<f64> {
-        let found = found.to_f32().unwrap_or_default();
-        if found.len() != expected.len() {
+    fn check(&self, example: &Example<'_>, found: &[f32], reference: &Reference<'_>) -> Result<f64> {
+        if found.len() != reference.probabilities.len() {
             return Err(self.no_batch());
         }
         let mut largest = 0.0f64;
-        for ((&found, &expected), class) in found.iter().zip(expected).zip(&self.source.card.classes) {
+        let pairs = found.iter().zip(reference.probabilities);
+        for ((&found, &expected), class) in pairs.zip(&self.source.card.classes) {
             let found = f64::from(found);
             let difference = (found - expected).abs();
             // A NaN is no agreement.
-            if difference.is_nan() || difference > allowed {
-                let (image, class) = (example.path.clone(), class.clone());
-                return Err(
-                    DeployError::Differs { image, class, found, reference, expected, difference, allowed }.into()
-                );
+            if difference.is_nan() || difference > reference.allowed {
+                return Err(DeployError::Differs {
+                    image: example.path.clone(),
+                    class: class.clone(),
+                    found,
+                    reference: reference.name,
+                    expected,
+                    difference,
+                    allowed: reference.allowed,
+                }
+                .into());
             }
             largest = largest.max(difference);
         }
         Ok(largest)
-    }
-
-    /// Whether the decision is that of the classifier's own probabilities.
-    fn check_decision(&self, example: &Example<'_>, (found, label): (&HostTensor, &HostTensor)) -> Result<()> {
-        let probabilities = found.to_f32().unwrap_or_default();
-        let answer = label.values::<i64>().unwrap_or_default();
-        if decides(&self.source.card, &probabilities, &answer) {
-            return Ok(());
-        }
-        let (image, answer, probabilities) =
-            (example.path.clone(), format!("{answer:?}"), format!("{probabilities:?}"));
-        Err(DeployError::Decides { image, answer, probabilities }.into())
     }
 
     fn no_batch(&self) -> Error {

@@ -26,8 +26,8 @@ pub struct Unfinished {
 /// cut or damaged counts up to there.
 pub fn unfinished(cache: &Path) -> Result<Option<Unfinished>> {
     let contents = Journal::read(&cache_lock::journal(cache))?;
-    Ok(contents.recipe.map(|recipe| Unfinished {
-        model: recipe.model.name,
+    Ok(contents.key.map(|key| Unfinished {
+        model: key.model.name,
         rows: contents.rows.len(),
         failed: contents.failures.len(),
     }))

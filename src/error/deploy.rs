@@ -98,6 +98,16 @@ pub enum DeployError {
         /// Why.
         problem: String,
     },
+    /// A classifier gives an output of another type or shape than it states.
+    #[error("the classifier gives {found} as `{name}`, expected {expected}")]
+    Output {
+        /// The output.
+        name: String,
+        /// Type and shape that it should have.
+        expected: String,
+        /// What it gives.
+        found: String,
+    },
     /// An image has more bits than a classifier takes.
     #[error("the image has {bits} bits per sample, the classifier takes 8")]
     Depth {
@@ -128,7 +138,7 @@ impl DeployError {
                 "name the model as `defrost embed` was given it: `--model`, `--weights`, `--preprocess` and the others".into()
             }
             DeployError::NoImages { .. } => "name images with `--verify DATA`".into(),
-            DeployError::NotAClassifier { .. } => "make one with `defrost export`".into(),
+            DeployError::NotAClassifier { .. } | DeployError::Output { .. } => "make one with `defrost export`".into(),
             DeployError::Depth { .. } => "convert it to 8 bits as your application will do".into(),
             DeployError::Inexpressible { .. }
             | DeployError::Differs { .. }

@@ -32,7 +32,7 @@ impl Predicted {
         let epoch = Epoch { batches: &batches, seed: Seed::new(0) };
         loader.run(epoch, |read: &Batch| {
             let shape = [read.samples.len(), channels, height, width];
-            let logits = evaluator.logits(&read.images, &shape)?;
+            let logits = evaluator.logits(read.images(), &shape)?;
             for (place, (&row, logits)) in read.samples.iter().zip(logits.chunks_exact(classes)).enumerate() {
                 match read.failed.iter().find(|(failed, _)| *failed == place) {
                     Some((_, error)) => failed.push((row, error.to_string())),

@@ -236,9 +236,9 @@ impl<'a> Training<'a> {
                 drop_path::masks((self.trainer.branches(), self.part), self.recipe.drop_path, seed)
             })
             .collect();
-        let size = batch.images.len() / batch.samples.len();
+        let size = batch.images().len() / batch.samples.len();
         let parts: Vec<MicroBatch<'_>> = batch
-            .images
+            .images()
             .chunks_exact(self.part * size)
             .zip(&fed)
             .zip(&masks)
