@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use defrost::graph::Model;
+use defrost::graph::{Dim, Model, Node, Type, ValueInfo};
 use defrost::records::PredictionTable;
+use defrost::tensor::DType;
 use serde_json::Value;
 
 use crate::embed::{network, picture, write_images};
@@ -316,9 +317,31 @@ fn a_fine_tuned_network_becomes_a_file_that_gives_its_predictions() {
     }
     let (code, told) = scene.fails(&["export", "run", "--model", "small.onnx", "--out", "other.onnx"]);
     assert!(code == 2 && told.contains("a run holds its own network"), "{told}");
+    // Named by its record, a run knows the images that it was tested on as well.
+    let named: Value =
+        serde_json::from_str(&scene.done(&["export", "run/record.json", "--out", "named.onnx", "--json"])).unwrap();
+    assert!(named["verification"]["images"].as_u64().unwrap() > 0, "{named}");
     // The dataset has gone: other images serve.
     std::fs::rename(scene.path("photos"), scene.path("moved")).unwrap();
     let (code, told) = scene.fails(&["export", "run", "--out", "other.onnx"]);
     assert!(code == 2 && told.contains("--verify DATA"), "{told}");
+    assert!(told.contains("the images of the run cannot be read"), "{told}");
     scene.done(&["export", "run", "--verify", "moved", "--out", "other.onnx"]);
+}
+
+#[test]
+fn an_output_of_another_type_is_named_and_not_taken_for_no_classes() {
+    let scene = Scene::new(17, folder);
+    scene.done(&["probe", "linear", "cache", "--c-grid", "1"]);
+    scene.export("linear");
+    let mut model = Model::load(&scene.path("linear.onnx")).unwrap();
+    let output = model.graph.nodes.iter_mut().flat_map(|node| &mut node.outputs).find(|name| *name == "label").unwrap();
+    *output = "number".to_owned();
+    model.graph.nodes.push(Node::new("Cast", &["number"], &["label"]).with("to", 6));
+    model.graph.outputs[1] = ValueInfo::new("label", Type::tensor(DType::I32, Some(vec![Dim::symbol("batch")])));
+    model.save(&scene.path("narrow.onnx")).unwrap();
+    let output = scene.run(&["predict", "narrow.onnx", "photos", "--csv", "--device", "cpu"]);
+    let rows = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{rows}");
+    assert_eq!(rows.matches("gives i32 [1] as `label`, expected i64 [1]").count(), 66, "{rows}");
 }
