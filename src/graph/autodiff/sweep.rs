@@ -92,7 +92,7 @@ impl Sweep {
         };
         let site = builder.site(node);
         let adjoint = VjpContext { site, inputs, outputs, cotangents, wanted };
-        let passed = rule(&adjoint, builder)?;
+        let passed = rule.apply(&adjoint, builder)?;
         for (index, cotangent) in passed.into_iter().enumerate() {
             if let (Some(input), Some(cotangent), true) = (adjoint.optional(index), cotangent, adjoint.wants(index)) {
                 self.pending.entry(input.name().to_owned()).or_default().add(builder, input, cotangent);

@@ -21,6 +21,7 @@
 
 mod arithmetic;
 mod convolution;
+mod expr;
 mod extend;
 mod layout;
 mod normalization;
@@ -32,6 +33,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use convolution::{ConvOptions, PoolOptions};
+pub use expr::{Expr, Formula};
 pub use layout::{Interpolation, ResizeOptions, Slice};
 pub use normalization::BatchNormParameters;
 

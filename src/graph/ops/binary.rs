@@ -7,27 +7,29 @@
 
 use crate::graph::fact::Constant;
 use crate::graph::ops::rows::elementwise_rows;
-use crate::graph::ops::{Cotangent, Half, OpContext, OpDef, Result, VjpContext, VjpResult, size};
-use crate::graph::{Builder, Dim, ElementType, Fact, Value};
-use crate::tensor::DType;
+use crate::graph::ops::{Cotangent, Half, OpContext, OpDef, Result, Terms, VjpResult, size};
+use crate::graph::{Dim, ElementType, Expr, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef::new("Add", 7, |site| arithmetic(site, size::add)).vjp(sum).half(Half::Computed).by_row(elementwise_rows),
+    OpDef::new("Add", 7, |site| arithmetic(site, size::add)).formula(sum).half(Half::Computed).by_row(elementwise_rows),
     OpDef::new("Sub", 7, |site| arithmetic(site, size::subtract))
-        .vjp(sub)
+        .formula(sub)
         .half(Half::Computed)
         .by_row(elementwise_rows),
     OpDef::new("Mul", 7, |site| arithmetic(site, size::multiply))
-        .vjp(mul)
+        .formula(mul)
         .half(Half::Computed)
         .by_row(elementwise_rows),
-    OpDef::new("Div", 7, |site| arithmetic(site, size::divide)).vjp(div).half(Half::Computed).by_row(elementwise_rows),
-    OpDef::new("Pow", 7, broadcast_all).vjp(pow).by_row(elementwise_rows),
-    OpDef::new("Mod", 10, infer_modulo).vjp(modulo),
-    OpDef::new("Max", 8, broadcast_all).vjp(extreme).half(Half::Computed),
-    OpDef::new("Min", 8, broadcast_all).vjp(extreme).half(Half::Computed),
-    OpDef::new("Sum", 8, broadcast_all).vjp(sum),
-    OpDef::new("Mean", 8, broadcast_all).vjp(mean),
+    OpDef::new("Div", 7, |site| arithmetic(site, size::divide))
+        .formula(div)
+        .half(Half::Computed)
+        .by_row(elementwise_rows),
+    OpDef::new("Pow", 7, broadcast_all).formula(pow).by_row(elementwise_rows),
+    OpDef::new("Mod", 10, infer_modulo).formula(modulo),
+    OpDef::new("Max", 8, broadcast_all).formula(extreme).half(Half::Computed),
+    OpDef::new("Min", 8, broadcast_all).formula(extreme).half(Half::Computed),
+    OpDef::new("Sum", 8, broadcast_all).formula(sum),
+    OpDef::new("Mean", 8, broadcast_all).formula(mean),
     OpDef::new("And", 7, truth).no_gradient(),
     OpDef::new("Or", 7, truth).no_gradient(),
     OpDef::new("Xor", 7, truth).no_gradient(),
@@ -36,7 +38,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef::new("LessOrEqual", 12, truth).no_gradient(),
     OpDef::new("Greater", 7, truth).no_gradient(),
     OpDef::new("GreaterOrEqual", 12, truth).no_gradient(),
-    OpDef::new("Where", 9, infer_select).vjp(select),
+    OpDef::new("Where", 9, infer_select).formula(select),
 ];
 
 /// The common shape of all inputs from `first` on; refuses different element types.
@@ -129,176 +131,98 @@ fn infer_select(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact { element: chosen.element, shape, constant }])
 }
 
-/// `da = dy`, `db = dy`, and so on for all inputs.
-fn sum(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let dy = a.cotangent()?;
-    let one = |index: usize| a.wants(index).then(|| a.input(index).map(|x| b.sum_to(dy, x).into())).transpose();
-    (0..a.inputs.len()).map(one).collect()
-}
-
-/// The cotangent `make` of input `index`, summed to its shape, if it is wanted.
-fn wanted(
-    a: &VjpContext<'_>,
-    b: &mut Builder,
-    index: usize,
-    make: impl FnOnce(&mut Builder) -> Value,
-) -> Result<Option<Cotangent>> {
-    if !a.wants(index) {
-        return Ok(None);
-    }
-    let whole = make(b);
-    Ok(Some(b.sum_to(&whole, a.input(index)?).into()))
+/// `dx = dy` for all inputs.
+fn sum(t: &Terms<'_>) -> VjpResult {
+    let dy = t.cotangent()?;
+    (0..t.context.inputs.len()).map(|index| t.wanted(index, || dy)).collect()
 }
 
 /// `da = dy`, `db = -dy`.
-fn sub(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let dy = a.cotangent()?;
-    let left = wanted(a, b, 0, |_| dy.clone())?;
-    // The sum is smaller where the input was broadcast: negate it then.
-    let right = match a.wants(1) {
-        true => {
-            let sum = b.sum_to(dy, a.input(1)?);
-            Some(b.neg(&sum).into())
-        }
-        false => None,
-    };
-    Ok(vec![left, right])
+fn sub(t: &Terms<'_>) -> VjpResult {
+    let dy = t.cotangent()?;
+    Ok(vec![t.wanted(0, || dy)?, negated(t, 1, || dy)?])
+}
+
+/// As [`Terms::wanted`], and negated: of the sum, which is smaller where the input was broadcast.
+fn negated<'f>(t: &Terms<'f>, index: usize, dx: impl FnOnce() -> Expr<'f>) -> Result<Option<Cotangent>> {
+    let input = t.input(index)?;
+    Ok(t.context.wants(index).then(|| (-dx().sum_to(input)).into()))
 }
 
 /// `da = dy b`, `db = dy a`; `da = 2 dy a` for a square.
-fn mul(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let (dy, left, right) = (a.cotangent()?, a.input(0)?, a.input(1)?);
-    if left == right {
-        let two = b.scalar_like(dy, 2.0);
-        let twice = b.mul(dy, &two);
-        return Ok(vec![Some(b.mul(&twice, left).into())]);
+fn mul(t: &Terms<'_>) -> VjpResult {
+    let (dy, a, b) = (t.cotangent()?, t.input(0)?, t.input(1)?);
+    if a.value() == b.value() {
+        return Ok(vec![Some((dy * 2.0 * a).into())]);
     }
-    Ok(vec![wanted(a, b, 0, |b| b.mul(dy, right))?, wanted(a, b, 1, |b| b.mul(dy, left))?])
+    Ok(vec![t.wanted(0, || dy * b)?, t.wanted(1, || dy * a)?])
 }
 
 /// `da = dy / b`, `db = -dy y / b`.
-fn div(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let (dy, right, y) = (a.cotangent()?, a.input(1)?, a.output(0)?);
-    let quotient = b.div(dy, right);
-    let left = wanted(a, b, 0, |_| quotient.clone())?;
-    let right = match a.wants(1) {
-        true => {
-            let product = b.mul(&quotient, y);
-            let sum = b.sum_to(&product, right);
-            Some(b.neg(&sum).into())
-        }
-        false => None,
-    };
-    Ok(vec![left, right])
+fn div(t: &Terms<'_>) -> VjpResult {
+    let (dy, b, y) = (t.cotangent()?, t.input(1)?, t.output(0)?);
+    let da = dy / b;
+    Ok(vec![t.wanted(0, || da)?, negated(t, 1, || da * y)?])
 }
 
 /// `da = dy b a^(b-1)`, 0 where `b` is 0; `db = dy y ln a`, 0 where `a` is 0.
-fn pow(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let (dy, base, exponent, y) = (a.cotangent()?, a.input(0)?, a.input(1)?, a.output(0)?);
-    let known =
-        a.site.input(1)?.as_floats().and_then(|values| Some(f64::from(*values.first().filter(|_| values.len() == 1)?)));
-    let left = wanted(a, b, 0, |b| {
-        let scaled = |b: &mut Builder, factor: f64| {
-            let factor = b.scalar_like(dy, factor);
-            b.mul(dy, &factor)
-        };
-        match known {
-            Some(1.0) => dy.clone(),
-            Some(2.0) => {
-                let twice = scaled(b, 2.0);
-                b.mul(&twice, base)
-            }
-            Some(0.5) => {
-                let halved = scaled(b, 0.5);
-                b.div(&halved, y)
-            }
-            Some(power) if power != 0.0 => {
-                let scaled = scaled(b, power);
-                let rest = match power {
-                    3.0 => b.mul(base, base),
-                    _ => {
-                        let less = b.scalar_like(exponent, power - 1.0);
-                        b.pow(base, &less)
-                    }
-                };
-                b.mul(&scaled, &rest)
-            }
-            _ => {
-                let exponent = cast_like(b, exponent, base);
-                let (one, zero) = (b.scalar_like(base, 1.0), b.scalar_like(base, 0.0));
-                let less = b.sub(&exponent, &one);
-                let rest = b.pow(base, &less);
-                let slope = b.mul(&exponent, &rest);
-                let is_zero = b.equal(&exponent, &zero);
-                let slope = b.select(&is_zero, &zero, &slope);
-                b.mul(dy, &slope)
-            }
+fn pow(t: &Terms<'_>) -> VjpResult {
+    let (dy, a, b, y) = (t.cotangent()?, t.input(0)?, t.input(1)?, t.output(0)?);
+    let known = match t.context.site.input(1)?.as_floats() {
+        Some([power]) => Some(f64::from(*power)),
+        _ => None,
+    };
+    let da = t.wanted(0, || match known {
+        Some(1.0) => dy,
+        Some(2.0) => dy * 2.0 * a,
+        Some(0.5) => dy * 0.5 / y,
+        Some(3.0) => dy * 3.0 * (a * a),
+        Some(power) if power != 0.0 => dy * power * a.pow(b.scalar(power - 1.0)),
+        _ => {
+            let b = b.cast_like(a);
+            let (one, zero) = (a.scalar(1.0), a.scalar(0.0));
+            let slope = b * a.pow(b - one);
+            dy * b.equal(zero).select(zero, slope)
         }
     })?;
-    let right = wanted(a, b, 1, |b| {
-        let (one, zero) = (b.scalar_like(base, 1.0), b.scalar_like(base, 0.0));
-        let is_zero = b.equal(base, &zero);
-        let safe = b.select(&is_zero, &one, base);
-        let logarithm = b.log(&safe);
-        let slope = b.mul(y, &logarithm);
-        let slope = b.mul(dy, &slope);
-        cast_like(b, &slope, exponent)
+    let db = t.wanted(1, || {
+        let (one, zero) = (a.scalar(1.0), a.scalar(0.0));
+        let positive = a.equal(zero).select(one, a);
+        (dy * (y * positive.log())).cast_like(b)
     })?;
-    Ok(vec![left, right])
-}
-
-/// `x` in the element type of `like`.
-fn cast_like(b: &mut Builder, x: &Value, like: &Value) -> Value {
-    match b.dtype(like) {
-        Some(dtype) if b.dtype(x) != Some(dtype) => b.cast(x, dtype),
-        _ => x.clone(),
-    }
+    Ok(vec![da, db])
 }
 
 /// `da = dy` where the condition holds, else 0; `db` the other way round.
-fn select(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let (condition, dy) = (a.input(0)?, a.cotangent()?);
-    let zero = b.scalar_like(dy, 0.0);
-    let yes = wanted(a, b, 1, |b| b.select(condition, dy, &zero))?;
-    let no = wanted(a, b, 2, |b| b.select(condition, &zero, dy))?;
-    Ok(vec![None, yes, no])
+fn select(t: &Terms<'_>) -> VjpResult {
+    let (condition, dy) = (t.input(0)?, t.cotangent()?);
+    let zero = dy.scalar(0.0);
+    let da = t.wanted(1, || condition.select(dy, zero))?;
+    let db = t.wanted(2, || condition.select(zero, dy))?;
+    Ok(vec![None, da, db])
 }
 
 /// `dx = dy / n` for each of `n` inputs.
-fn mean(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let dy = a.cotangent()?;
-    let share = b.scalar_like(dy, 1.0 / a.inputs.len() as f64);
-    let dy = b.mul(dy, &share);
-    (0..a.inputs.len()).map(|index| wanted(a, b, index, |_| dy.clone())).collect()
+fn mean(t: &Terms<'_>) -> VjpResult {
+    let count = t.context.inputs.len();
+    let share = t.cotangent()? * (1.0 / count as f64);
+    (0..count).map(|index| t.wanted(index, || share)).collect()
 }
 
 /// `dx = dy` for the inputs that gave the output, in equal shares where several did.
-fn extreme(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let (dy, y) = (a.cotangent()?, a.output(0)?);
-    let dtype = b.dtype(y).unwrap_or(DType::F32);
-    let mut hits = Vec::with_capacity(a.inputs.len());
-    for index in 0..a.inputs.len() {
-        let is_hit = b.equal(a.input(index)?, y);
-        hits.push(b.cast(&is_hit, dtype));
-    }
+fn extreme(t: &Terms<'_>) -> VjpResult {
+    let (dy, y) = (t.cotangent()?, t.output(0)?);
+    let is_hit = |index: usize| Ok(t.input(index)?.equal(y).cast(y.dtype_or_f32()));
+    let hits = (0..t.context.inputs.len()).map(is_hit).collect::<Result<Vec<Expr<'_>>>>()?;
     let share = match hits.as_slice() {
-        [_] => dy.clone(),
-        several => {
-            let count = b.apply("Sum", &several.iter().collect::<Vec<_>>());
-            b.div(dy, &count)
-        }
+        [first, others @ ..] if !others.is_empty() => dy / first.apply("Sum", others),
+        _ => dy,
     };
-    (0..a.inputs.len()).map(|index| wanted(a, b, index, |b| b.mul(&share, &hits[index]))).collect()
+    (0..hits.len()).map(|index| t.wanted(index, || share * hits[index])).collect()
 }
 
 /// `y = a - q b` with the whole quotient `q`: `da = dy`, `db = -dy q`.
-fn modulo(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let (dy, left, right, y) = (a.cotangent()?, a.input(0)?, a.input(1)?, a.output(0)?);
-    let first = wanted(a, b, 0, |_| dy.clone())?;
-    let second = wanted(a, b, 1, |b| {
-        let rest = b.sub(y, left);
-        let quotient = b.div(&rest, right);
-        b.mul(dy, &quotient)
-    })?;
-    Ok(vec![first, second])
+fn modulo(t: &Terms<'_>) -> VjpResult {
+    let (dy, a, b, y) = (t.cotangent()?, t.input(0)?, t.input(1)?, t.output(0)?);
+    Ok(vec![t.wanted(0, || dy)?, t.wanted(1, || dy * ((y - a) / b))?])
 }

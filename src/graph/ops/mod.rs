@@ -33,10 +33,10 @@ mod vjp;
 
 pub use context::OpContext;
 pub use rows::RowInputs;
-pub use vjp::{Cotangent, Rule, Vjp, VjpContext, VjpResult};
+pub use vjp::{Cotangent, Rule, Terms, Vjp, VjpContext, VjpResult};
 
 use crate::error::GraphError;
-use crate::graph::{Fact, Node};
+use crate::graph::{Builder, Fact, Node};
 
 /// Result of a rule: [`GraphError::Operator`] when inputs or attributes do not fit the operator.
 pub type Result<T> = std::result::Result<T, GraphError>;
@@ -82,9 +82,14 @@ impl OpDef {
         OpDef { name, since, infer, vjp: Vjp::Missing, half: Half::Never, by_row: None, is_random: false }
     }
 
-    /// With a gradient rule.
-    const fn vjp(self, rule: Rule) -> Self {
-        OpDef { vjp: Vjp::Rule(rule), ..self }
+    /// With a gradient rule that is arithmetic.
+    const fn formula(self, rule: fn(&Terms<'_>) -> VjpResult) -> Self {
+        OpDef { vjp: Vjp::Rule(Rule::Formula(rule)), ..self }
+    }
+
+    /// With another gradient rule.
+    const fn vjp(self, rule: fn(&VjpContext<'_>, &mut Builder) -> VjpResult) -> Self {
+        OpDef { vjp: Vjp::Rule(Rule::Nodes(rule)), ..self }
     }
 
     /// Its outputs do not change with small changes of its inputs.

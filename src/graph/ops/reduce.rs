@@ -2,21 +2,20 @@
 //!
 //! The axes are an attribute before operator set 18 (13 for `ReduceSum`), an input since.
 
-use crate::graph::ops::{OpContext, OpDef, Result, VjpContext, VjpResult};
-use crate::graph::{Builder, Dim, ElementType, Fact, Value};
-use crate::tensor::DType;
+use crate::graph::ops::{OpContext, OpDef, Result, Terms, VjpContext, VjpResult};
+use crate::graph::{Dim, ElementType, Expr, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef::new("ReduceL1", 7, infer_reduce).vjp(l1),
-    OpDef::new("ReduceL2", 7, infer_reduce).vjp(l2),
-    OpDef::new("ReduceLogSum", 7, infer_reduce).vjp(log_sum),
-    OpDef::new("ReduceLogSumExp", 7, infer_reduce).vjp(log_sum_exp),
-    OpDef::new("ReduceMax", 7, infer_reduce).vjp(extreme),
-    OpDef::new("ReduceMean", 7, infer_reduce).vjp(mean),
-    OpDef::new("ReduceMin", 7, infer_reduce).vjp(extreme),
-    OpDef::new("ReduceProd", 7, infer_reduce).vjp(product),
-    OpDef::new("ReduceSum", 7, infer_reduce).vjp(sum),
-    OpDef::new("ReduceSumSquare", 7, infer_reduce).vjp(sum_square),
+    OpDef::new("ReduceL1", 7, infer_reduce).formula(l1),
+    OpDef::new("ReduceL2", 7, infer_reduce).formula(l2),
+    OpDef::new("ReduceLogSum", 7, infer_reduce).formula(log_sum),
+    OpDef::new("ReduceLogSumExp", 7, infer_reduce).formula(log_sum_exp),
+    OpDef::new("ReduceMax", 7, infer_reduce).formula(extreme),
+    OpDef::new("ReduceMean", 7, infer_reduce).formula(mean),
+    OpDef::new("ReduceMin", 7, infer_reduce).formula(extreme),
+    OpDef::new("ReduceProd", 7, infer_reduce).formula(product),
+    OpDef::new("ReduceSum", 7, infer_reduce).formula(sum),
+    OpDef::new("ReduceSumSquare", 7, infer_reduce).formula(sum_square),
     OpDef::new("ArgMax", 7, infer_arg).no_gradient(),
     OpDef::new("ArgMin", 7, infer_arg).no_gradient(),
 ];
@@ -63,160 +62,124 @@ fn infer_arg(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(ElementType::I64, shape)])
 }
 
-/// The axes that a reduction goes over, from the first; `None` when it is told to do nothing.
-fn axes(a: &VjpContext<'_>) -> Result<Option<Vec<i64>>> {
-    let rank = a.rank(0)?;
-    let listed = match a.site.list("axes", 1) {
-        Some(None) => return Err(a.site.error("axes that are constant", "computed ones")),
+/// The axes that a reduction goes over, from the first; none when it is told to do nothing.
+fn reduced_axes(context: &VjpContext<'_>) -> Result<Vec<i64>> {
+    let (site, rank) = (&context.site, context.rank(0)?);
+    let listed = match site.list("axes", 1) {
+        Some(None) => return Err(site.error("axes that are constant", "computed ones")),
         Some(Some(axes)) => axes,
         None => Vec::new(),
     };
     if listed.is_empty() {
-        let idle = a.site.int("noop_with_empty_axes").unwrap_or(0) != 0;
-        return Ok((!idle).then(|| (0..rank as i64).collect()));
+        let is_idle = site.int("noop_with_empty_axes").unwrap_or(0) != 0;
+        return Ok(if is_idle { Vec::new() } else { (0..rank as i64).collect() });
     }
-    let mut axes = listed.iter().map(|&axis| Ok(a.site.axis(axis, rank)? as i64)).collect::<Result<Vec<i64>>>()?;
+    let mut axes = listed.iter().map(|&axis| Ok(site.axis(axis, rank)? as i64)).collect::<Result<Vec<i64>>>()?;
     axes.sort_unstable();
-    Ok(Some(axes))
+    Ok(axes)
 }
 
 /// A value in the shape of the reduced output, with the reduced axes of size 1.
-fn kept(a: &VjpContext<'_>, b: &mut Builder, value: &Value, axes: &[i64]) -> Value {
-    let keeps = a.site.int("keepdims").unwrap_or(1) != 0;
-    if keeps || axes.is_empty() { value.clone() } else { b.unsqueeze(value, axes) }
+fn with_reduced_axes<'f>(t: &Terms<'f>, value: Expr<'f>, axes: &[i64]) -> Expr<'f> {
+    let keeps = t.context.site.int("keepdims").unwrap_or(1) != 0;
+    if keeps || axes.is_empty() { value } else { value.unsqueeze(axes) }
 }
 
 /// `dx = dy`, broadcast.
-fn sum(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let (x, dy) = (a.input(0)?, a.cotangent()?);
-    let Some(axes) = axes(a)? else { return Ok(vec![Some(dy.clone().into())]) };
-    let dy = kept(a, b, dy, &axes);
-    Ok(vec![Some(b.expand_like(&dy, x).into())])
+fn sum(t: &Terms<'_>) -> VjpResult {
+    let (x, dy, axes) = (t.input(0)?, t.cotangent()?, reduced_axes(t.context)?);
+    if axes.is_empty() {
+        return Ok(vec![Some(dy.into())]);
+    }
+    Ok(vec![Some(with_reduced_axes(t, dy, &axes).expand_like(x).into())])
 }
 
 /// `dx = dy / count`, broadcast.
-fn mean(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let (x, dy) = (a.input(0)?, a.cotangent()?);
-    let Some(axes) = axes(a)? else { return Ok(vec![Some(dy.clone().into())]) };
-    let share = share(a, b, &axes)?;
-    let dy = b.mul(dy, &share);
-    let dy = kept(a, b, &dy, &axes);
-    Ok(vec![Some(b.expand_like(&dy, x).into())])
+fn mean(t: &Terms<'_>) -> VjpResult {
+    let (x, dy, axes) = (t.input(0)?, t.cotangent()?, reduced_axes(t.context)?);
+    if axes.is_empty() {
+        return Ok(vec![Some(dy.into())]);
+    }
+    let share = dy * one_over_count(t, &axes)?;
+    Ok(vec![Some(with_reduced_axes(t, share, &axes).expand_like(x).into())])
 }
 
 /// One divided by the number of elements that are reduced to one.
-fn share(a: &VjpContext<'_>, b: &mut Builder, axes: &[i64]) -> Result<Value> {
-    let (x, y) = (a.input(0)?, a.output(0)?);
-    let sizes: Option<Vec<i64>> = axes.iter().map(|&axis| a.shape(0).ok()?.get(axis as usize)?.fixed()).collect();
+fn one_over_count<'f>(t: &Terms<'f>, axes: &[i64]) -> Result<Expr<'f>> {
+    let (x, y, site) = (t.input(0)?, t.output(0)?, &t.context.site);
+    let shape = t.context.shape(0)?;
+    let sizes: Option<Vec<i64>> = axes.iter().map(|&axis| shape.get(axis as usize)?.fixed()).collect();
     if let Some(sizes) = sizes {
         let count: f64 = sizes.iter().map(|&size| size as f64).product();
-        return Ok(b.scalar_like(y, 1.0 / count));
+        return Ok(y.scalar(1.0 / count));
     }
-    let element = a.site.input(0)?.element;
-    let dtype = element.dtype().ok_or_else(|| a.site.error("an input of a known type", element.to_string()))?;
-    let counts = [y, x].map(|value| b.apply("Size", &[value]));
-    let [parts, all] = counts.map(|count| b.cast(&count, dtype));
-    Ok(b.div(&parts, &all))
+    let element = site.input(0)?.element;
+    let dtype = element.dtype().ok_or_else(|| site.error("an input of a known type", element.to_string()))?;
+    let counts = [y, x].map(|value| value.apply("Size", &[]));
+    let [parts, all] = counts.map(|count| count.cast(dtype));
+    Ok(parts / all)
 }
 
-/// The output and its cotangent with the reduced axes of size 1; `None` when nothing is reduced.
-fn both_kept(a: &VjpContext<'_>, b: &mut Builder) -> Result<Option<[Value; 2]>> {
-    let Some(axes) = axes(a)? else { return Ok(None) };
-    Ok(Some([a.output(0)?, a.cotangent()?].map(|value| kept(a, b, value, &axes))))
-}
-
-/// The rule of a reduction of each element's function `f`, given `f'(x)` times `dy` by `body` of
-/// `x`, `y` and `dy`; the latter two with the reduced axes of size 1, or as they are when nothing
-/// is reduced.
-fn elementwise(
-    a: &VjpContext<'_>,
-    b: &mut Builder,
-    body: impl FnOnce(&mut Builder, &Value, &Value, &Value) -> Value,
-) -> VjpResult {
-    let x = a.input(0)?;
-    let [y, dy] = match both_kept(a, b)? {
-        Some(both) => both,
-        None => [a.output(0)?.clone(), a.cotangent()?.clone()],
-    };
-    let dx = body(b, x, &y, &dy);
-    Ok(vec![Some(b.expand_like(&dx, x).into())])
+/// The rule of a reduction that is no plain sum: `dx` of `x`, `y` and `dy`, the latter two with the
+/// reduced axes of size 1; broadcast.
+fn broadcast<'f>(t: &Terms<'f>, dx: impl FnOnce(Expr<'f>, Expr<'f>, Expr<'f>, &[i64]) -> Expr<'f>) -> VjpResult {
+    let (x, axes) = (t.input(0)?, reduced_axes(t.context)?);
+    let [y, dy] = [t.output(0)?, t.cotangent()?].map(|value| with_reduced_axes(t, value, &axes));
+    Ok(vec![Some(dx(x, y, dy, &axes).expand_like(x).into())])
 }
 
 /// `y = sum |x|`: `dx = dy sign(x)`.
-fn l1(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    elementwise(a, b, |b, x, _, dy| {
-        let sign = b.apply("Sign", &[x]);
-        b.mul(dy, &sign)
-    })
+fn l1(t: &Terms<'_>) -> VjpResult {
+    broadcast(t, |x, _, dy, _| dy * x.apply("Sign", &[]))
 }
 
 /// `y = sqrt(sum x^2)`: `dx = dy x / y`, 0 where `y` is 0.
-fn l2(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    elementwise(a, b, |b, x, y, dy| {
-        let (zero, one) = (b.scalar_like(y, 0.0), b.scalar_like(y, 1.0));
-        let is_zero = b.equal(y, &zero);
-        let divisor = b.select(&is_zero, &one, y);
-        let share = b.div(dy, &divisor);
-        b.mul(x, &share)
+fn l2(t: &Terms<'_>) -> VjpResult {
+    broadcast(t, |x, y, dy, _| {
+        let (zero, one) = (y.scalar(0.0), y.scalar(1.0));
+        x * (dy / y.equal(zero).select(one, y))
     })
 }
 
 /// `y = ln sum x`: `dx = dy / exp(y)`.
-fn log_sum(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    elementwise(a, b, |b, _, y, dy| {
-        let sum = b.exp(y);
-        b.div(dy, &sum)
-    })
+fn log_sum(t: &Terms<'_>) -> VjpResult {
+    broadcast(t, |_, y, dy, _| dy / y.exp())
 }
 
 /// `y = ln sum exp(x)`: `dx = dy exp(x - y)`.
-fn log_sum_exp(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    elementwise(a, b, |b, x, y, dy| {
-        let distance = b.sub(x, y);
-        let share = b.exp(&distance);
-        b.mul(dy, &share)
-    })
+fn log_sum_exp(t: &Terms<'_>) -> VjpResult {
+    broadcast(t, |x, y, dy, _| dy * (x - y).exp())
 }
 
 /// `y = sum x^2`: `dx = 2 dy x`.
-fn sum_square(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    elementwise(a, b, |b, x, _, dy| {
-        let two = b.scalar_like(dy, 2.0);
-        let twice = b.mul(dy, &two);
-        b.mul(x, &twice)
-    })
+fn sum_square(t: &Terms<'_>) -> VjpResult {
+    broadcast(t, |x, _, dy, _| x * (dy * 2.0))
 }
 
 /// Largest or smallest element: `dx = dy` at the elements that gave it, in equal shares where
 /// several did.
-fn extreme(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let Some(axes) = axes(a)? else { return Ok(vec![Some(a.cotangent()?.clone().into())]) };
-    elementwise(a, b, |b, x, y, dy| {
-        let is_hit = b.equal(x, y);
-        let hits = b.cast(&is_hit, b.dtype(x).unwrap_or(DType::F32));
-        let count = b.reduce_sum(&hits, &axes, true);
-        let share = b.div(dy, &count);
-        b.mul(&hits, &share)
+fn extreme(t: &Terms<'_>) -> VjpResult {
+    broadcast(t, |x, y, dy, axes| match axes {
+        [] => dy,
+        _ => {
+            let hits = x.equal(y).cast(x.dtype_or_f32());
+            hits * (dy / hits.reduce_sum(axes, true))
+        }
     })
 }
 
 /// `dx = dy` times the product of the other elements, zeros among them allowed.
-fn product(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
-    let Some(axes) = axes(a)? else { return Ok(vec![Some(a.cotangent()?.clone().into())]) };
-    elementwise(a, b, |b, x, _, dy| {
-        let dtype = b.dtype(x).unwrap_or(DType::F32);
-        let zero = b.scalar_like(x, 0.0);
-        let is_zero = b.equal(x, &zero);
-        let zeros = b.cast(&is_zero, dtype);
+fn product(t: &Terms<'_>) -> VjpResult {
+    broadcast(t, |x, _, dy, axes| {
+        if axes.is_empty() {
+            return dy;
+        }
+        let zero = x.scalar(0.0);
+        let zeros = x.equal(zero).cast(x.dtype_or_f32());
         // Ones in place of the zeros.
-        let safe = b.add(x, &zeros);
-        let whole = b.reduce("ReduceProd", &safe, &axes, true);
-        let rest = b.div(&whole, &safe);
-        let count = b.reduce_sum(&zeros, &axes, true);
-        let others = b.sub(&count, &zeros);
-        let is_alone = b.equal(&others, &zero);
-        let alone = b.cast(&is_alone, dtype);
-        let rest = b.mul(&rest, &alone);
-        b.mul(dy, &rest)
+        let safe = x + zeros;
+        let others = safe.reduce("ReduceProd", axes, true) / safe;
+        let other_zeros = zeros.reduce_sum(axes, true) - zeros;
+        dy * (others * other_zeros.equal(zero).cast(x.dtype_or_f32()))
     })
 }

@@ -2,7 +2,7 @@
 //! came out, and how the loss changes with what came out.
 
 use crate::graph::ops::{OpContext, Result};
-use crate::graph::{Builder, Dim, Node, Value};
+use crate::graph::{AttributeValue, Builder, Dim, Expr, Formula, Node, Value};
 
 /// How an operator passes gradients back.
 #[derive(Clone, Copy)]
@@ -15,12 +15,30 @@ pub enum Vjp {
     Missing,
 }
 
-/// Adds nodes that compute the cotangents of the inputs from those of the outputs, in the order of
-/// the inputs; `None` is zero, and so is what is left out at the end. Inputs that are not wanted
-/// may be left out too.
-pub type Rule = fn(&VjpContext<'_>, &mut Builder) -> VjpResult;
+/// Adds nodes that compute the cotangents of the inputs from those of the outputs.
+#[derive(Clone, Copy)]
+pub enum Rule {
+    /// Arithmetic, written as formulas.
+    Formula(fn(&Terms<'_>) -> VjpResult),
+    /// Anything else that a builder makes.
+    Nodes(fn(&VjpContext<'_>, &mut Builder) -> VjpResult),
+}
 
-/// What a rule gives: the cotangent of each input.
+impl Rule {
+    /// The cotangents of the inputs of the node that the context tells.
+    pub(in crate::graph) fn apply(self, context: &VjpContext<'_>, builder: &mut Builder) -> VjpResult {
+        match self {
+            Rule::Formula(rule) => {
+                let formula = Formula::new(builder);
+                rule(&Terms { context, formula: &formula })
+            }
+            Rule::Nodes(rule) => rule(context, builder),
+        }
+    }
+}
+
+/// What a rule gives: the cotangents in the order of the inputs; `None` is zero, and so is what is
+/// left out at the end. Inputs that are not wanted may be left out too.
 pub type VjpResult = Result<Vec<Option<Cotangent>>>;
 
 /// How the loss changes with a value.
@@ -38,6 +56,12 @@ pub enum Cotangent {
         /// The cotangent of the part.
         value: Value,
     },
+}
+
+impl From<Expr<'_>> for Cotangent {
+    fn from(term: Expr<'_>) -> Self {
+        Cotangent::Whole(term.value())
+    }
 }
 
 impl From<Value> for Cotangent {
@@ -134,9 +158,81 @@ impl<'a> VjpContext<'a> {
     /// An attribute that is a number.
     pub fn float(&self, name: &str, default: f32) -> f64 {
         match self.node().attribute(name) {
-            Some(crate::graph::AttributeValue::Float(value)) => f64::from(*value),
+            Some(AttributeValue::Float(value)) => f64::from(*value),
             _ => f64::from(default),
         }
+    }
+}
+
+/// What the formulas of a rule are made of.
+pub struct Terms<'f> {
+    /// The application of the operator.
+    pub context: &'f VjpContext<'f>,
+    formula: &'f Formula<'f>,
+}
+
+impl<'f> Terms<'f> {
+    /// An input that the operator needs.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when it is left out.
+    pub fn input(&self, index: usize) -> Result<Expr<'f>> {
+        Ok(self.formula.term(self.context.input(index)?))
+    }
+
+    /// An input that may be left out.
+    pub fn optional(&self, index: usize) -> Option<Expr<'f>> {
+        Some(self.formula.term(self.context.optional(index)?))
+    }
+
+    /// An output that the node has.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when it is left out.
+    pub fn output(&self, index: usize) -> Result<Expr<'f>> {
+        Ok(self.formula.term(self.context.output(index)?))
+    }
+
+    /// A further output, which the node is given if it has it not.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) for a node that is not of the
+    /// graph.
+    pub fn extra_output(&self, index: usize) -> Result<Expr<'f>> {
+        let first = self.context.output(0)?;
+        let output = self.formula.look(|b| b.extra_output(first, index));
+        let output = output.ok_or_else(|| self.context.site.error("a node of the graph", "none"))?;
+        Ok(self.formula.term(&output))
+    }
+
+    /// The cotangent `dy` of the first output, of a rule that passes back no other.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when the loss depends on
+    /// another output.
+    pub fn cotangent(&self) -> Result<Expr<'f>> {
+        Ok(self.formula.term(self.context.cotangent()?))
+    }
+
+    /// The cotangent of input `index` in its shape: what `dx` makes, summed over the axes along
+    /// which the input was broadcast; nothing for an input that is not wanted.
+    ///
+    /// # Errors
+    /// [`GraphError::Operator`](crate::error::GraphError::Operator) when the input is left out.
+    pub fn wanted(&self, index: usize, dx: impl FnOnce() -> Expr<'f>) -> Result<Option<Cotangent>> {
+        if !self.context.wants(index) {
+            return Ok(None);
+        }
+        let input = self.input(index)?;
+        Ok(Some(dx().sum_to(input).into()))
+    }
+
+    /// The rule of an operator with one input that matters: `dx` of `x`, `y` and `dy`.
+    ///
+    /// # Errors
+    /// As [`Terms::input`], [`Terms::output`] and [`Terms::cotangent`].
+    pub fn unary(&self, dx: impl FnOnce(Expr<'f>, Expr<'f>, Expr<'f>) -> Expr<'f>) -> VjpResult {
+        Ok(vec![Some(dx(self.input(0)?, self.output(0)?, self.cotangent()?).into())])
     }
 }
 
