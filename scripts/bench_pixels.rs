@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use defrost::data::{DecodeLimits, Decoding};
+use defrost::pixels::{DecodeLimits, Decoding};
 use defrost::preprocess::{Image, Preprocess, Scratch};
 use serde_json::json;
 

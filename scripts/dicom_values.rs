@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use defrost::data::{DecodeLimits, DicomFile, DicomImage};
+use defrost::pixels::{DecodeLimits, DicomFile, DicomImage};
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn Error>> {

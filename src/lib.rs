@@ -27,6 +27,8 @@ pub mod runtime;
 
 pub mod preprocess;
 
+pub mod pixels;
+
 pub mod backbones;
 pub mod data;
 

@@ -6,8 +6,9 @@ use std::path::{Component, Path};
 
 use walkdir::WalkDir;
 
-use crate::data::{Dataset, Label, Layout, OpenOptions, Sample, SkipReason, Skipped, Split, Task, classes, dicom};
+use crate::data::{Dataset, Label, Layout, OpenOptions, Sample, SkipReason, Skipped, Split, Task, classes};
 use crate::error::{DataError, FileError, Result};
+use crate::pixels::is_dicom;
 
 /// Extensions of the files that are read as images, compared without regard to case. Files without
 /// one, or with a number instead, are images where their content is DICOM.
@@ -133,10 +134,7 @@ fn is_image(path: &Path) -> bool {
 fn starts_as_dicom(path: &Path) -> bool {
     let mut head = [0; 132];
     let mut read = || std::fs::File::open(path)?.read_exact(&mut head);
-    path.file_name().is_some_and(|name| name != "DICOMDIR")
-        && path.is_file()
-        && read().is_ok()
-        && dicom::is_dicom(&head)
+    path.file_name().is_some_and(|name| name != "DICOMDIR") && path.is_file() && read().is_ok() && is_dicom(&head)
 }
 
 /// The path relative to `root`, with `/`.

@@ -8,8 +8,8 @@
 use std::path::PathBuf;
 
 use crate::data::augment::Augmenter;
-use crate::data::{DecodeLimits, Decoding};
 use crate::error::{Error, Result};
+use crate::pixels::{DecodeLimits, Decoding};
 use crate::preprocess::Scratch;
 use crate::support::ordered_pool::{BufferPool, PooledBuffer, ordered_map};
 use crate::support::seed::Seed;

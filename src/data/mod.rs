@@ -6,16 +6,10 @@
 
 pub mod augment;
 mod classes;
-mod codestream;
-mod decode;
-mod dicom;
 mod example;
 mod folder;
-mod frame;
+mod frames;
 pub mod inspect;
-mod jpeg;
-mod jpeg2000;
-mod jpegls;
 mod labels;
 mod loader;
 pub mod manifest;
@@ -23,18 +17,14 @@ mod options;
 mod sample;
 pub mod split;
 mod table;
-mod windowing;
 
 use std::path::Path;
 
 use crate::error::{DataError, Result};
 use crate::support::fs;
 
-pub use decode::{DecodeLimits, Decoding, decode, decode_file};
-pub use dicom::{DicomFile, DicomImage, DicomSummary, Stored, StoredSamples};
 pub use example::textile_images;
 pub use folder::IMAGE_EXTENSIONS;
-pub(crate) use frame::source;
 pub use labels::{Census, ClassCounts, Counts};
 pub use loader::{Batch, Epoch, Loader};
 pub use options::{Columns, DatasetSource, Frames, Layout, OpenOptions, Reading};
@@ -65,7 +55,7 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
     } else {
         return Err(DataError::UnknownSource { path: path.to_path_buf() }.into());
     };
-    frame::choose(&mut dataset, options.frames)?;
+    frames::choose(&mut dataset, options.frames)?;
     dataset.note_small_classes();
     dataset.source = DatasetSource { path: path.to_path_buf(), reading: options.clone() };
     Ok(dataset)

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use crate::data::{DecodeLimits, Decoding};
 use crate::deploy::assemble::IMAGES;
 use crate::deploy::head::{LABEL, PROBABILITIES};
 use crate::deploy::model_card::ModelCard;
 use crate::deploy::pixels;
 use crate::error::{DeployError, Result};
+use crate::pixels::{DecodeLimits, Decoding};
 use crate::runtime::{Device, Engine, EngineOptions, ModelSource, Runtime, Session};
 use crate::support::ordered_pool::ordered_map;
 use crate::support::progress::{Progress, Silent};

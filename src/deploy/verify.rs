@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use ndarray::ArrayView2;
 
-use crate::data::{DecodeLimits, Decoding};
 use crate::deploy::assemble::IMAGES;
 use crate::deploy::head::{LABEL, PROBABILITIES};
 use crate::deploy::model_card::{ModelCard, Verification};
@@ -14,6 +13,7 @@ use crate::deploy::predict::decided;
 use crate::deploy::source::Source;
 use crate::error::{DeployError, Error, Result};
 use crate::graph::Model;
+use crate::pixels::{DecodeLimits, Decoding};
 use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
 use crate::support::progress::Progress;
 use crate::tensor::Tolerance;

@@ -10,11 +10,11 @@ use std::path::Path;
 use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DecodeLimits, decode_file};
 use crate::embed::manifest::Precision;
 use crate::embed::network::Network;
 use crate::embed::row_engine::RowEngine;
 use crate::error::{CacheError, Result};
+use crate::pixels::{DecodeLimits, decode_file};
 use crate::preprocess::{Scratch, ValidPreprocess};
 use crate::runtime::{Device, EngineOptions, Runtime};
 use crate::support::ordered_pool::ordered_map;

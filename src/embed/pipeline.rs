@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::data::{DecodeLimits, Decoding, source};
 use crate::embed::content::{ContentHash, KnownFile, Stamp};
 use crate::embed::row_engine::{BatchRows, RowEngine};
 use crate::error::{CacheError, Error, PixelError, Result};
+use crate::pixels::{DecodeLimits, Decoding, frame};
 use crate::preprocess::{Image, Scratch, ValidPreprocess};
 use crate::support::fs;
 use crate::support::ordered_pool::{BufferPool, PooledBuffer, ordered_map};
@@ -214,7 +214,7 @@ impl Decoder {
     /// Looks at one image.
     fn look(&mut self, shared: &Shared<'_>, task: &Task<'_>) -> Decoded {
         let sample = task.sample;
-        let (file, frame) = source(task.file);
+        let (file, frame) = frame::source(task.file);
         let content = match self.content(file, frame.is_some(), shared.pipeline.limits.max_bytes) {
             Ok(content) => content,
             Err(error) => {

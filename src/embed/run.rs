@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, DecodeLimits};
+use crate::data::Dataset;
 use crate::embed::cache_lock::CacheLock;
 use crate::embed::compute::{Computed, compute};
 use crate::embed::fidelity::Fidelity;
@@ -17,6 +17,7 @@ use crate::embed::finish::{finish, is_finished};
 use crate::embed::network::Network;
 use crate::embed::state::CacheState;
 use crate::error::Result;
+use crate::pixels::DecodeLimits;
 use crate::runtime::{Device, Runtime};
 use crate::support::memory::peak_resident_mib;
 use crate::support::progress::Progress;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::data::{Dataset, source};
+use crate::data::Dataset;
 use crate::embed::cache_key::CacheKey;
 use crate::embed::compute::Computed;
 use crate::embed::content::{ContentHash, KnownFiles, Stamp};
@@ -14,6 +14,7 @@ use crate::embed::quarantine::reasons_by_content;
 use crate::embed::run::Plan;
 use crate::embed::store::Store;
 use crate::error::Result;
+use crate::pixels::frame;
 
 /// What is known of a sample.
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ impl CacheState {
     pub(super) fn classify(&mut self, dataset: &Dataset) -> Vec<usize> {
         let mut todo = Vec::new();
         for (at, sample) in dataset.samples.iter().enumerate() {
-            let stamp = std::fs::metadata(source(&sample.path).0).ok().and_then(|metadata| Stamp::of(&metadata));
+            let stamp = std::fs::metadata(frame::source(&sample.path).0).ok().and_then(|metadata| Stamp::of(&metadata));
             let hash = stamp.and_then(|stamp| self.files.get(&self.paths[at], &stamp));
             self.samples[at] = match hash.filter(|hash| self.is_settled(hash)) {
                 Some(hash) => SampleState::Content(hash),

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use crate::data::augment::{Augmentation, Augmenter};
-use crate::data::{Batch, DecodeLimits, Epoch, Label, Loader};
+use crate::data::{Batch, Epoch, Label, Loader};
 use crate::error::{FinetuneError, Result};
 use crate::finetune::checkpoint::TrainState;
 use crate::finetune::evaluation::Predicted;
@@ -16,6 +16,7 @@ use crate::finetune::trainer::{Evaluator, MicroBatch, StepHyperparams, StepOutco
 use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Recipe, drop_path, policy, sampler};
 use crate::metrics::{Bootstrap, Evaluation, Metric};
+use crate::pixels::DecodeLimits;
 use crate::preprocess::Preprocess;
 use crate::records::{Counts, Partition, deciding_metric, score};
 use crate::runtime::{Device, Runtime, SessionOptions};

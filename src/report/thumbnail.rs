@@ -8,7 +8,7 @@ use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage, RgbImage};
 use jpeg_encoder::{ColorType, Encoder};
 
-use crate::data::{DecodeLimits, decode_file};
+use crate::pixels::{DecodeLimits, decode_file};
 use crate::preprocess::{Image, Samples};
 
 /// Longest side of a small version, in pixels: twice the size shown, for sharp displays.

@@ -7,9 +7,10 @@
 use std::path::{Path, PathBuf};
 
 use defrost::data::manifest::manifest;
-use defrost::data::{DecodeLimits, Decoding, Frames, OpenOptions};
+use defrost::data::{Frames, OpenOptions};
 use defrost::embed::{FeatureColumns, Features};
 use defrost::graph::{Model, infer, text, validate};
+use defrost::pixels::{DecodeLimits, Decoding};
 use defrost::tensor::Weights;
 
 /// A target's name, and what it does with the bytes.

@@ -8,8 +8,9 @@ use arrow::array::{ArrayRef, FixedSizeListArray, RecordBatch, StringArray};
 use arrow::datatypes::Float32Type;
 use defrost::audit::{of_features, of_images};
 use defrost::data;
-use defrost::data::{DecodeLimits, OpenOptions, inspect::inspect};
+use defrost::data::{OpenOptions, inspect::inspect};
 use defrost::embed::{FeatureColumns, Features};
+use defrost::pixels::DecodeLimits;
 use defrost::support::progress::Silent;
 use parquet::arrow::ArrowWriter;
 

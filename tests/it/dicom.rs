@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use defrost::data::{self, DecodeLimits, Decoding, DicomFile, Frames, OpenOptions, Stored};
+use defrost::data::{self, Frames, OpenOptions};
+use defrost::pixels::{DecodeLimits, Decoding, DicomFile, Stored};
 use defrost::preprocess::{Channels, Image, Preprocess, Samples, Window};
 use defrost::support::fs::sha256;
 use serde_json::Value;
@@ -76,7 +77,7 @@ fn every_file_has_pydicoms_values() {
         }
         if let Some(file) = entry["rounded"].as_str() {
             let offset = entry["offset"].as_f64().unwrap();
-            let image = data::decode_file(&fixture(file), &DecodeLimits::default()).unwrap();
+            let image = defrost::pixels::decode_file(&fixture(file), &DecodeLimits::default()).unwrap();
             let off = all[0].iter().zip(deep(&image)).map(|(ours, &theirs)| (ours + offset - f64::from(theirs)).abs());
             assert!(off.fold(0.0, f64::max) <= 1.0, "`{name}` differs by more than 1");
         }

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use defrost::data::{self, DecodeLimits, Decoding, Frames, OpenOptions};
+use defrost::data::{self, Frames, OpenOptions};
 use defrost::embed::{CacheKey, EmbedOptions, EmbedRun, EmbeddingColumn, ModelRecord, Network, Precision, embed};
 use defrost::error::Error;
+use defrost::pixels::{DecodeLimits, Decoding};
 use defrost::preprocess::Preprocess;
 use defrost::runtime::{Device, Runtime};
 use defrost::support::progress::Silent;

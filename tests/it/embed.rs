@@ -177,7 +177,7 @@ fn rows_are_those_of_the_network_run_on_one_image() {
     let mut session = defrost::runtime::Session::open(&runtime, source, &Default::default()).unwrap();
     let preprocess = scene.network.key.preprocess.clone().check().unwrap();
     for row in 0..features.len() {
-        let image = data::decode_file(&features.image(row).unwrap(), &Default::default()).unwrap();
+        let image = defrost::pixels::decode_file(&features.image(row).unwrap(), &Default::default()).unwrap();
         let input = preprocess.apply(&image).unwrap();
         let input = input.reshaped([&[1], input.shape()].concat()).unwrap();
         let expected = session.run(&[("input", &input)], &["embedding"]).unwrap();

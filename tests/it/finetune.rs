@@ -167,7 +167,7 @@ fn a_run_learns_and_leaves_everything_behind() {
     let preprocess: defrost::preprocess::Preprocess = serde_json::from_str(&about["defrost.preprocess"]).unwrap();
     let preprocess = preprocess.check().unwrap();
     for (row, id) in table.ids.iter().enumerate().step_by(5) {
-        let picture = defrost::data::decode_file(&scene.path("images").join(id), &Default::default()).unwrap();
+        let picture = defrost::pixels::decode_file(&scene.path("images").join(id), &Default::default()).unwrap();
         let input = preprocess.apply(&picture).unwrap().reshaped(vec![1, 3, SIDE, SIDE]).unwrap();
         let logits = session.run(&[("input", &input)], &["logits"]).unwrap().remove(0);
         let logits = logits.values::<f32>().unwrap();

@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 
 use defrost::data;
 use defrost::data::inspect::{Inspection, inspect};
-use defrost::data::{DecodeLimits, OpenOptions, Split};
+use defrost::data::{OpenOptions, Split};
+use defrost::pixels::DecodeLimits;
 use defrost::support::progress::Silent;
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage};
 use tempfile::TempDir;

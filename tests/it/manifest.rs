@@ -6,7 +6,8 @@ use std::path::Path;
 
 use defrost::data::manifest::{Import, ImportOptions, manifest};
 use defrost::data::split::Policy;
-use defrost::data::{Dataset, DecodeLimits, Label, OpenOptions, Task, decode_file, write_table_with};
+use defrost::data::{Dataset, Label, OpenOptions, Task, write_table_with};
+use defrost::pixels::{DecodeLimits, decode_file};
 use defrost::preprocess::Samples;
 
 /// Writes a file and the folders above it.

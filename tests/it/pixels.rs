@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use defrost::data::{DecodeLimits, Decoding, decode, decode_file};
 use defrost::error::{Error, PixelError};
+use defrost::pixels::{DecodeLimits, Decoding, decode, decode_file};
 use defrost::preprocess::{Channels, Filter, Image, Preprocess, Resize, Samples};
 use safetensors::SafeTensors;
 

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use defrost::data::{DecodeLimits, decode_file};
+use defrost::pixels::{DecodeLimits, decode_file};
 use defrost::preprocess::{Border, Channels, Crop, Filter, Image, Preprocess, Resize, Samples, Scratch};
 use proptest::prelude::*;
 use safetensors::SafeTensors;

@@ -6,9 +6,9 @@ use crate::audit::{Audit, Pair, Pairs, of_features, of_images};
 use crate::cli::dataset::DatasetArguments;
 use crate::cli::{Outcome, Printer};
 use crate::data;
-use crate::data::DecodeLimits;
 use crate::embed::{FeatureColumns, Features};
 use crate::error::Result;
+use crate::pixels::DecodeLimits;
 use crate::report;
 use crate::support::numbers::{counted, thousands};
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli::{Outcome, Printer};
-use crate::data::{DecodeLimits, DicomFile, DicomSummary};
 use crate::error::{Error, Result};
+use crate::pixels::{DecodeLimits, DicomFile, DicomSummary};
 use crate::support::fs;
 
 /// Show what DICOM files say of their pixels, and why a file cannot be read.

@@ -5,9 +5,9 @@ use crate::cli::dataset::DatasetArguments;
 use crate::cli::text_table::columns;
 use crate::cli::{Outcome, Printer};
 use crate::data;
-use crate::data::DecodeLimits;
 use crate::data::inspect::{Duplicate, Frequency, Inspection, Range};
 use crate::error::Result;
+use crate::pixels::DecodeLimits;
 use crate::support::numbers::{byte_size, counted, thousands};
 
 /// Show counts per class and split, image sizes and formats, broken files, duplicates, leaks

@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::data::decode::DecodeLimits;
 use crate::data::labels::Census;
 use crate::data::split::divided_groups;
 use crate::data::{Dataset, Sample, Task};
+use crate::pixels::DecodeLimits;
 use crate::support::progress::Progress;
 
 pub use duplicates::{Duplicate, Member};

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::data::decode::{DecodeLimits, Decoding};
-use crate::data::{decode, frame};
 use crate::error::{Error, Result};
+use crate::pixels::{DecodeLimits, Decoding, check_size, format_name, frame};
 use crate::preprocess::{Image, Samples};
 use crate::support::fs;
 
@@ -53,10 +52,10 @@ impl Picture {
 }
 
 fn picture(path: &Path, bytes: u64, decoding: &Decoding) -> Result<Picture> {
-    decode::check_size(bytes, &decoding.limits)?;
+    check_size(bytes, &decoding.limits)?;
     let content = fs::read(path)?;
     let image = decoding.decode(&content)?;
-    let format = decode::format_name(&content)?;
+    let format = format_name(&content)?;
     let (bits, samples): (u8, &[u8]) = match &image.samples {
         Samples::U8(samples) => (8, samples),
         Samples::U16(samples) => (16, bytemuck::cast_slice(samples)),

@@ -18,8 +18,9 @@ use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::data::{Dataset, OpenOptions, Sample, Split, frame};
+use crate::data::{Dataset, OpenOptions, Sample, Split};
 use crate::error::{DataError, Result};
+use crate::pixels::frame;
 use crate::support::fs;
 
 use columns::Chosen;

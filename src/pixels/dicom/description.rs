@@ -5,8 +5,8 @@ use dicom_dictionary_std::tags;
 use super::elements::{DataSet, Value};
 use super::syntax::{Coding, Syntax};
 use super::{damaged, unsupported};
-use crate::data::DecodeLimits;
 use crate::error::PixelError;
+use crate::pixels::DecodeLimits;
 
 /// What the samples of a pixel mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
+use super::decode::DecodeLimits;
 use super::dicom;
-use crate::data::{Dataset, DecodeLimits, Frames, Sample};
-use crate::error::{PixelError, Result};
 use crate::support::fs;
 
 /// How much of a file is read to count its frames; more only where that does not reach.
@@ -29,40 +26,8 @@ pub(crate) fn source(path: &Path) -> (PathBuf, Option<u32>) {
     divided().unwrap_or_else(|| (path.to_path_buf(), None))
 }
 
-/// Replaces DICOM files of several frames by the chosen ones; files whose frames cannot be counted
-/// stay as they are.
-pub(super) fn choose(dataset: &mut Dataset, frames: Frames) -> Result<()> {
-    if frames == Frames::Single {
-        return Ok(());
-    }
-    let counts: Vec<u32> = dataset.samples.par_iter().map(|sample| count(&sample.path).unwrap_or(1)).collect();
-    let files: Vec<Sample> = std::mem::take(&mut dataset.samples);
-    for (sample, count) in files.into_iter().zip(counts) {
-        let frame = |number: u32, keeps_id: bool| {
-            let suffix = format!("#{number}");
-            let mut path = sample.path.clone().into_os_string();
-            path.push(&suffix);
-            let id = if keeps_id { sample.id.clone() } else { format!("{}{suffix}", sample.id) };
-            Sample { id, path: path.into(), ..sample.clone() }
-        };
-        match frames {
-            _ if count < 2 => dataset.samples.push(sample),
-            Frames::All => dataset.samples.extend((1..=count).map(|number| frame(number, false))),
-            Frames::First | Frames::Single => dataset.samples.push(frame(1, true)),
-            Frames::Middle => dataset.samples.push(frame(count.div_ceil(2), true)),
-            Frames::Number(number) if number.get() > count => {
-                let source = PixelError::Frame { found: number.get().into(), frames: count };
-                return Err(PixelError::File { path: sample.path, source: Box::new(source) }.into());
-            }
-            Frames::Number(number) => dataset.samples.push(frame(number.get(), true)),
-        }
-    }
-    dataset.samples.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(())
-}
-
 /// Frames of a DICOM file; `None` for any other and for what cannot be read.
-fn count(path: &Path) -> Option<u32> {
+pub(crate) fn count(path: &Path) -> Option<u32> {
     let mut file = fs::open(path).ok()?;
     let mut bytes = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut bytes).ok()?;

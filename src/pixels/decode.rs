@@ -167,7 +167,7 @@ fn other(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> ImageResul
     Ok(Ok(decoded))
 }
 
-pub(super) fn check_size(found: u64, limits: &DecodeLimits) -> Result<()> {
+pub(crate) fn check_size(found: u64, limits: &DecodeLimits) -> Result<()> {
     if found > limits.max_bytes {
         return Err(PixelError::TooManyBytes { found, most: limits.max_bytes }.into());
     }
@@ -190,7 +190,7 @@ fn without_alpha<const ALL: usize, const KEPT: usize, T: Copy>(samples: &[T]) ->
 }
 
 /// The name of the format that the first bytes tell, for example `JPEG`.
-pub(super) fn format_name(bytes: &[u8]) -> Result<&'static str> {
+pub(crate) fn format_name(bytes: &[u8]) -> Result<&'static str> {
     Ok(match recognise(bytes)? {
         Format::Dicom => "DICOM",
         Format::Picture(_, name) => name,

@@ -11,8 +11,8 @@ use super::description::{Description, Photometric};
 use super::elements::DataSet;
 use super::lut::Table;
 use super::stored::{self, Stored, StoredSamples};
-use crate::data::windowing::percentile;
 use crate::error::PixelError;
+use crate::pixels::windowing::percentile;
 use crate::preprocess::{Samples, Window, WindowFunction};
 
 /// From stored to real-world values.

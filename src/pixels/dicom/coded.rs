@@ -5,9 +5,9 @@ use super::frames::FrameBytes;
 use super::stored::{self, Stored, StoredSamples};
 use super::syntax::Coding;
 use super::{DicomImage, colour, damaged, inflated, rle, unsupported};
-use crate::data::codestream::Codestream;
-use crate::data::{jpeg, jpeg2000, jpegls};
 use crate::error::PixelError;
+use crate::pixels::Codestream;
+use crate::pixels::{jpeg, jpeg2000, jpegls};
 
 /// Decodes a frame; colours come out as red, green and blue.
 pub(super) fn stored(frame: &FrameBytes<'_>, from: &DicomImage<'_>, coding: Coding) -> Result<Stored, PixelError> {

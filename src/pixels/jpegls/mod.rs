@@ -7,7 +7,7 @@ mod bits;
 mod contexts;
 mod scan;
 
-use super::codestream::Codestream;
+use super::Codestream;
 use crate::error::PixelError;
 
 use scan::{Interleave, Scan};

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
-use super::codestream::Codestream;
+use super::Codestream;
 use crate::error::PixelError;
 
 /// Tiles that the standard allows.

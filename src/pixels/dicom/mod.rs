@@ -34,8 +34,8 @@ use std::io::Read as _;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
-use crate::data::DecodeLimits;
 use crate::error::{PixelError, Result};
+use crate::pixels::DecodeLimits;
 use crate::preprocess::{Image, Window};
 
 use description::{Description, Photometric};
@@ -52,7 +52,7 @@ const PREAMBLE: usize = 132;
 const DIRECTORY_CLASS: &str = "1.2.840.10008.1.3.10";
 
 /// Whether the content of a file, or its first 132 bytes, is DICOM.
-pub(super) fn is_dicom(bytes: &[u8]) -> bool {
+pub(crate) fn is_dicom(bytes: &[u8]) -> bool {
     bytes.get(128..PREAMBLE) == Some(b"DICM")
 }
 

@@ -22,7 +22,7 @@ mod reduced;
 mod scan;
 mod upsample;
 
-use super::codestream::Codestream;
+use super::Codestream;
 use crate::error::PixelError;
 
 use colour::Colours;
