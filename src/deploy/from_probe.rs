@@ -11,7 +11,7 @@ use crate::deploy::record_files::{NetworkOrigin, RecordFiles, check_same};
 use crate::deploy::source::{ExportOptions, ExportedNetwork, Source};
 use crate::embed::{CacheKey, EmbedSpec, EmbeddingModel, FeatureColumns, Features, Manifest, Precision, schema};
 use crate::error::{CacheError, DeployError, Error, ProbeError, Result};
-use crate::probe::{KnnModel, KnnParams, LinearModel, Samples};
+use crate::probe::{KnnModel, KnnParams, LinearModel, ValidSamples};
 use crate::records::Chosen;
 use crate::support::progress::Progress;
 
@@ -50,7 +50,7 @@ pub(super) fn open(files: &RecordFiles, options: &ExportOptions, progress: &dyn 
     let images: HashMap<String, PathBuf> =
         samples.filter_map(|sample| Some((sample.id.clone(), sample.file()?.into()))).collect();
     let head = match (record.chosen, &files.weights) {
-        (Chosen::Knn { k, temperature }, _) => Head::Knn(bank(files, features, k, temperature)?),
+        (Chosen::Knn { k, temperature }, _) => Head::Knn(bank(files, &features, k, temperature)?),
         (_, Some(weights)) => {
             let (model, classes) = LinearModel::from_safetensors(weights)?;
             files.check_classes(&classes)?;
@@ -129,18 +129,17 @@ fn body(backbone: Backbone, column: &str) -> Result<ExportedNetwork> {
 }
 
 /// The bank of a nearest-neighbour probe, from the cache.
-fn bank(files: &RecordFiles, features: Features, k: usize, temperature: f64) -> Result<KnnModel> {
-    let samples = Samples { dataset: features.dataset, features: features.x };
-    let (samples, _) = samples.checked()?;
+fn bank(files: &RecordFiles, features: &Features, k: usize, temperature: f64) -> Result<KnnModel> {
+    let samples = ValidSamples::new(features)?;
     let record = &files.record;
-    let partition = record.partition(&samples.dataset)?;
+    let partition = record.partition(samples.dataset())?;
     let tested = files.predictions.as_ref().map(|table| &table.ids);
-    let is_same = tested.is_none_or(|ids| partition.test.iter().map(|&row| &samples.dataset.samples[row].id).eq(ids));
+    let is_same = tested.is_none_or(|ids| partition.test.iter().map(|&row| &samples.dataset().samples[row].id).eq(ids));
     if !is_same {
         let (what, recorded, found) = ("samples of the test split".to_owned(), "other ones".into(), "these".into());
         return Err(ProbeError::Changed { what, recorded, found }.into());
     }
     let rows = partition.fitted(record.selection.refitted);
-    let params = KnnParams::new().k(k).temperature(temperature).classes(samples.dataset.classes.len());
+    let params = KnnParams::new().k(k).temperature(temperature).classes(samples.dataset().classes.len());
     samples.bank(&rows, &params)
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use crate::data::{Dataset, Sample, Split};
 use crate::embed::labels::{self, RawLabel};
@@ -11,6 +11,7 @@ use crate::embed::parts::QUARANTINE_FILE;
 use crate::embed::table::{self, Rows};
 use crate::embed::{Manifest, schema};
 use crate::error::{CacheError, Result};
+use crate::records::{ProbeInput, Source};
 use crate::support::fs;
 
 /// Which columns to read.
@@ -37,6 +38,26 @@ pub struct Features {
     pub dataset: Dataset,
     /// x: [N, D] f32, every value finite.
     pub x: Array2<f32>,
+}
+
+impl ProbeInput for Features {
+    fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    fn features(&self) -> ArrayView2<'_, f32> {
+        self.x.view()
+    }
+
+    fn source(&self) -> Source {
+        Source {
+            path: self.source.display().to_string(),
+            column: self.column.clone(),
+            dimension: self.x.ncols(),
+            model: self.manifest.as_ref().map(|manifest| manifest.model.name.clone()),
+            fingerprint: self.manifest.as_ref().map(|manifest| manifest.dataset.fingerprint.clone()),
+        }
+    }
 }
 
 impl Features {

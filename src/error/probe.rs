@@ -107,6 +107,14 @@ pub enum ProbeError {
         /// The metric.
         metric: &'static str,
     },
+    /// A figure is asked for that there is not.
+    #[error("there is no `{metric}`: {reason}")]
+    NoMetric {
+        /// The metric.
+        metric: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// Repeats are asked for where nothing varies.
     #[error("{repeats} repeats are asked for, but the splits are given and leave nothing to draw")]
     NothingVaries {

@@ -8,6 +8,7 @@
 //! switched off. What else is fitted on validation data (see [`CalibrationConfig`]) is fitted on the
 //! predictions of the probe of train alone. The test split is read once, at the end.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use linfa::ParamGuard;
@@ -16,44 +17,25 @@ use ndarray::Array2;
 use crate::data::{Split, Task};
 use crate::error::{ProbeError, Result};
 use crate::metrics::{Bootstrap, Metric, evaluate};
-use crate::probe::samples::Subset;
+use crate::probe::knn::{KnnParams, vote_scores};
+use crate::probe::linear::{LinearModel, LinearParams};
+use crate::probe::method::{Knn, Linear, Method};
+use crate::probe::regularization_path::RegPath;
+use crate::probe::samples::{Subset, ValidSamples};
 use crate::probe::selection::ModelSelection;
-use crate::probe::{
-    CalibrationConfig, Candidate, Chosen, KnnParams, LinearModel, LinearParams, Partition, Path, PredictionTable,
-    Record, Repeat, Samples, Scale, ScoredSplit, Seconds, Selection, Settings, Source, SplitConfig, Summary,
-    TestEvaluation, deciding_metric, score, vote_scores,
+use crate::records::{
+    CalibrationConfig, Candidate, Chosen, Counts, Partition, PredictionTable, ProbeInput, Record, Repeat, ScoredSplit,
+    Seconds, Selection, Settings, Source, SplitConfig, Summary, TestEvaluation, deciding_metric, predictions, score,
 };
-use crate::records::{Counts, predictions};
-use crate::support::progress::Progress;
-
-/// Which probe, with its candidates.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Method {
-    /// Logistic regression.
-    Linear {
-        /// Candidates for `c`, ascending.
-        grid: Vec<f64>,
-        /// What is done to the features.
-        scale: Scale,
-        /// Largest entry of the gradient of a fitted probe.
-        tolerance: f64,
-        /// Steps of the solver at most, for each candidate.
-        iterations: usize,
-    },
-    /// Nearest neighbours.
-    Knn {
-        /// Candidates for `k`, ascending.
-        k: Vec<usize>,
-        /// Temperature of the votes.
-        temperature: f64,
-    },
-}
+use crate::support::fs;
+use crate::support::progress::{Progress, Silent};
 
 /// What is done with the samples.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Experiment {
-    /// The probe.
-    pub method: Method,
+pub struct Experiment<M = Method> {
+    /// The probe: [`Linear`](crate::probe::Linear), [`Knn`](crate::probe::Knn) or either, a
+    /// [`Method`].
+    pub method: M,
     /// The metric that decides between candidates; by default that of the task, see
     /// [`deciding_metric`].
     pub metric: Option<Metric>,
@@ -73,7 +55,7 @@ pub struct Experiment {
 
 /// What an experiment gives.
 #[derive(Clone, Debug)]
-pub struct Findings {
+pub struct ExperimentResult {
     /// Everything that is reported; paths of files are still empty.
     pub record: Record,
     /// Predictions on the test split, first repeat.
@@ -82,9 +64,59 @@ pub struct Findings {
     pub linear: Option<LinearModel>,
 }
 
-/// DINOv2's grid for `c`: 45 values from 1e-6 to 1e5, evenly spaced in the logarithm.
-pub fn default_grid() -> Vec<f64> {
-    (0..45).map(|step| 10f64.powf(-6.0 + 11.0 * f64::from(step) / 44.0)).collect()
+impl ExperimentResult {
+    /// A metric on the test split of the first repeat; of several repeats their mean.
+    ///
+    /// # Errors
+    /// [`ProbeError::NoMetric`] for a metric that the task does not have, or that is undefined on
+    /// these samples.
+    pub fn metric(&self, metric: Metric) -> Result<f64, ProbeError> {
+        if let Some(summary) = self.record.summary.get(&metric) {
+            return Ok(summary.mean);
+        }
+        let estimate = self.record.metrics.get(&metric);
+        let reason = || match estimate {
+            Some(estimate) => estimate.undefined.clone().unwrap_or_else(|| "it has no value".into()),
+            None => format!("a {} task has no such metric", self.record.task.name()),
+        };
+        let value = estimate.and_then(|estimate| estimate.value);
+        value.ok_or_else(|| ProbeError::NoMetric { metric: metric.name(), reason: reason() })
+    }
+
+    /// Writes predictions and weights, then the record that names them: `linear.json` or
+    /// `knn.json` with its `-predictions.parquet` and `.safetensors`, `suffix` added to the name
+    /// where there is one. Gives the path of the record.
+    ///
+    /// # Errors
+    /// `FileError` where a file cannot be written; the record then names none.
+    pub fn save(&mut self, directory: &Path, suffix: Option<&str>) -> Result<PathBuf> {
+        let mut name = self.record.chosen.name().to_owned();
+        if let Some(suffix) = suffix {
+            let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+            name.push('-');
+            name.extend(suffix.chars().map(safe));
+        }
+        let saved = self.write(directory, &name);
+        if saved.is_err() {
+            (self.record.predictions, self.record.weights) = (None, None);
+        }
+        saved
+    }
+
+    fn write(&mut self, directory: &Path, name: &str) -> Result<PathBuf> {
+        fs::create_directory(directory)?;
+        let predictions = format!("{name}-predictions.parquet");
+        self.predictions.write(&directory.join(&predictions))?;
+        self.record.predictions = Some(predictions);
+        if let Some(model) = &self.linear {
+            let weights = format!("{name}.safetensors");
+            model.to_safetensors(&directory.join(&weights), &self.record.classes)?;
+            self.record.weights = Some(weights);
+        }
+        let path = directory.join(format!("{name}.json"));
+        self.record.write(&path)?;
+        Ok(path)
+    }
 }
 
 /// One repeat.
@@ -103,17 +135,45 @@ struct ProbeOutput {
     test: ScoredSplit,
 }
 
-impl Experiment {
-    /// Runs the experiment. `samples` are [`Samples::checked`].
+impl<M: Clone + Into<Method>> Experiment<M> {
+    /// Runs the experiment; samples without any label are left out, and the record says so.
     ///
     /// # Errors
-    /// [`ProbeError`] for parameters out of range and splits that do not serve; `DataError` where
-    /// the samples cannot be divided.
-    pub fn run(&self, samples: &Samples, source: Source, progress: &dyn Progress) -> Result<Findings> {
-        let candidates = match &self.method {
-            Method::Linear { grid, .. } => grid.len(),
-            Method::Knn { k, .. } => k.len(),
+    /// [`ProbeError`] for samples and parameters that do not fit and splits that do not serve;
+    /// `DataError` where the samples cannot be divided.
+    pub fn run(&self, input: &impl ProbeInput) -> Result<ExperimentResult> {
+        self.run_with(input, &Silent)
+    }
+
+    /// The same with progress that is shown.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with(&self, input: &impl ProbeInput, progress: &dyn Progress) -> Result<ExperimentResult> {
+        let samples = ValidSamples::new(input)?;
+        let experiment = Experiment {
+            method: self.method.clone().into(),
+            metric: self.metric,
+            division: self.division,
+            seed: self.seed,
+            repeats: self.repeats,
+            bootstrap: self.bootstrap,
+            refit: self.refit,
+            adjusting: self.adjusting,
         };
+        let mut result = experiment.repeat(&samples, input.source(), progress)?;
+        if samples.unlabelled() > 0 {
+            let warning = format!("{} samples without label are left out", samples.unlabelled());
+            result.record.warnings.insert(0, warning);
+        }
+        Ok(result)
+    }
+}
+
+impl Experiment {
+    /// All repeats on samples that are checked.
+    fn repeat(&self, samples: &ValidSamples<'_>, source: Source, progress: &dyn Progress) -> Result<ExperimentResult> {
+        let candidates = self.method.candidates();
         let found =
             |name, count: usize| ProbeError::Parameter { name, found: count.to_string(), expected: "at least 1" };
         if candidates == 0 {
@@ -122,20 +182,20 @@ impl Experiment {
         if self.repeats == 0 {
             return Err(found("repeats", self.repeats).into());
         }
-        self.adjusting.check(samples.dataset.task, samples.dataset.classes.len())?;
+        self.adjusting.check(samples.dataset().task, samples.dataset().classes.len())?;
         let mut seconds = Seconds::default();
         let (mut repeats, mut first) = (Vec::new(), None);
         progress.begin("probe", (self.repeats * candidates) as u64, 0);
         for seed in (self.seed..).take(self.repeats) {
             let partition =
-                self.division.divide(&samples.dataset, seed, candidates > 1 || !self.adjusting.is_none())?;
+                self.division.divide(samples.dataset(), seed, candidates > 1 || !self.adjusting.is_none())?;
             if self.repeats > 1 && !partition.drawn {
                 return Err(ProbeError::NothingVaries { repeats: self.repeats }.into());
             }
             let (mut trial, said) = self.attempt(samples, &partition, (&mut seconds, progress))?;
             let start = Instant::now();
             let said = (said.validation.as_ref(), said.test);
-            let judged = self.adjusting.judge(&samples.dataset, said, &self.intervals(first.is_none()))?;
+            let judged = self.adjusting.judge(samples.dataset(), said, &self.intervals(first.is_none()))?;
             seconds.evaluate += start.elapsed().as_secs_f64();
             trial.warnings.extend(judged.adjustment.iter().flat_map(|adjustment| adjustment.gaps()));
             let metrics =
@@ -159,10 +219,10 @@ impl Experiment {
 
     fn findings(
         &self,
-        samples: &Samples,
+        samples: &ValidSamples<'_>,
         (partition, trial, judged): (Partition, Trial, TestEvaluation),
         (repeats, seconds, source): (Vec<Repeat>, Seconds, Source),
-    ) -> Findings {
+    ) -> ExperimentResult {
         let TestEvaluation { probabilities, decision, evaluation, adjustment } = judged;
         let mut summary = std::collections::BTreeMap::new();
         if repeats.len() > 1 {
@@ -178,8 +238,8 @@ impl Experiment {
             (Split::Test, &partition.test),
         ];
         let (parameter, tolerance) = match &self.method {
-            Method::Linear { tolerance, .. } => ("c", Some(*tolerance)),
-            Method::Knn { .. } => ("k", None),
+            Method::Linear(linear) => ("c", Some(linear.tolerance)),
+            Method::Knn(_) => ("k", None),
         };
         let mut warnings = partition.warnings;
         warnings.extend(trial.warnings);
@@ -189,7 +249,7 @@ impl Experiment {
             summary,
             selection: Selection {
                 parameter: parameter.into(),
-                metric: self.deciding(samples.dataset.task),
+                metric: self.deciding(samples.dataset().task),
                 refitted: self.refit && !partition.validation.is_empty(),
                 candidates: trial.candidates,
             },
@@ -198,10 +258,10 @@ impl Experiment {
             per_class: evaluation.classes,
             reliability: evaluation.reliability,
             adjustment,
-            task: samples.dataset.task,
-            classes: samples.dataset.classes.clone(),
-            splits: splits.into_iter().map(|(split, rows)| (split, Counts::new(&samples.dataset, rows))).collect(),
-            source: Source { dimension: samples.features.ncols(), ..source },
+            task: samples.dataset().task,
+            classes: samples.dataset().classes.clone(),
+            splits: splits.into_iter().map(|(split, rows)| (split, Counts::new(samples.dataset(), rows))).collect(),
+            source: Source { dimension: samples.dimension(), ..source },
             settings: Settings {
                 splits: partition.origin.into(),
                 split_seed: self.seed,
@@ -220,30 +280,30 @@ impl Experiment {
         };
         let test = &partition.test;
         let predictions = PredictionTable {
-            classes: samples.dataset.classes.clone(),
-            ids: test.iter().map(|&row| samples.dataset.samples[row].id.clone()).collect(),
-            truth: test.iter().map(|&row| samples.dataset.samples[row].label.clone()).collect(),
-            groups: test.iter().map(|&row| samples.dataset.samples[row].group.clone()).collect(),
+            classes: samples.dataset().classes.clone(),
+            ids: test.iter().map(|&row| samples.dataset().samples[row].id.clone()).collect(),
+            truth: test.iter().map(|&row| samples.dataset().samples[row].label.clone()).collect(),
+            groups: test.iter().map(|&row| samples.dataset().samples[row].group.clone()).collect(),
             probabilities,
             decision,
-            is_ordered: samples.dataset.task == Task::Ordinal,
+            is_ordered: samples.dataset().task == Task::Ordinal,
         };
-        Findings { record, predictions, linear: trial.linear }
+        ExperimentResult { record, predictions, linear: trial.linear }
     }
 
     fn attempt(
         &self,
-        samples: &Samples,
+        samples: &ValidSamples<'_>,
         rows: &Partition,
         told: (&mut Seconds, &dyn Progress),
     ) -> Result<(Trial, ProbeOutput)> {
         match &self.method {
-            Method::Linear { grid, scale, tolerance, iterations } => {
+            Method::Linear(Linear { grid, scale, tolerance, iterations }) => {
                 let params = LinearParams::new().scale(*scale).tolerance(*tolerance).iterations(*iterations);
-                self.linear(samples, rows, (&params.classes(samples.dataset.classes.len()), grid), told)
+                self.linear(samples, rows, (&params.classes(samples.dataset().classes.len()), grid), told)
             }
-            Method::Knn { k, temperature } => {
-                let params = KnnParams::new().temperature(*temperature).classes(samples.dataset.classes.len());
+            Method::Knn(Knn { k, temperature }) => {
+                let params = KnnParams::new().temperature(*temperature).classes(samples.dataset().classes.len());
                 self.knn(samples, rows, (params, k, *temperature), told)
             }
         }
@@ -251,7 +311,7 @@ impl Experiment {
 
     fn linear(
         &self,
-        samples: &Samples,
+        samples: &ValidSamples<'_>,
         rows: &Partition,
         (params, grid): (&LinearParams, &[f64]),
         (seconds, progress): (&mut Seconds, &dyn Progress),
@@ -260,7 +320,7 @@ impl Experiment {
             params.clone().c(c).check()?;
         }
         let start = Instant::now();
-        let mut contest = ModelSelection::new(self.deciding(samples.dataset.task));
+        let mut contest = ModelSelection::new(self.deciding(samples.dataset().task));
         if grid.len() > 1 {
             let mut path = path(samples, &rows.train, params)?;
             let features = samples.features_of(&rows.validation);
@@ -310,7 +370,7 @@ impl Experiment {
 
     fn knn(
         &self,
-        samples: &Samples,
+        samples: &ValidSamples<'_>,
         rows: &Partition,
         (params, k, temperature): (KnnParams, &[usize], f64),
         (seconds, progress): (&mut Seconds, &dyn Progress),
@@ -323,7 +383,7 @@ impl Experiment {
             k.iter_mut().for_each(|k| *k = most.min(*k));
             k.dedup();
         }
-        let mut contest = ModelSelection::new(self.deciding(samples.dataset.task));
+        let mut contest = ModelSelection::new(self.deciding(samples.dataset().task));
         let start = Instant::now();
         let mut votes = None;
         if k.len() > 1 || !self.adjusting.is_none() {
@@ -367,32 +427,20 @@ impl Experiment {
     /// The deciding metric and the log loss on validation samples, where they are defined.
     fn validate(
         &self,
-        samples: &Samples,
+        samples: &ValidSamples<'_>,
         rows: &[usize],
         probabilities: Array2<f64>,
     ) -> Result<(Option<f64>, Option<f64>)> {
-        let truth = predictions(&samples.dataset, rows, probabilities)?;
+        let truth = predictions(samples.dataset(), rows, probabilities)?;
         let evaluation = evaluate(&truth, &Bootstrap { resamples: 0, ..self.bootstrap });
-        Ok((score(&evaluation, self.deciding(samples.dataset.task)), score(&evaluation, Metric::LogLoss)))
+        Ok((score(&evaluation, self.deciding(samples.dataset().task)), score(&evaluation, Metric::LogLoss)))
     }
 }
 
-fn path(samples: &Samples, rows: &[usize], params: &LinearParams) -> Result<Path> {
+fn path(samples: &ValidSamples<'_>, rows: &[usize], params: &LinearParams) -> Result<RegPath> {
     let params = params.check_ref()?;
     Ok(match samples.subset(rows) {
         Subset::Classes(data) => params.class_path(data.records.view(), &data.targets, data.weights())?,
         Subset::Labels(data) => params.label_path(data.records.view(), &data.targets, data.weights())?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_grid_is_dinov2_s() {
-        let grid = default_grid();
-        assert_eq!((grid.len(), grid[0]), (45, 1e-6));
-        assert!((grid[44] / 1e5 - 1.0).abs() < 1e-12 && (grid[24] - 1.0).abs() < 1e-12);
-    }
 }

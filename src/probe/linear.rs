@@ -20,7 +20,7 @@ use crate::error::ProbeError;
 use crate::metrics::Activation;
 use crate::probe::objective::Targets;
 use crate::probe::product::multiply;
-use crate::probe::{FitReport, Path, Scale, Scaler};
+use crate::probe::{FitReport, RegPath, Scale, Scaler};
 
 /// Largest entry of the gradient of a fitted probe, unless another is asked for: 1e-6, a hundredth
 /// of scikit-learn's default.
@@ -142,7 +142,7 @@ impl LinearValidParams {
         samples: ArrayView2<'_, f32>,
         targets: &Array1<usize>,
         weights: Option<&[f32]>,
-    ) -> Result<Path, ProbeError> {
+    ) -> Result<RegPath, ProbeError> {
         check_samples(samples, targets.len(), weights)?;
         let classes = self.classes.unwrap_or(0).max(targets.iter().max().map_or(0, |last| last + 1));
         let mut counts = vec![0usize; classes];
@@ -161,7 +161,7 @@ impl LinearValidParams {
             (Targets::Classes(targets.iter().map(position).collect()), Form::Several)
         };
         let scaler = Scaler::of(self.scale, samples);
-        Ok(Path::new(self, (scaler, samples), targets, weights, Outputs { form, present, classes }))
+        Ok(RegPath::new(self, (scaler, samples), targets, weights, Outputs { form, present, classes }))
     }
 
     /// The same for label targets `[N, C]`, where `None` is unknown.
@@ -173,7 +173,7 @@ impl LinearValidParams {
         samples: ArrayView2<'_, f32>,
         targets: &Array2<Option<bool>>,
         weights: Option<&[f32]>,
-    ) -> Result<Path, ProbeError> {
+    ) -> Result<RegPath, ProbeError> {
         check_samples(samples, targets.nrows(), weights)?;
         let has = |column: usize, value: bool| targets.column(column).iter().any(|&label| label == Some(value));
         let present: Vec<usize> = (0..targets.ncols()).filter(|&k| has(k, true) && has(k, false)).collect();
@@ -184,7 +184,7 @@ impl LinearValidParams {
         let signs = targets.select(Axis(1), &present).mapv(sign);
         let scaler = Scaler::of(self.scale, samples);
         let outputs = Outputs { form: Form::Labels, present, classes: targets.ncols() };
-        let mut path = Path::new(self, (scaler, samples), Targets::Signs(signs), weights, outputs);
+        let mut path = RegPath::new(self, (scaler, samples), Targets::Signs(signs), weights, outputs);
         // A label that is always the same among the known ones is predicted to stay so; one never
         // known is a coin.
         for label in 0..targets.ncols() {

@@ -9,6 +9,7 @@ mod experiment;
 mod knn;
 mod lbfgs;
 mod linear;
+mod method;
 mod neighbours;
 mod objective;
 mod product;
@@ -19,13 +20,14 @@ mod scale;
 mod selection;
 mod weights;
 
-pub use experiment::{Experiment, Findings, Method, default_grid};
+pub use experiment::{Experiment, ExperimentResult};
 pub use knn::{DEFAULT_K, DEFAULT_TEMPERATURE, KnnModel, KnnParams, KnnValidParams, Votes, half_a_vote, vote_scores};
 pub use linear::{DEFAULT_ITERATIONS, DEFAULT_TOLERANCE, LinearModel, LinearParams, LinearValidParams};
+pub use method::{Knn, KnnProbe, Linear, LinearProbe, Method, default_grid};
 pub use neighbours::{Neighbours, nearest};
 pub use projection::{MAX_ROWS, Projection};
-pub use regularization_path::Path;
-pub use samples::Samples;
+pub use regularization_path::RegPath;
+pub use samples::{Samples, ValidSamples};
 pub use scale::Scaler;
 
 pub use crate::metrics::Activation;

@@ -24,7 +24,7 @@ const DOUBLE_NOISE: f64 = 1e-13;
 const LARGEST_STRIDE: f64 = 2.0;
 
 /// Fits of one set of samples under several penalties.
-pub struct Path {
+pub struct RegPath {
     objective: Objective,
     scaler: Scaler,
     outputs: Outputs,
@@ -37,7 +37,7 @@ pub struct Path {
     solved: Vec<(f64, Array2<f64>)>,
 }
 
-impl Path {
+impl RegPath {
     pub(super) fn new(
         params: &LinearValidParams,
         (scaler, samples): (Scaler, ArrayView2<'_, f32>),
@@ -52,7 +52,7 @@ impl Path {
             Targets::Signs(signs) => signs.ncols(),
         };
         let objective = Objective::new(scaler.apply(samples), targets, weights, rows);
-        Path {
+        RegPath {
             moments: Moments::of(objective.x(), objective.weights()),
             objective,
             scaler,

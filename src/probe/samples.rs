@@ -1,17 +1,20 @@
-//! What a probe is given: features with ids, labels, groups and splits.
+//! What a probe is given: labelled features.
 //!
 //! Refused: values that are not finite (the row is named), labels that do not fit the task, no
 //! labels at all.
 
+use std::borrow::Cow;
+
 use linfa::traits::Fit as _;
 use linfa::{DatasetBase, ParamGuard as _};
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis, CowArray, Ix2};
 
 use crate::data::{Dataset, Task};
 use crate::error::{ProbeError, Result};
-use crate::probe::{KnnModel, KnnParams};
+use crate::probe::knn::{KnnModel, KnnParams};
+use crate::records::{ProbeInput, Source};
 
-/// Features of labelled samples.
+/// Labelled features that were made in the program.
 #[derive(Clone, Debug)]
 pub struct Samples {
     /// What is known of each sample, a row each.
@@ -20,36 +23,73 @@ pub struct Samples {
     pub features: Array2<f32>,
 }
 
+impl ProbeInput for Samples {
+    fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    fn features(&self) -> ArrayView2<'_, f32> {
+        self.features.view()
+    }
+
+    fn source(&self) -> Source {
+        Source { dimension: self.features.ncols(), ..Source::default() }
+    }
+}
+
+/// Labelled features that are checked, without the samples that have no label.
+#[derive(Clone, Debug)]
+pub struct ValidSamples<'a> {
+    dataset: Cow<'a, Dataset>,
+    features: CowArray<'a, f32, Ix2>,
+    unlabelled: usize,
+}
+
 /// Samples of some rows as linfa wants them.
 pub(super) enum Subset {
     Classes(DatasetBase<Array2<f32>, Array1<usize>>),
     Labels(DatasetBase<Array2<f32>, Array2<Option<bool>>>),
 }
 
-impl Samples {
-    /// Checks lengths, values and labels, and leaves out samples without any label; gives their
-    /// number.
+impl<'a> ValidSamples<'a> {
+    /// Checks lengths, values and labels, and leaves out samples without any label.
     ///
     /// # Errors
     /// [`ProbeError`] naming the first row that does not fit.
-    pub fn checked(mut self) -> Result<(Self, usize)> {
-        let (found, expected) = (self.dataset.len(), self.features.nrows());
+    pub fn new(input: &'a dyn ProbeInput) -> Result<Self> {
+        let (dataset, features) = (input.dataset(), input.features());
+        let (found, expected) = (dataset.len(), features.nrows());
         if found != expected {
             return Err(ProbeError::Length { what: "samples", found, expected }.into());
         }
-        if let Some(((row, feature), &value)) = self.features.indexed_iter().find(|(_, value)| !value.is_finite()) {
-            return Err(ProbeError::NotFinite { row, id: self.dataset.samples[row].id.clone(), feature, value }.into());
+        if let Some(((row, feature), &value)) = features.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(ProbeError::NotFinite { row, id: dataset.samples[row].id.clone(), feature, value }.into());
         }
-        let rows = self.dataset.labelled_rows()?;
-        if rows.is_empty() || self.dataset.task == Task::Unlabelled {
+        let rows = dataset.labelled_rows()?;
+        if rows.is_empty() || dataset.task == Task::Unlabelled {
             return Err(ProbeError::Unlabelled.into());
         }
-        let left_out = expected - rows.len();
-        if left_out > 0 {
-            let features = self.features.select(Axis(0), &rows);
-            self = Samples { dataset: self.dataset.select(&rows), features };
+        let unlabelled = expected - rows.len();
+        if unlabelled == 0 {
+            return Ok(ValidSamples { dataset: Cow::Borrowed(dataset), features: features.into(), unlabelled });
         }
-        Ok((self, left_out))
+        let features = features.select(Axis(0), &rows).into();
+        Ok(ValidSamples { dataset: Cow::Owned(dataset.select(&rows)), features, unlabelled })
+    }
+
+    /// What is known of each sample.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Number of values of each sample.
+    pub fn dimension(&self) -> usize {
+        self.features.ncols()
+    }
+
+    /// Number of samples that were left out.
+    pub fn unlabelled(&self) -> usize {
+        self.unlabelled
     }
 
     /// Number of samples.

@@ -4,6 +4,7 @@
 mod calibration;
 mod comparison;
 mod predictions;
+mod probe_input;
 mod record;
 mod resplit;
 mod selection;
@@ -12,6 +13,7 @@ mod split_config;
 pub use calibration::{Calibration, CalibrationConfig, ScoredSplit, TestEvaluation};
 pub use comparison::{Comparison, Subgroup, by_subgroup, compare};
 pub use predictions::PredictionTable;
+pub use probe_input::ProbeInput;
 pub use record::*;
 pub use selection::{deciding_metric, score};
 pub use split_config::{Partition, SplitConfig, predictions};

@@ -108,6 +108,25 @@ fn check_predictions(scene: &Scene, probe: &str) {
     }
 }
 
+/// A cache that belongs to another user or lies on a read-only disk. Nobody, not even root, makes
+/// files in `/sys`.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_probe_of_a_cache_that_cannot_be_written_to_is_printed_and_said_not_to_be_kept() {
+    let scene = Scene::new(17, folder);
+    std::os::unix::fs::symlink("/sys", scene.path("cache/probes")).unwrap();
+    let output = scene.run(&["probe", "knn", "cache", "--k", "3", "--bootstrap", "0", "--json"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("not kept, as `cache` cannot be written to: name a folder with `--out`"), "{told}");
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(record["metrics"]["accuracy"]["value"].is_number() && record["predictions"].is_null(), "{record}");
+    let (code, told) = scene.fails(&["probe", "knn", "cache", "--k", "3", "--out", "/sys/probes"]);
+    assert!(code == 3 && told.contains("/sys/probes"), "{code} {told}");
+    scene.done(&["probe", "knn", "cache", "--k", "3", "--out", "kept"]);
+    assert!(scene.path("kept/knn.json").is_file());
+}
+
 #[test]
 fn probes_become_files_that_give_their_probabilities() {
     let scene = Scene::new(17, folder);

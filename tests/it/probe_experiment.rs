@@ -5,8 +5,9 @@ use defrost::data::split::Fractions;
 use defrost::data::{Dataset, Label, Sample, Split, Task};
 use defrost::error::{Error, ProbeError};
 use defrost::metrics::{Bootstrap, Metric};
-use defrost::probe::{Chosen, Experiment, Findings, LinearParams, Method, Samples, Scale, Source, SplitConfig};
-use defrost::support::progress::Silent;
+use defrost::probe::{
+    Chosen, Experiment, ExperimentResult, Knn, Linear, LinearParams, LinearProbe, Method, Samples, Scale, SplitConfig,
+};
 use defrost::support::seed::Seed;
 use linfa::DatasetBase;
 use linfa::prelude::{Fit, Predict};
@@ -51,7 +52,7 @@ fn with_splits(mut samples: Samples) -> Samples {
 }
 
 fn linear() -> Method {
-    Method::Linear { grid: vec![0.001, 0.1, 10.0], scale: Scale::Standard, tolerance: 1e-7, iterations: 1000 }
+    Linear { grid: vec![0.001, 0.1, 10.0], scale: Scale::Standard, tolerance: 1e-7, iterations: 1000 }.into()
 }
 
 fn experiment(method: Method) -> Experiment {
@@ -67,8 +68,8 @@ fn experiment(method: Method) -> Experiment {
     }
 }
 
-fn run(experiment: &Experiment, samples: Samples) -> Result<Findings, Error> {
-    experiment.run(&samples.checked()?.0, Source::default(), &Silent)
+fn run(experiment: &Experiment, samples: Samples) -> Result<ExperimentResult, Error> {
+    experiment.run(&samples)
 }
 
 fn refusal(experiment: &Experiment, samples: Samples) -> ProbeError {
@@ -76,6 +77,19 @@ fn refusal(experiment: &Experiment, samples: Samples) -> ProbeError {
         Err(Error::Probe(error)) => error,
         other => unreachable!("expected a refusal, found {other:?}"),
     }
+}
+
+#[test]
+fn a_probe_is_stated_in_a_line_and_gives_the_figures_of_its_record() {
+    let some = samples(300);
+    let result = LinearProbe::default().grid([10.0, 0.001, 0.1]).tolerance(1e-7).repeats(3).run(&some).unwrap();
+    let mut plan = Experiment::new(linear());
+    plan.repeats = 3;
+    let expected = plan.run(&some).unwrap();
+    assert_eq!(result.record.metrics, expected.record.metrics);
+    assert_eq!(result.metric(Metric::Accuracy).unwrap(), expected.record.summary[&Metric::Accuracy].mean);
+    let error = result.metric(Metric::QuadraticKappa).unwrap_err().to_string();
+    assert_eq!(error, "there is no `quadratic_kappa`: a multiclass task has no such metric");
 }
 
 #[test]
@@ -251,7 +265,7 @@ fn too_many_neighbours_are_lowered_and_copies_across_splits_are_refused_unless_a
     for row in [3, 11] {
         doubled.dataset.samples[row].content_hash = Some("same".into());
     }
-    let mut plan = experiment(Method::Knn { k: vec![10, 100, 200], temperature: 0.07 });
+    let mut plan = experiment(Knn::default().k([10, 100, 200]).into());
     let copies = refusal(&plan, doubled.clone());
     assert!(matches!(copies, ProbeError::RepeatedImage { id, count: 1, .. } if id == "image0003"));
     plan.division.allow_leak = true;

@@ -3,20 +3,20 @@
 
 pub(super) mod table;
 
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::cli::adjust_flags::AdjustFlags;
 use crate::cli::{Outcome, Printer};
 use crate::data::split::Fractions;
 use crate::embed::{FeatureColumns, Features, embedding_columns, schema};
-use crate::error::{ProbeError, Result};
+use crate::error::{Error, FileError, ProbeError, Result};
 use crate::metrics::{Bootstrap, Metric};
 use crate::probe::{
-    DEFAULT_ITERATIONS, DEFAULT_K, DEFAULT_TEMPERATURE, DEFAULT_TOLERANCE, Experiment, Findings, Method, Record,
-    Samples, Scale, Source, SplitConfig, default_grid,
+    DEFAULT_ITERATIONS, DEFAULT_K, DEFAULT_TEMPERATURE, DEFAULT_TOLERANCE, Experiment, Knn, Linear, Method, Record,
+    Scale, SplitConfig, default_grid,
 };
-use crate::support::fs;
 use crate::support::progress::Progress as _;
 
 /// Probe features: how well does a simple classifier on frozen features do?
@@ -123,7 +123,7 @@ struct Shared {
     #[arg(long, default_value_t = 1000, value_name = "N")]
     bootstrap: usize,
     /// Folder for record, predictions and weights; by default `probes` in the cache, nowhere for a
-    /// Parquet file.
+    /// Parquet file. In a cache that cannot be written to they are not kept, with exit code 1.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -132,8 +132,6 @@ struct Shared {
 
 /// What `--tap` takes for every column.
 const ALL: &str = "all";
-/// How the files of predictions end.
-const PREDICTIONS: &str = "-predictions.parquet";
 
 /// The metric of that name.
 pub(super) fn parse_metric(name: &str) -> Result<Metric, String> {
@@ -145,88 +143,93 @@ impl Arguments {
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let (shared, method) = match &self.probe {
             Probe::Linear { shared, scale, c_grid, tolerance, iterations } => {
-                let mut grid = if c_grid.is_empty() { default_grid() } else { c_grid.clone() };
-                grid.sort_by(f64::total_cmp);
-                grid.dedup();
-                (shared, Method::Linear { grid, scale: *scale, tolerance: *tolerance, iterations: *iterations })
+                let grid = if c_grid.is_empty() { default_grid() } else { c_grid.clone() };
+                let linear =
+                    Linear { scale: *scale, tolerance: *tolerance, iterations: *iterations, ..Linear::default() };
+                (shared, Method::from(linear.grid(grid)))
             }
             Probe::Knn { shared, k, temperature } => {
-                let mut k = k.clone();
-                k.sort_unstable();
-                k.dedup();
-                (shared, Method::Knn { k, temperature: *temperature })
+                let knn = Knn { temperature: *temperature, ..Knn::default() };
+                (shared, Method::from(knn.k(k.clone())))
             }
         };
         if shared.tap.as_deref() != Some(ALL) {
-            let (record, directory) = shared.probe(&method, shared.tap.clone(), printer)?;
+            let (record, saved) = shared.probe(&method, shared.tap.clone(), printer)?;
             printer.result(&record, table::describe);
-            shared.say_saved(&[record], directory.as_deref(), printer);
-            return Ok(Outcome::Done);
+            return match saved {
+                Ok(Some(path)) => {
+                    printer.say(&format!("saved `{}`", path.display()));
+                    Ok(Outcome::Done)
+                }
+                Ok(None) => Ok(Outcome::Done),
+                Err(error) => shared.not_kept(error, printer),
+            };
         }
-        let columns = embedding_columns(&shared.cache)?;
-        let mut records = Vec::with_capacity(columns.len());
-        let mut directory = None;
-        for column in columns {
+        let mut records = Vec::new();
+        let (mut kept, mut refused) = (Vec::new(), None);
+        for column in embedding_columns(&shared.cache)? {
             let (record, saved) = shared.probe(&method, Some(column), printer)?;
             records.push(record);
-            directory = saved;
+            match saved {
+                Ok(path) => kept.extend(path),
+                Err(error) => refused = Some(error),
+            }
         }
         printer.result(&records, |records| table::describe_layers(records));
-        shared.say_saved(&records, directory.as_deref(), printer);
-        Ok(Outcome::Done)
+        if let Some(directory) = kept.first().and_then(|path| path.parent()) {
+            printer.say(&format!("saved {} records in `{}`", kept.len(), directory.display()));
+        }
+        refused.map_or(Ok(Outcome::Done), |error| shared.not_kept(error, printer))
     }
 }
 
 impl Shared {
-    /// Probes one column and saves what it finds; gives the record and the folder it was saved in.
-    fn probe(&self, method: &Method, column: Option<String>, printer: &Printer) -> Result<(Record, Option<PathBuf>)> {
+    /// Probes one column and saves what it finds; gives the record and the file it was saved in.
+    fn probe(
+        &self,
+        method: &Method,
+        column: Option<String>,
+        printer: &Printer,
+    ) -> Result<(Record, Result<Option<PathBuf>>)> {
         let start = Instant::now();
         let columns = FeatureColumns { features: column, label: self.label.clone() };
         let features = Features::open(&self.cache, &columns)?;
-        let source = Source {
-            path: self.cache.display().to_string(),
-            column: features.column.clone(),
-            dimension: 0,
-            model: features.manifest.as_ref().map(|manifest| manifest.model.name.clone()),
-            fingerprint: features.manifest.as_ref().map(|manifest| manifest.dataset.fingerprint.clone()),
-        };
         let is_cache = features.manifest.is_some();
         let directory = self.out.clone().or_else(|| is_cache.then(|| self.cache.join("probes")));
-        let (samples, unlabelled) = Samples { dataset: features.dataset, features: features.x }.checked()?;
         let read = start.elapsed().as_secs_f64();
-        let mut findings = self.experiment(method.clone())?.run(&samples, source, printer)?;
-        findings.record.seconds.read = read;
-        if unlabelled > 0 {
-            let warning = format!("{unlabelled} samples without label are left out");
-            findings.record.warnings.insert(0, warning);
-        }
+        let mut result = self.experiment(method.clone())?.run_with(&features, printer)?;
+        result.record.seconds.read = read;
         // The embedding's record goes without the name of its column; so does a table's, which has
         // but one as a rule.
-        let named =
-            findings.record.source.column != schema::EMBEDDING && (is_cache || self.tap.as_deref() == Some(ALL));
-        if let Some(directory) = &directory {
-            save(&mut findings, directory, named)?;
-        }
-        for leak in &findings.record.leaks {
+        let column = result.record.source.column.clone();
+        let named = (column != schema::EMBEDDING && (is_cache || self.tap.as_deref() == Some(ALL))).then_some(column);
+        let saved = directory.map(|directory| result.save(&directory, named.as_deref())).transpose();
+        for leak in &result.record.leaks {
             printer.note(&format!("LEAK, as allowed: {leak}; the figures are too good"));
         }
-        for warning in &findings.record.warnings {
-            let column = if named { format!(" (`{}`)", findings.record.source.column) } else { String::new() };
+        for warning in &result.record.warnings {
+            let column = named.as_ref().map_or_else(String::new, |column| format!(" (`{column}`)"));
             printer.note(&format!("warning{column}: {warning}"));
         }
-        Ok((findings.record, directory))
+        Ok((result.record, saved))
     }
 
-    fn say_saved(&self, records: &[Record], directory: Option<&Path>, printer: &Printer) {
-        let Some(directory) = directory else { return };
-        match records {
-            [record] => {
-                let name = record.predictions.as_deref().and_then(|name| name.strip_suffix(PREDICTIONS));
-                let path = directory.join(format!("{}.json", name.unwrap_or(record.chosen.name())));
-                printer.say(&format!("saved `{}`", path.display()));
+    /// What was found is printed but could not be saved: said, with exit code 1, where it was to
+    /// lie in a cache that is not the user's to write to; an error where a folder was asked for or
+    /// the disk fails.
+    fn not_kept(&self, error: Error, printer: &Printer) -> Result<Outcome> {
+        let refused = match &error {
+            Error::File(FileError::Io { source, .. }) => {
+                matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
             }
-            records => printer.say(&format!("saved {} records in `{}`", records.len(), directory.display())),
+            _ => false,
+        };
+        if self.out.is_some() || !refused {
+            return Err(error);
         }
+        let cache = self.cache.display();
+        printer.note(&format!("warning: not kept, as `{cache}` cannot be written to: name a folder with `--out`"));
+        Ok(Outcome::Incomplete)
     }
 
     fn experiment(&self, method: Method) -> Result<Experiment, ProbeError> {
@@ -242,24 +245,4 @@ impl Shared {
             adjusting: self.adjust.adjusting(),
         })
     }
-}
-
-/// Writes predictions and weights, then the record that names them.
-fn save(findings: &mut Findings, directory: &Path, named: bool) -> Result<()> {
-    fs::create_directory(directory)?;
-    let mut name = findings.record.chosen.name().to_owned();
-    if named {
-        let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-        name.push('-');
-        name.extend(findings.record.source.column.chars().map(safe));
-    }
-    let predictions = format!("{name}{PREDICTIONS}");
-    findings.predictions.write(&directory.join(&predictions))?;
-    findings.record.predictions = Some(predictions);
-    if let Some(model) = &findings.linear {
-        let weights = format!("{name}.safetensors");
-        model.to_safetensors(&directory.join(&weights), &findings.record.classes)?;
-        findings.record.weights = Some(weights);
-    }
-    findings.record.write(&directory.join(format!("{name}.json")))
 }
