@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::data::{Split, Task};
+use crate::data::Split;
 use crate::error::{FileError, Result};
 use crate::finetune::checkpoint::Best;
 use crate::finetune::classifier::Classifier;
@@ -59,15 +59,8 @@ pub(super) fn write(
     (classifier, weights, finished): (&Classifier, &Tensors, &RepeatResult),
 ) -> Result<()> {
     let (rows, judged) = (&finished.rows, &finished.judged);
-    let table = PredictionTable {
-        classes: material.dataset.classes.clone(),
-        ids: rows.iter().map(|&row| material.dataset.samples[row].id.clone()).collect(),
-        groups: rows.iter().map(|&row| material.dataset.samples[row].group.clone()).collect(),
-        truth: rows.iter().map(|&row| material.dataset.samples[row].label.clone()).collect(),
-        probabilities: judged.probabilities.clone(),
-        decision: judged.decision.clone(),
-        is_ordered: material.dataset.task == Task::Ordinal,
-    };
+    let TestEvaluation { probabilities, decision, .. } = judged;
+    let table = PredictionTable::new(&material.dataset, rows, probabilities.clone(), decision.clone());
     table.write(&folder.join(PREDICTIONS))?;
     let path = folder.join(MODEL);
     let metrics: BTreeMap<Metric, Option<f64>> =

@@ -8,7 +8,7 @@ use crate::finetune::Loss;
 use crate::finetune::trainer::Evaluator;
 use crate::finetune::training_set::TrainingSet;
 use crate::metrics::{Activation, Bootstrap, Evaluation, evaluate};
-use crate::records::{ScoredSplit, predictions};
+use crate::records::{PredictionTable, ScoredSplit};
 use crate::support::seed::Seed;
 
 /// Predictions on some rows.
@@ -52,7 +52,7 @@ impl Predicted {
     /// Every metric of the predictions.
     pub(super) fn evaluate(&self, material: &TrainingSet, bootstrap: &Bootstrap) -> Result<Evaluation> {
         let ScoredSplit { rows, probabilities, .. } = &self.scored;
-        let truth = predictions(&material.dataset, rows, probabilities.clone())?;
+        let truth = PredictionTable::new(&material.dataset, rows, probabilities.clone(), None).predictions()?;
         Ok(evaluate(&truth, bootstrap))
     }
 }

@@ -25,7 +25,7 @@ use crate::probe::samples::{Subset, ValidSamples};
 use crate::probe::selection::ModelSelection;
 use crate::records::{
     CalibrationConfig, Candidate, Chosen, Counts, Partition, PredictionTable, ProbeInput, Record, Repeat, ScoredSplit,
-    Seconds, Selection, Settings, Source, SplitConfig, Summary, TestEvaluation, deciding_metric, predictions, score,
+    Seconds, Selection, Settings, Source, SplitConfig, Summary, TestEvaluation, deciding_metric, score,
 };
 use crate::support::fs;
 use crate::support::progress::{Progress, Silent};
@@ -278,16 +278,7 @@ impl Experiment {
             weights: None,
             version: env!("CARGO_PKG_VERSION").into(),
         };
-        let test = &partition.test;
-        let predictions = PredictionTable {
-            classes: samples.dataset().classes.clone(),
-            ids: test.iter().map(|&row| samples.dataset().samples[row].id.clone()).collect(),
-            truth: test.iter().map(|&row| samples.dataset().samples[row].label.clone()).collect(),
-            groups: test.iter().map(|&row| samples.dataset().samples[row].group.clone()).collect(),
-            probabilities,
-            decision,
-            is_ordered: samples.dataset().task == Task::Ordinal,
-        };
+        let predictions = PredictionTable::new(samples.dataset(), &partition.test, probabilities, decision);
         ExperimentResult { record, predictions, linear: trial.linear }
     }
 
@@ -431,7 +422,7 @@ impl Experiment {
         rows: &[usize],
         probabilities: Array2<f64>,
     ) -> Result<(Option<f64>, Option<f64>)> {
-        let truth = predictions(samples.dataset(), rows, probabilities)?;
+        let truth = PredictionTable::new(samples.dataset(), rows, probabilities, None).predictions()?;
         let evaluation = evaluate(&truth, &Bootstrap { resamples: 0, ..self.bootstrap });
         Ok((score(&evaluation, self.deciding(samples.dataset().task)), score(&evaluation, Metric::LogLoss)))
     }

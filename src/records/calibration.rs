@@ -19,7 +19,7 @@ use crate::metrics::{
     Activation, Bootstrap, ClassThreshold, CutPoints, Decision, Estimate, Evaluation, Metric, ReliabilityBin,
     Temperature, ThresholdRule, cut_points, evaluate, temperatures, thresholds,
 };
-use crate::records::split_config::predictions;
+use crate::records::predictions::PredictionTable;
 
 /// What is to be fitted on validation predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -133,7 +133,10 @@ impl CalibrationConfig {
         (validation, test): (Option<&ScoredSplit>, ScoredSplit),
         bootstrap: &Bootstrap,
     ) -> Result<TestEvaluation> {
-        let plain = evaluate(&predictions(dataset, &test.rows, test.probabilities.clone())?, bootstrap);
+        let plain = evaluate(
+            &PredictionTable::new(dataset, &test.rows, test.probabilities.clone(), None).predictions()?,
+            bootstrap,
+        );
         if self.is_none() {
             let probabilities = test.probabilities;
             return Ok(TestEvaluation { probabilities, decision: None, evaluation: plain, adjustment: None });
@@ -150,17 +153,20 @@ impl CalibrationConfig {
             without: plain.metrics,
             reliability_without: plain.reliability,
         };
-        let mut known = predictions(dataset, &validation.rows, validation.probabilities.clone())?;
+        let mut known =
+            PredictionTable::new(dataset, &validation.rows, validation.probabilities.clone(), None).predictions()?;
         if self.calibrate {
             adjustment.temperatures = temperatures(validation.scores.view(), &known);
-            known = predictions(dataset, &validation.rows, adjustment.calibrated(validation))?;
+            known = PredictionTable::new(dataset, &validation.rows, adjustment.calibrated(validation), None)
+                .predictions()?;
         }
         if let Some(rule) = self.threshold {
             adjustment.thresholds = thresholds(&known, rule);
         }
         adjustment.cut_points = self.cut_points.then(|| cut_points(&known));
         let (probabilities, decision) = (adjustment.calibrated(&test), adjustment.decision());
-        let decided = predictions(dataset, &test.rows, probabilities.clone())?.with_decision(decision.clone())?;
+        let decided =
+            PredictionTable::new(dataset, &test.rows, probabilities.clone(), decision.clone()).predictions()?;
         let evaluation = evaluate(&decided, bootstrap);
         Ok(TestEvaluation { probabilities, decision, evaluation, adjustment: Some(adjustment) })
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::data::Label;
 use crate::error::{ProbeError, Result};
 use crate::metrics::{Bootstrap, DeLong, Difference, Estimate, Evaluation, Metric, delong, difference, evaluate};
-use crate::records::PredictionTable;
+use crate::records::predictions::PredictionTable;
 
 /// How much better the second classifier is than the first.
 #[derive(Clone, Debug, Serialize)]
@@ -52,8 +52,10 @@ pub fn compare(first: &PredictionTable, second: &PredictionTable, bootstrap: &Bo
     if let Some((row, _)) = pairs.iter().find(|(a, b)| first.truth[*a] != second.truth[*b]) {
         return Err(refuse(format!("the truth of `{}` differs", first.ids[*row])).into());
     }
-    let a = first.rows(&pairs.iter().map(|pair| pair.0).collect::<Vec<_>>());
+    let mut a = first.rows(&pairs.iter().map(|pair| pair.0).collect::<Vec<_>>());
     let mut b = second.rows(&pairs.iter().map(|pair| pair.1).collect::<Vec<_>>());
+    // What is resampled are the groups that either of them knows.
+    a.groups.iter_mut().zip(&b.groups).for_each(|(group, other)| *group = group.take().or_else(|| other.clone()));
     b.groups.clone_from(&a.groups);
     let (left, right) = (a.predictions()?, b.predictions()?);
     let (of_first, of_second) = (evaluate(&left, bootstrap).metrics, evaluate(&right, bootstrap).metrics);

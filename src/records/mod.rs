@@ -16,4 +16,4 @@ pub use predictions::PredictionTable;
 pub use probe_input::ProbeInput;
 pub use record::*;
 pub use selection::{deciding_metric, score};
-pub use split_config::{Partition, SplitConfig, predictions};
+pub use split_config::{Partition, SplitConfig};

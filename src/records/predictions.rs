@@ -21,7 +21,7 @@ use ndarray::{Array2, Axis};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::data::Label;
+use crate::data::{Dataset, Label, Task};
 use crate::error::{FileError, Result};
 use crate::metrics::{Decision, Predictions};
 use crate::support::fs;
@@ -53,6 +53,21 @@ const DECISION: &str = "decision";
 const ORDERED: &str = "ordered";
 
 impl PredictionTable {
+    /// Of some rows of a dataset: `probabilities: [rows, C]`, and how they are decided, where not
+    /// by the most probable class.
+    pub fn new(dataset: &Dataset, rows: &[usize], probabilities: Array2<f64>, decision: Option<Decision>) -> Self {
+        let samples = || rows.iter().map(|&row| &dataset.samples[row]);
+        PredictionTable {
+            classes: dataset.classes.clone(),
+            ids: samples().map(|sample| sample.id.clone()).collect(),
+            truth: samples().map(|sample| sample.label.clone()).collect(),
+            groups: samples().map(|sample| sample.group.clone()).collect(),
+            probabilities,
+            decision,
+            is_ordered: dataset.task == Task::Ordinal,
+        }
+    }
+
     /// Writes the table, replacing an older one atomically.
     ///
     /// # Errors
@@ -114,8 +129,9 @@ impl PredictionTable {
         Decision::classes(self.decision.as_ref(), self.probabilities.view())
     }
 
-    /// The predictions as they are evaluated, with their groups. Samples without truth are left
-    /// out.
+    /// The predictions as they are evaluated, with their groups: wherever a metric, an interval or
+    /// a comparison is computed, these are the units. Samples without truth are left out; where
+    /// some samples have a group, each sample without one is a group of its own.
     ///
     /// # Errors
     /// `MetricError` where shapes or values do not fit.
@@ -140,7 +156,6 @@ impl PredictionTable {
         if known.iter().all(|&row| self.groups[row].is_none()) {
             return Ok(predictions);
         }
-        // A sample without group is one of its own.
         let mut numbers: HashMap<&str, usize> = HashMap::new();
         let groups: Vec<usize> = known
             .iter()

@@ -10,12 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ndarray::Array2;
-
 use crate::data::split::{Fractions, Member, Plan, Policy, assign};
 use crate::data::{Dataset, Sample, Split, Task};
 use crate::error::{ProbeError, Result};
-use crate::metrics::Predictions;
 use crate::records::Counts;
 use crate::support::seed::Seed;
 
@@ -192,36 +189,6 @@ fn units(samples: &[Sample]) -> Vec<Option<String>> {
         Some(name.clone())
     };
     (0..samples.len()).map(&mut unit).collect()
-}
-
-/// Probabilities `[rows, classes]` of some rows together with their truth, names and groups; a sample
-/// without a group is one of its own.
-///
-/// # Errors
-/// `MetricError` where shapes or values do not fit.
-pub fn predictions(dataset: &Dataset, rows: &[usize], probabilities: Array2<f64>) -> Result<Predictions> {
-    let predictions = if dataset.task == Task::MultiLabel {
-        Predictions::of_labels(dataset.label_table(rows), probabilities)?
-    } else {
-        Predictions::of_classes(dataset.class_list(rows), probabilities)?.with_order(dataset.task == Task::Ordinal)
-    };
-    let predictions = predictions.with_names(&dataset.classes)?;
-    let group = |row: usize| dataset.samples[row].group.as_deref();
-    if rows.iter().all(|&row| group(row).is_none()) {
-        return Ok(predictions);
-    }
-    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut groups = Vec::with_capacity(rows.len());
-    for &row in rows {
-        groups.push(match group(row) {
-            Some(group) => {
-                let fresh = numbers.len();
-                *numbers.entry(group).or_insert(fresh)
-            }
-            None => dataset.len() + row,
-        });
-    }
-    predictions.with_groups(&groups)
 }
 
 impl Counts {

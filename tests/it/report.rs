@@ -8,8 +8,9 @@ use arrow::array::types::Float32Type;
 use arrow::array::{ArrayRef, FixedSizeListArray, StringArray};
 use arrow::record_batch::RecordBatch;
 use defrost::data::Label;
-use defrost::metrics::{Bootstrap, Metric, Predictions, evaluate};
+use defrost::metrics::{Bootstrap, Difference, Metric, Predictions, evaluate};
 use defrost::probe::PredictionTable;
+use defrost::records::compare;
 use defrost::report::{
     Curve, DatasetFacts, Mistake, Picture, Plane, PlanePoint, ProbeResult, Record, ReportOptions, SplitFacts, gather,
     render,
@@ -191,4 +192,39 @@ fn images_that_moved_away_are_told_and_nothing_else_is_lost() {
     assert!(record.dataset.gallery.is_empty());
     assert!(record.dataset.notes[0].contains("no pictures"), "{:?}", record.dataset.notes);
     assert!(render(&record).unwrap().contains("image not found"));
+}
+
+/// One sample without a group made the report compare two probes image by image, while `compare`
+/// drew whole patients: a narrower interval that no patient stands behind.
+#[test]
+fn the_report_compares_probes_by_the_groups_of_their_predictions() {
+    let folder = tempfile::tempdir().unwrap();
+    cache(folder.path());
+    let tables = ["linear", "knn"].map(|name| {
+        let is_right = |row: usize| name == "linear" || !(row / 5).is_multiple_of(3);
+        let table = PredictionTable {
+            classes: vec!["cat".into(), "dog".into()],
+            ids: (0..60).map(|row| format!("{row}.png")).collect(),
+            truth: (0..60).map(|row| Label::Class(row % 2)).collect(),
+            groups: (0..60).map(|row| (row > 0).then(|| format!("patient {}", row / 5))).collect(),
+            probabilities: Array2::from_shape_fn((60, 2), |(row, class)| {
+                if (class == row % 2) == is_right(row) { 0.75 } else { 0.25 }
+            }),
+            decision: None,
+            is_ordered: false,
+        };
+        table.write(&folder.path().join(format!("probes/{name}.parquet"))).unwrap();
+        table
+    });
+    let reported = gather(folder.path(), &ReportOptions::default()).unwrap().difference;
+    let compared = compare(&tables[0], &tables[1], &Bootstrap::default()).unwrap();
+    assert!(compared.by_group);
+    assert_eq!(reported, compared.differences);
+    // Errors come by whole patients: image by image, the interval would be half as wide.
+    let width = |found: &Difference| found.high.unwrap() - found.low.unwrap();
+    let mut by_image = tables.clone();
+    by_image.iter_mut().for_each(|table| table.groups = vec![None; 60]);
+    let by_image = compare(&by_image[0], &by_image[1], &Bootstrap::default()).unwrap();
+    let [grouped, single] = [&reported, &by_image.differences].map(|found| width(&found[&Metric::Accuracy]));
+    assert!(grouped > 1.5 * single, "{grouped} {single}");
 }

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, Axis};
+use ndarray::Axis;
 
 use crate::data::{Label, Task};
 use crate::embed::Features;
 use crate::error::Result;
-use crate::metrics::{Bootstrap, Decision, Difference, Metric, Predictions, difference};
+use crate::metrics::{Bootstrap, Decision, Difference, Metric};
 use crate::probe::{self, Chosen, PredictionTable};
+use crate::records::compare;
 use crate::report::charts::shortest;
 use crate::report::record::{Curve, Mistake, Picture, ProbeResult, Spread};
 
@@ -40,13 +41,11 @@ pub(super) fn results(
         tables.extend(table);
     }
     let compared = match tables.as_slice() {
-        [first, second] if first.ids == second.ids && first.truth == second.truth => {
+        [first, second]
+            if first.classes == second.classes && first.ids == second.ids && first.truth == second.truth =>
+        {
             let resamples = records[0].1.settings.bootstrap;
-            let bootstrap = Bootstrap { resamples, ..Bootstrap::default() };
-            match (predictions(first, features, rows)?, predictions(second, features, rows)?) {
-                (Some(first), Some(second)) => difference(&first, &second, &bootstrap)?,
-                _ => BTreeMap::new(),
-            }
+            compare(first, second, &Bootstrap { resamples, ..Bootstrap::default() })?.differences
         }
         _ => BTreeMap::new(),
     };
@@ -104,51 +103,6 @@ fn scale_in_words(scale: probe::Scale) -> &'static str {
         probe::Scale::None => "unscaled",
         probe::Scale::Standard => "standardised",
         probe::Scale::L2 => "L2-normalised",
-    }
-}
-
-/// A table as predictions to evaluate, with the groups of the features; `None` where a truth is
-/// unknown.
-fn predictions(table: &PredictionTable, features: &Features, rows: &Rows<'_>) -> Result<Option<Predictions>> {
-    let classes: Option<Vec<usize>> = table
-        .truth
-        .iter()
-        .map(|label| match label {
-            Label::Class(class) => Some(*class),
-            Label::Unknown | Label::Classes(_) => None,
-        })
-        .collect();
-    let predictions = if let Some(classes) = classes {
-        Predictions::of_classes(classes, table.probabilities.clone())?.with_order(table.is_ordered)
-    } else {
-        let known: Option<Vec<&Vec<Option<bool>>>> = table
-            .truth
-            .iter()
-            .map(|label| match label {
-                Label::Classes(known) if known.len() == table.classes.len() => Some(known),
-                _ => None,
-            })
-            .collect();
-        let Some(known) = known else { return Ok(None) };
-        let truth = Array2::from_shape_fn(table.probabilities.dim(), |(row, label)| known[row][label]);
-        Predictions::of_labels(truth, table.probabilities.clone())?
-    };
-    let predictions = predictions.with_decision(table.decision.clone())?;
-    let group = |id: &String| rows.get(id.as_str()).and_then(|&row| features.dataset.samples[row].group.as_deref());
-    let names: Option<Vec<&str>> = table.ids.iter().map(group).collect();
-    match names {
-        Some(names) => {
-            let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-            let groups: Vec<usize> = names
-                .into_iter()
-                .map(|name| {
-                    let next = numbers.len();
-                    *numbers.entry(name).or_insert(next)
-                })
-                .collect();
-            Ok(Some(predictions.with_groups(&groups)?))
-        }
-        None => Ok(Some(predictions)),
     }
 }
 
