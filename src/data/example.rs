@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::error::Result;
 use crate::support::progress::Progress;
-use crate::support::wheel::Wheel;
+use crate::support::wheel::{ANY_PYTHON, Wheel};
 use crate::support::{env, wheel};
 
 /// Name and version of the package, which also name its folder in the cache directory.
@@ -24,8 +24,14 @@ const FOLDERS: &str = "conformal_clip_data/data/textile_images/simulated/";
 /// See [`wheel::fetch`].
 pub fn textile_images(progress: &dyn Progress) -> Result<PathBuf> {
     let directory = env::required_cache_directory()?.join("data").join(format!("{PACKAGE}-{VERSION}"));
-    let wheel =
-        Wheel { package: PACKAGE, version: VERSION.into(), sha256: &[SHA256], platforms: &[], place: image_of_class };
+    let wheel = Wheel {
+        package: PACKAGE,
+        version: VERSION.into(),
+        sha256: &[SHA256],
+        platforms: &[],
+        python: ANY_PYTHON,
+        place: image_of_class,
+    };
     wheel::fetch(&[wheel], &directory, progress)?;
     Ok(directory)
 }

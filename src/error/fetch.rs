@@ -78,6 +78,14 @@ pub enum FetchError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The library that a wheel holds cannot be taken out of it.
+    #[error("{what} cannot be derived: {reason}")]
+    Underivable {
+        /// What was to be derived, and from what.
+        what: String,
+        /// What does not look as expected.
+        reason: String,
+    },
     /// The directory for downloads cannot be written.
     #[error("cannot fetch {what}: `{path}` cannot be written")]
     Cache {
@@ -121,6 +129,9 @@ impl FetchError {
                 format!("make `{}` writable, or name another place with `DEFROST_CACHE_DIR`", path.display())
             }
             FetchError::NoCacheDirectory => "set `DEFROST_CACHE_DIR` to a directory that can be written".into(),
+            FetchError::Underivable { .. } => {
+                "nothing was installed; a library with the training API from elsewhere works too: name it with `ORT_DYLIB_PATH`".into()
+            }
             FetchError::Pip { .. } | FetchError::Archive { .. } => return None,
         })
     }

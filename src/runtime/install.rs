@@ -6,9 +6,10 @@
 //! driver.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{FetchError, Result};
+use crate::runtime::training_library;
 use crate::support::progress::Progress;
 use crate::support::wheel::Wheel;
 use crate::support::{env, wheel};
@@ -20,6 +21,8 @@ pub enum Flavour {
     Cpu,
     /// The CPU and NVIDIA devices.
     Cuda,
+    /// The CPU, with ONNX Runtime's training API; used where it is named, never found by itself.
+    Training,
 }
 
 impl Flavour {
@@ -28,6 +31,7 @@ impl Flavour {
         match self {
             Flavour::Cpu => "1.32.0",
             Flavour::Cuda => "1.31.1",
+            Flavour::Training => training_library::VERSION,
         }
     }
 
@@ -35,6 +39,7 @@ impl Flavour {
         match self {
             Flavour::Cpu => "cpu",
             Flavour::Cuda => "cuda",
+            Flavour::Training => "training",
         }
     }
 
@@ -53,7 +58,11 @@ impl Flavour {
     /// [`FetchError::NoWheel`] where there are none.
     fn wheels(self) -> Result<Vec<Wheel<'static>>, FetchError> {
         let platforms = platforms();
-        let missing = platforms.is_empty() || (self == Flavour::Cuda && CUDA.iter().all(|part| part.1.is_empty()));
+        let missing = match self {
+            Flavour::Cpu => platforms.is_empty(),
+            Flavour::Cuda => CUDA.is_empty(),
+            Flavour::Training => !cfg!(all(target_os = "linux", target_arch = "x86_64")),
+        };
         if missing {
             return Err(FetchError::NoWheel {
                 what: format!("the {} flavour of onnxruntime {}", self.name(), self.version()),
@@ -63,10 +72,12 @@ impl Flavour {
         let parts: &[Part] = match self {
             Flavour::Cpu => &CPU,
             Flavour::Cuda => &CUDA,
+            Flavour::Training => &TRAINING,
         };
         let wheel = |&(specification, sha256, place): &Part| {
             let (package, version) = specification.split_once(' ')?;
-            Some(Wheel { package, version: Cow::Borrowed(version), sha256, platforms, place })
+            let python = if self == Flavour::Training { training_library::PYTHON } else { wheel::ANY_PYTHON };
+            Some(Wheel { package, version: Cow::Borrowed(version), sha256, platforms, python, place })
         };
         Ok(parts.iter().filter_map(wheel).collect())
     }
@@ -74,11 +85,12 @@ impl Flavour {
     /// Installs it, unless it is installed already; gives its directory.
     ///
     /// # Errors
-    /// See [`wheel::fetch`].
+    /// See [`wheel::fetch`]; [`FetchError::Underivable`].
     pub fn install(self, progress: &dyn Progress) -> Result<PathBuf> {
         let directory = self.directory()?;
         if !directory.is_dir() {
-            wheel::fetch(&self.wheels()?, &directory, progress)?;
+            let finish = if self == Flavour::Training { training_library::finish } else { |_: &Path| Ok(()) };
+            wheel::fetch_and(&self.wheels()?, &directory, &finish, progress)?;
         }
         Ok(directory)
     }
@@ -99,6 +111,9 @@ const CPU: [Part; 1] = [(
     ],
     onnxruntime_files,
 )];
+
+/// The last official wheel with the training API.
+const TRAINING: [Part; 1] = [(training_library::PACKAGE, &[training_library::WHEEL_SHA256], training_library::member)];
 
 /// The official CUDA wheel and what its CUDA provider loads, from NVIDIA's own wheels.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -116,6 +116,10 @@ fn installations(runtime_directory: &Path) -> Vec<PathBuf> {
             let path = entry.ok()?.path();
             let name = path.file_name()?.to_str()?.strip_prefix("onnxruntime-")?.to_owned();
             let (version, flavour) = name.split_once('-')?;
+            // An older version, there for its training API: taken where it is named, never found.
+            if flavour == "training" {
+                return None;
+            }
             Some(((flavour == "cuda", numbers(version)), path))
         })
         .collect();

