@@ -46,10 +46,10 @@ impl Show {
         let Some(manifest) = Manifest::read(&self.cache)? else {
             let left = left
                 .ok_or_else(|| CacheError::NotACache { path: self.cache.clone(), problem: "it has no `cache.json`" })?;
-            printer.result(&left, kept);
+            printer.result(&left, kept)?;
             return Ok(Outcome::Incomplete);
         };
-        printer.result(&manifest, describe);
+        printer.result(&manifest, describe)?;
         if let Some(left) = left {
             printer.say(&kept(&left));
         }
@@ -109,7 +109,7 @@ impl Verify {
         printer.result(&verification, |found| match found.whole {
             true => format!("{} is whole", self.cache.display()),
             false => found.problems.join("\n"),
-        });
+        })?;
         Ok(if verification.whole { Outcome::Done } else { Outcome::Incomplete })
     }
 }

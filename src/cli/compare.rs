@@ -39,7 +39,7 @@ impl Arguments {
                 comparison.only_first, comparison.only_second
             ));
         }
-        printer.result(&comparison, |comparison| self.describe(comparison));
+        printer.result(&comparison, |comparison| self.describe(comparison))?;
         Ok(Outcome::Done)
     }
 

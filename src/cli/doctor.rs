@@ -108,7 +108,7 @@ impl Arguments {
             cache,
             problems,
         };
-        printer.result(&findings, text);
+        printer.result(&findings, text)?;
         match fatal {
             Some(error) => Err(error),
             None if findings.problems.is_empty() => Ok(Outcome::Done),

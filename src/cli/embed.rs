@@ -90,7 +90,7 @@ impl Arguments {
             .options(options)
             .progress(printer);
         let summary = self.pixels.apply(embedder).run(&dataset, &self.out)?;
-        printer.result(&summary, |summary| self.describe(summary));
+        printer.result(&summary, |summary| self.describe(summary))?;
         Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Incomplete })
     }
 

@@ -70,7 +70,7 @@ impl Arguments {
         if evaluated.parts.iter().any(|part| part.evaluation.groups.is_some()) {
             printer.say("note: intervals are by resampling whole groups (patients, lesions)");
         }
-        printer.result(&evaluated, describe);
+        printer.result(&evaluated, describe)?;
         Ok(Outcome::Done)
     }
 

@@ -69,7 +69,7 @@ impl Arguments {
         }
         let plan = Plan { out: &self.out, images: self.verify.as_deref(), count: self.verify_images as usize };
         let exported = deploy::export(&source, &plan, &|| Runtime::ensure(None, printer), printer)?;
-        printer.result(&exported, describe);
+        printer.result(&exported, describe)?;
         Ok(Outcome::Done)
     }
 }

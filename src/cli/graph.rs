@@ -107,7 +107,7 @@ impl Arguments {
     /// Does what the verb says and prints a summary of the file shown or written.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         match &self.verb {
-            Verb::Show { file, text: true } => printer.out(&text(&Model::load(file)?)),
+            Verb::Show { file, text: true } => printer.out(&text(&Model::load(file)?))?,
             Verb::Show { file, text: false } => summarize(&Model::load(file)?, file, printer)?,
             Verb::Tap { file, values, out } => {
                 let mut model = Model::load(file)?;
@@ -211,7 +211,7 @@ fn summarize(model: &Model, file: &Path, printer: &Printer) -> Result<()> {
         properties: model.metadata.iter().map(|property| (property.key.clone(), property.value.clone())).collect(),
         problems: inference.problems.iter().map(ToString::to_string).collect(),
     };
-    printer.result(&summary, summary_text);
+    printer.result(&summary, summary_text)?;
     Ok(())
 }
 

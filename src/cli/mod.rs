@@ -32,7 +32,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::runtime::Runtime;
 use crate::support::env;
 
@@ -115,9 +115,12 @@ impl Command {
 
 /// Reads the arguments, runs the verb, prints what it has to say, and gives the exit code.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return usage(&said),
+    };
     let filter = env::text(env::LOG).unwrap_or_else(|| "off".to_owned());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false).init();
     let printer = Printer::new(cli.json, cli.quiet);
     if let Some(library) = &cli.runtime_library {
         Runtime::name_library(library);
@@ -126,6 +129,24 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(1),
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+/// Prints what clap has to say: help and version on stdout, what is wrong with the arguments on
+/// stderr.
+fn usage(said: &clap::Error) -> ExitCode {
+    let printer = Printer::new(false, false);
+    let text = said.render().to_string();
+    if said.use_stderr() {
+        printer.say(text.trim_end());
+        return ExitCode::from(Kind::Input.exit_code());
+    }
+    match printer.out(&text) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             printer.error(&error);
             ExitCode::from(error.kind().exit_code())

@@ -93,10 +93,10 @@ impl Arguments {
             deploy::write_parquet(path, card, &predictions)?;
         }
         if self.csv {
-            printer.out(&deploy::csv(card, &predictions)?);
+            printer.out(&deploy::csv(card, &predictions)?)?;
         } else if printer.json() || self.parquet.is_none() {
             let rows: Vec<Row> = predictions.iter().map(|prediction| row(card, prediction)).collect();
-            printer.result(&rows, |_| describe(card, &predictions));
+            printer.result(&rows, |_| describe(card, &predictions))?;
         }
         let failed = predictions.iter().filter(|prediction| prediction.outcome.is_err()).count();
         let rate = predictions.len() as f64 / seconds.max(1e-9);

@@ -1,16 +1,15 @@
 //! The only writer to stdout and stderr: results, notes, errors with their causes and next step,
 //! progress bars.
-#![expect(clippy::print_stderr, reason = "the one place that prints")]
 
 use std::error::Error as _;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::error::{Error, FileError, Result};
 use crate::support::progress::Progress;
 
 /// Writes results to stdout and everything else to stderr.
@@ -42,22 +41,31 @@ impl Printer {
 
     /// Prints a result: `record` as one JSON object with `--json`, otherwise the text that `text`
     /// makes.
-    pub fn result<T: Serialize>(&self, record: &T, text: impl FnOnce(&T) -> String) {
+    ///
+    /// # Errors
+    /// As [`Printer::out`].
+    pub fn result<T: Serialize>(&self, record: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
         if self.mute {
-            return;
+            return Ok(());
         }
-        let out = if self.json {
-            serde_json::to_string_pretty(record).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
-        } else {
-            text(record)
-        };
-        self.out(&out);
+        if !self.json {
+            return self.out(&text(record));
+        }
+        #[expect(clippy::expect_used, reason = "records are structs and maps with text keys")]
+        let json = serde_json::to_string_pretty(record).expect("a record has a JSON form");
+        self.out(&json)
     }
 
     /// Prints text to stdout, whatever the format.
-    pub fn out(&self, text: &str) {
-        // A closed pipe (`defrost ... | head`) is no failure.
-        let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    ///
+    /// # Errors
+    /// [`FileError::Stdout`] where it cannot be written: disk full, quota. A closed pipe (`defrost
+    /// ... | head`) is no failure.
+    pub fn out(&self, text: &str) -> Result<()> {
+        match write_stdout(&format!("{}\n", text.trim_end())) {
+            Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(FileError::Stdout { source }.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Tells the user something on stderr, unless `--quiet`.
@@ -87,10 +95,30 @@ impl Printer {
 
     fn above_bar(&self, message: &str) {
         match self.bar.lock().ok().and_then(|bar| bar.clone()) {
-            Some(bar) => bar.suspend(|| eprintln!("{message}")),
-            None => eprintln!("{message}"),
+            Some(bar) => bar.suspend(|| write_stderr(message)),
+            None => write_stderr(message),
         }
     }
+}
+
+/// Writes text to stdout and waits until the system has it.
+fn write_stdout(text: &str) -> std::io::Result<()> {
+    // Not through `std::io::stdout`, which takes a descriptor that cannot be written for a sink.
+    #[cfg(unix)]
+    let mut out = {
+        use std::os::fd::AsFd as _;
+        std::fs::File::from(std::io::stdout().as_fd().try_clone_to_owned()?)
+    };
+    #[cfg(not(unix))]
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes a line to stderr. Where that cannot be written there is no place left to say so; the exit
+/// code tells what became of the run.
+pub(super) fn write_stderr(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The error, its causes and its next step, a line each.

@@ -134,7 +134,7 @@ impl Arguments {
             true => Some(gain(Path::new(&linear_probe), Path::new(&record), PathBuf::from(page_of_run))?),
             false => None,
         };
-        printer.result(&Findings { images, model: MODEL, linear, knn, report, finetuned }, describe);
+        printer.result(&Findings { images, model: MODEL, linear, knn, report, finetuned }, describe)?;
         Ok(outcome)
     }
 

@@ -58,7 +58,7 @@ impl Arguments {
         let path = self.out.clone().unwrap_or_else(|| self.cache.join("report.html"));
         fs::replace(&path, page.as_bytes())?;
         let written = Written { report: path, bytes: page.len(), probes: record.probes.len() };
-        printer.result(&written, |written| format!("{}", written.report.display()));
+        printer.result(&written, |written| format!("{}", written.report.display()))?;
         Ok(Outcome::Done)
     }
 }

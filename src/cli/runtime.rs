@@ -72,7 +72,7 @@ impl Install {
                 let state = if installed.fetched { "installed" } else { "is already installed" };
                 format!("ONNX Runtime {} {state} in {}", installed.version, installed.directory)
             },
-        );
+        )?;
         Ok(Outcome::Done)
     }
 }
@@ -115,7 +115,7 @@ impl Show {
                     "has no training API (`defrost runtime install --training`)"
                 }
             )
-        });
+        })?;
         Ok(Outcome::Done)
     }
 }

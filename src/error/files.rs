@@ -1,5 +1,6 @@
 //! Failures of files and directories; every variant carries the path.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::error::Kind;
@@ -15,6 +16,12 @@ pub enum FileError {
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A result could not be written to stdout.
+    #[error("cannot write the result to stdout")]
+    Stdout {
         /// The system's reason.
         source: std::io::Error,
     },
@@ -44,10 +51,10 @@ impl FileError {
     pub(super) fn kind(&self) -> Kind {
         match self {
             FileError::Io { source, .. } => match source.kind() {
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidInput => Kind::Input,
+                ErrorKind::NotFound | ErrorKind::InvalidInput => Kind::Input,
                 _ => Kind::Environment,
             },
-            FileError::Digest { .. } => Kind::Environment,
+            FileError::Stdout { .. } | FileError::Digest { .. } => Kind::Environment,
             FileError::Parse { .. } => Kind::Input,
         }
     }
@@ -55,20 +62,29 @@ impl FileError {
     pub(super) fn hint(&self) -> Option<String> {
         match self {
             FileError::Io { source, path, .. } => match source.kind() {
-                std::io::ErrorKind::NotFound => {
-                    Some("check the path; relative paths start at the current directory".into())
-                }
-                std::io::ErrorKind::PermissionDenied => {
+                ErrorKind::NotFound => Some("check the path; relative paths start at the current directory".into()),
+                ErrorKind::PermissionDenied => {
                     Some(format!("check the permissions of `{}` and of the directories above it", path.display()))
                 }
-                std::io::ErrorKind::StorageFull => Some("free disk space and run the same command again".into()),
-                _ => None,
+                kind => full(kind).map(Into::into),
             },
+            FileError::Stdout { source } => full(source.kind()).map(Into::into),
             FileError::Digest { path, .. } => Some(format!(
                 "the download is damaged or not the known version; delete `{}` and run again",
                 path.display()
             )),
             FileError::Parse { .. } => None,
         }
+    }
+}
+
+/// What to do where a file system, a quota or a limit takes no more.
+fn full(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::StorageFull => Some("free disk space and run the same command again"),
+        ErrorKind::QuotaExceeded => Some("your quota is used up: free space in it and run the same command again"),
+        ErrorKind::FileTooLarge => Some("a limit on the size of files (`ulimit -f`) is reached: raise it"),
+        ErrorKind::ReadOnlyFilesystem => Some("the file system is mounted read-only: choose another place"),
+        _ => None,
     }
 }

@@ -5,7 +5,6 @@
 //! end of a file.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Component, Path, PathBuf};
 
@@ -123,7 +122,7 @@ pub(super) fn extract(model: &mut proto::Model, location: &str) -> Vec<(u64, Byt
 }
 
 /// Writes the pieces at their offsets, zeros between them.
-pub(super) fn write(path: &Path, file: &mut File, pieces: &[(u64, Bytes)]) -> Result<()> {
+pub(super) fn write(path: &Path, file: &mut impl Write, pieces: &[(u64, Bytes)]) -> Result<()> {
     let mut writer = BufWriter::with_capacity(1 << 20, file);
     let mut position = 0u64;
     let mut put = || -> std::io::Result<()> {

@@ -107,28 +107,81 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// A file being written that remembers why the system refused a write.
+///
+/// Encoders wrap that reason in errors of their own, or in text; [`replace_with`] tells the reason
+/// itself, so that a full disk is a full disk whatever was being written.
+#[derive(Debug)]
+pub struct Output {
+    file: File,
+    refused: Option<std::io::Error>,
+}
+
+impl Output {
+    fn new(file: File) -> Self {
+        Output { file, refused: None }
+    }
+
+    /// What `write` gave, unless the system refused a write: then that.
+    fn finish(&mut self, path: &Path, outcome: Result<()>) -> Result<()> {
+        match self.refused.take() {
+            Some(reason) => Err(io_error("write", path)(reason).into()),
+            None => outcome,
+        }
+    }
+
+    fn noted<T>(&mut self, outcome: std::io::Result<T>) -> std::io::Result<T> {
+        if let Err(error) = &outcome
+            && error.kind() != std::io::ErrorKind::Interrupted
+        {
+            self.refused = Some(match error.raw_os_error() {
+                Some(code) => std::io::Error::from_raw_os_error(code),
+                None => error.kind().into(),
+            });
+        }
+        outcome
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let outcome = self.file.write(bytes);
+        self.noted(outcome)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let outcome = self.file.flush();
+        self.noted(outcome)
+    }
+}
+
 /// Replaces `path` by what `write` produces: readers see the old file or the whole new one, also
 /// after a crash.
 ///
 /// The file is flushed to disk before the rename and the directory after it. On failure nothing is
 /// left behind. A device or a pipe is written to instead of being replaced.
-pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+pub fn replace_with(path: &Path, write: impl FnOnce(&mut Output) -> Result<()>) -> Result<()> {
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-        return write(&mut File::options().write(true).open(path).map_err(io_error("open", path))?);
+        let mut output = Output::new(File::options().write(true).open(path).map_err(io_error("open", path))?);
+        let outcome = write(&mut output);
+        return output.finish(path, outcome);
     }
     let temporary = temporary_beside(path);
     let result = (|| {
-        let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;
-        write(&mut file)?;
-        file.sync_all().map_err(io_error("write", &temporary))?;
+        let mut output = Output::new(File::create(&temporary).map_err(io_error("create", &temporary))?);
+        let outcome = write(&mut output);
+        output.finish(path, outcome)?;
+        output.file.sync_all().map_err(io_error("write", path))?;
         rename(&temporary, path)
     })();
-    if result.is_err() {
-        remove_file(&temporary)?;
-    } else {
-        sync_directory(path)?;
+    match result {
+        Ok(()) => sync_directory(path),
+        Err(error) => {
+            // The first failure is the one to tell; what cannot be removed is found by its name.
+            let _ = std::fs::remove_file(&temporary);
+            Err(error)
+        }
     }
-    result
 }
 
 /// Replaces `path` by `bytes` atomically, see [`replace_with`].

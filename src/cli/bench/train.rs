@@ -69,7 +69,7 @@ impl Arguments {
         let threads = self.threads.map_or(0, usize::from);
         let options = SessionOptions { device: self.device, threads, ..SessionOptions::default() };
         let measured = bench::train(classifier, &plan, &options, &Runtime::ensure(None, printer)?, printer)?;
-        printer.result(&measured, describe);
+        printer.result(&measured, describe)?;
         Ok(Outcome::Done)
     }
 }

@@ -61,7 +61,7 @@ impl Arguments {
             report::write_audit(&audit, &title, path)?;
             printer.say(&format!("written: {}", path.display()));
         }
-        printer.result(&audit, |audit| self.describe(audit));
+        printer.result(&audit, |audit| self.describe(audit))?;
         Ok(if audit.is_sound() { Outcome::Done } else { Outcome::Incomplete })
     }
 

@@ -47,7 +47,7 @@ impl Arguments {
             let (image, problem) = record(file)?;
             records.push(Record { file, image, problem });
         }
-        printer.result(&records, |records| records.iter().map(text).collect::<Vec<_>>().join("\n\n"));
+        printer.result(&records, |records| records.iter().map(text).collect::<Vec<_>>().join("\n\n"))?;
         Ok(if records.iter().all(|record| record.problem.is_none()) { Outcome::Done } else { Outcome::Incomplete })
     }
 }

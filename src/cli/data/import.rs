@@ -147,7 +147,7 @@ impl Arguments {
             let groups =
                 if record.groups > 0 { format!("\n{} groups", thousands(record.groups)) } else { String::new() };
             format!("{}{groups}", columns(&census_rows(&record.census)))
-        });
+        })?;
         printer.say(&format!("\nwritten; read it with: {}", command(&self.out, &reading)));
         let whole = (import.missing == 0 || self.keep_missing) && import.deviations.is_empty();
         Ok(if whole { Outcome::Done } else { Outcome::Incomplete })

@@ -34,7 +34,7 @@ impl Arguments {
         let dataset = self.dataset.open(printer)?;
         let inspection = data::inspect::inspect(&dataset, &DecodeLimits::default(), printer);
         let most = if self.all { usize::MAX } else { 10 };
-        printer.result(&inspection, |inspection| text(inspection, most));
+        printer.result(&inspection, |inspection| text(inspection, most))?;
         Ok(if inspection.is_sound() { Outcome::Done } else { Outcome::Incomplete })
     }
 }

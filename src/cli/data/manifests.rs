@@ -18,8 +18,8 @@ impl Arguments {
     /// Prints.
     pub(super) fn run(&self, printer: &Printer) -> Result<Outcome> {
         match &self.name {
-            Some(name) => printer.result(&manifest(name)?, describe),
-            None => printer.result(&manifests()?, |all| all.iter().map(line).collect::<Vec<_>>().join("\n")),
+            Some(name) => printer.result(&manifest(name)?, describe)?,
+            None => printer.result(&manifests()?, |all| all.iter().map(line).collect::<Vec<_>>().join("\n"))?,
         }
         Ok(Outcome::Done)
     }

@@ -99,7 +99,7 @@ impl Arguments {
             let count = record.divided_groups.len();
             printer.say(&format!("note: {count} groups are in more than one split, the first of them `{first}`"));
         }
-        printer.result(&record, |record| columns(&census_rows(&record.census)));
+        printer.result(&record, |record| columns(&census_rows(&record.census)))?;
         printer.say(&format!("\nwritten; read it with: {}", command(&self.out, &reading)));
         Ok(Outcome::Done)
     }

@@ -78,7 +78,7 @@ impl Arguments {
         for warning in &record.warnings {
             printer.say(&format!("warning: {warning}"));
         }
-        printer.result(&record, table::describe);
+        printer.result(&record, table::describe)?;
         printer.say(&format!("saved `{}`", self.out.join(RECORD).display()));
         Ok(if failed == 0 { Outcome::Done } else { Outcome::Incomplete })
     }

@@ -59,7 +59,7 @@ impl Arguments {
         backbone.graph.save(&self.out)?;
         let mut built = Built::new(backbone, self.out.display().to_string(), fingerprint.is_some());
         built.fidelity = fidelity;
-        built.print(printer);
+        built.print(printer)?;
         Ok(Outcome::Done)
     }
 

@@ -66,7 +66,7 @@ impl Built {
     }
 
     /// Prints it as the result.
-    pub(super) fn print(&self, printer: &Printer) {
+    pub(super) fn print(&self, printer: &Printer) -> Result<()> {
         printer.result(self, |built| {
             let output = |output: &Output| format!("{} ({})", output.name, output.width);
             let taps: Vec<String> = built.taps.iter().map(output).collect();
@@ -93,6 +93,6 @@ impl Built {
             let fingerprint = if built.fingerprint { "stored, for `defrost models check`" } else { "none" };
             lines.push(["fingerprint".to_owned(), fingerprint.to_owned()]);
             table(&lines)
-        });
+        })
     }
 }

@@ -61,7 +61,7 @@ impl Arguments {
                 vec![["MODEL", "OUTPUT", "MAX-ABS", "ALLOWED", "NORM", "RESULT", "AGAINST"].map(str::to_owned)];
             rows.extend(checked.iter().flat_map(lines));
             table(&rows)
-        });
+        })?;
         let all = checked.iter().all(|checked| checked.holds);
         Ok(if all { Outcome::Done } else { Outcome::Incomplete })
     }

@@ -64,7 +64,7 @@ impl Arguments {
         if let Some(fingerprint) = &fingerprint {
             backbones::keep_fingerprint(&backbone.name, fingerprint)?;
         }
-        Built::new(backbone, self.file.display().to_string(), fingerprint.is_some()).print(printer);
+        Built::new(backbone, self.file.display().to_string(), fingerprint.is_some()).print(printer)?;
         Ok(Outcome::Done)
     }
 }

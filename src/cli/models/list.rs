@@ -63,7 +63,7 @@ impl Arguments {
             let mut rows = vec![["NAME", "PARAMETERS", "EMBEDDING", "INPUT", "LICENCE", "WEIGHTS"].map(str::to_owned)];
             rows.extend(models.iter().map(Listed::row));
             table(&rows)
-        });
+        })?;
         Ok(Outcome::Done)
     }
 }

@@ -75,7 +75,7 @@ impl Arguments {
                 ["weights".to_owned(), format!("{}/{}", shown.folder, shown.record.weights)],
                 ["sha256".to_owned(), format!("{} ({digest})", shown.record.sha256)],
             ])
-        });
+        })?;
         Ok(Outcome::Done)
     }
 }

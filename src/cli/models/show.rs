@@ -20,7 +20,7 @@ impl Arguments {
         let entry = match (backbones::find(&self.name), lock::records()?.remove(&self.name)) {
             (Ok(entry), _) => entry,
             (Err(_), Some(record)) => {
-                self.show_record(&record, printer);
+                self.show_record(&record, printer)?;
                 return Ok(Outcome::Done);
             }
             (Err(error), None) => return Err(error),
@@ -46,11 +46,11 @@ impl Arguments {
                 lines.push(["hub".to_owned(), format!("{}, `{}`", hub.repository, hub.file)]);
             }
             table(&lines)
-        });
+        })?;
         Ok(Outcome::Done)
     }
 
-    fn show_record(&self, record: &Record, printer: &Printer) {
+    fn show_record(&self, record: &Record, printer: &Printer) -> Result<()> {
         printer.result(record, |record| {
             let source = match record.source {
                 Source::Hub => "repository of the Hugging Face hub",
@@ -68,6 +68,6 @@ impl Arguments {
                 record.files.iter().map(|file| ["file".to_owned(), format!("{}, {} bytes", file.path, file.size)]);
             lines.extend(files);
             table(&lines)
-        });
+        })
     }
 }

@@ -155,7 +155,7 @@ impl Arguments {
         };
         if shared.tap.as_deref() != Some(ALL) {
             let (record, saved) = shared.probe(&method, shared.tap.clone(), printer)?;
-            printer.result(&record, table::describe);
+            printer.result(&record, table::describe)?;
             return match saved {
                 Ok(Some(path)) => {
                     printer.say(&format!("saved `{}`", path.display()));
@@ -175,7 +175,7 @@ impl Arguments {
                 Err(error) => refused = Some(error),
             }
         }
-        printer.result(&records, |records| table::describe_layers(records));
+        printer.result(&records, |records| table::describe_layers(records))?;
         if let Some(directory) = kept.first().and_then(|path| path.parent()) {
             printer.say(&format!("saved {} records in `{}`", kept.len(), directory.display()));
         }
