@@ -27,7 +27,7 @@ impl Scene {
     }
 
     /// `data` is the dataset that is embedded; the network is of the operator set `opset`.
-    fn new(opset: i64, data: impl FnOnce(&Path) -> &'static str) -> Scene {
+    pub(crate) fn new(opset: i64, data: impl FnOnce(&Path) -> &'static str) -> Scene {
         let scene = Scene(tempfile::tempdir().unwrap());
         write_images(&scene.path("photos"), 60, 40);
         for (name, [width, height]) in [("wide", [90, 40]), ("tall", [33, 77]), ("small", [20, 24])] {

@@ -45,3 +45,4 @@ mod splits;
 mod tables;
 mod taps;
 mod training;
+mod write_errors;
