@@ -3,7 +3,7 @@
 (graph, ONNX Runtime session) against PyTorch (timm, `load_state_dict`), a fresh process each, one after the other.
 
     .venv/bin/pip install torch timm safetensors
-    cargo build --release --example bench_build
+    cargo build --release --features scripts --bin bench_build
     .venv/bin/python scripts/bench_build.py
 
 Times are medians over the rounds and start when the library is loaded. Memory is the peak resident size until the network is
@@ -46,7 +46,7 @@ def measured(command):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default="target/release/examples/bench_build")
+    parser.add_argument("--binary", default="target/release/bench_build")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Images per second of decoding and preprocessing (shorter side 256 bicubic, crop 224) on one core: Pillow + torchvision, then defrost.
 
-usage: python scripts/bench_pixels.py FOLDER [BENCH_PIXELS]    (needs pillow and torchvision; BENCH_PIXELS: the built example)
+usage: python scripts/bench_pixels.py FOLDER [BENCH_PIXELS]    (needs pillow and torchvision; BENCH_PIXELS: the built program)
        python scripts/bench_pixels.py --large [BENCH_PIXELS]   on generated fundus-like JPEGs of 3,000 x 2,400 pixels
 
 Both sides once with whole images and once reduced while they are decoded: PIL's `draft` and defrost's `fast_decode`, which stop at
@@ -83,7 +83,7 @@ def main():
             preprocessing, tensors = best(transform, images, rounds)
             rows.append((name, decoding * 1e3 / len(files), preprocessing * 1e3 / len(files)))
             inputs.append(np.stack(tensors))
-        command = sys.argv[2:3] or ["cargo", "run", "--release", "--quiet", "--example", "bench_pixels", "--"]
+        command = sys.argv[2:3] or ["cargo", "run", "--release", "--quiet", "--features", "scripts", "--bin", "bench_pixels", "--"]
         ours = json.loads(subprocess.check_output([*command, str(folder), str(rounds)]))
     rows.append(("defrost", ours["decode_ms"], ours["preprocess_ms"]))
     rows.append(("the same, fast_decode", ours["fast_decode_ms"], ours["fast_preprocess_ms"]))

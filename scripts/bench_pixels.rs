@@ -1,6 +1,6 @@
 //! Decodes and preprocesses the images of a folder on one core and prints, as JSON, the best
-//! milliseconds per image of several rounds: `cargo run --release --example bench_pixels -- FOLDER
-//! [ROUNDS]`. `bench_pixels.py` compares with PIL.
+//! milliseconds per image of several rounds: `cargo run --release --features scripts --bin
+//! bench_pixels -- FOLDER [ROUNDS]`. `bench_pixels.py` compares with PIL.
 //!
 //! All of it twice: whole images, and with `fast_decode`; for the latter also how much the
 //! network's input differs, in steps of 8-bit samples.

@@ -1,6 +1,6 @@
 """Compares the values that defrost reads from DICOM files with pydicom's, file by file.
 
-    cargo build --release --example dicom_values
+    cargo build --release --features scripts --bin dicom_values
     pip install pydicom numpy pillow 'pylibjpeg[all]' pyjpegls python-gdcm
     python scripts/dicom_parity.py [FOLDER...]
 
@@ -21,7 +21,7 @@ import pydicom
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARIES = [ROOT / "target" / profile / "examples" / "dicom_values" for profile in ("release", "debug")]
+BINARIES = [ROOT / "target" / profile / "dicom_values" for profile in ("release", "debug")]
 # The last three differ in rounding alone: which of several decoders pydicom asks first is a matter of taste.
 DECODERS = ["", "pylibjpeg", "gdcm", "pillow", "pyjpegls", "pydicom"]
 

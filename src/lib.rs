@@ -6,6 +6,25 @@
 //!                                                                                       └─────▶ classifier (ONNX)
 //! ```
 //!
+//! # From images to a classifier
+//!
+//! ```no_run
+//! use defrost::prelude::*;
+//!
+//! fn main() -> defrost::Result<()> {
+//!     let images = Dataset::open("photos")?; // a folder per class
+//!     let cache = Embedder::new("efficientnet-lite0")?.embed(&images, "cache")?;
+//!     let mut probe = LinearProbe::default().repeats(5).run(&cache.features()?)?;
+//!     println!("accuracy {:.3}", probe.metric(Metric::Accuracy)?);
+//!     let record = probe.save(&cache.probes(), None)?;
+//!     Exporter::new(record).save("classifier.onnx")?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Weights and ONNX Runtime are fetched on first need. `examples/` has this and three more as
+//! programs.
+//!
 //! Every heavy computation is an ONNX graph that ONNX Runtime executes; Rust builds the graphs and
 //! moves the data.
 //!
@@ -43,6 +62,9 @@ pub mod deploy;
 
 pub mod report;
 
+pub mod prelude;
+
+#[doc(hidden)]
 pub mod cli;
 
 pub use error::{Error, Result};

@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::{Outcome, Printer};
-use crate::deploy;
-use crate::deploy::{ExportOptions, Exported, ModelCard, Plan};
+use crate::deploy::{Exported, Exporter, ModelCard};
 use crate::error::Result;
 use crate::records::{Chosen, deciding_metric};
-use crate::runtime::Runtime;
 use crate::support::numbers::counted;
 
 /// Export a probe or a fine-tuned network as one ONNX file that takes raw pixels, verified against
@@ -57,18 +55,21 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Finds the parts, exports, and tells what was written.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
-        let asked = ExportOptions {
-            model: self.model.clone(),
-            options: self.flags.options(),
-            cache: self.cache.clone(),
-            thresholds: self.thresholds.clone(),
-        };
-        let source = deploy::open(&self.source, &asked, printer)?;
-        if source.card.origin.random_weights {
-            printer.say("note: the weights of the network are random; what the classifier gives means nothing");
+        let mut exporter = Exporter::new(&self.source)
+            .model_options(self.flags.options())
+            .thresholds(self.thresholds.clone())
+            .verify_images(self.verify_images as usize)
+            .progress(printer);
+        if let Some(model) = &self.model {
+            exporter = exporter.model(model);
         }
-        let plan = Plan { out: &self.out, images: self.verify.as_deref(), count: self.verify_images as usize };
-        let exported = deploy::export(&source, &plan, &|| Runtime::ensure(None, printer), printer)?;
+        if let Some(cache) = &self.cache {
+            exporter = exporter.cache(cache);
+        }
+        if let Some(images) = &self.verify {
+            exporter = exporter.verify_on(images);
+        }
+        let exported = exporter.save(&self.out)?;
         printer.result(&exported, describe)?;
         Ok(Outcome::Done)
     }

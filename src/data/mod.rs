@@ -69,4 +69,9 @@ impl Dataset {
     pub fn open(path: impl AsRef<Path>) -> Result<Dataset> {
         open(path.as_ref(), &OpenOptions::default())
     }
+
+    /// The file of each sample, in their order.
+    pub fn paths(&self) -> Vec<&Path> {
+        self.samples.iter().map(|sample| sample.path.as_path()).collect()
+    }
 }

@@ -5,8 +5,8 @@
 //! images u8 [N, H, W, 3] ──▶ resize, crop, normalize ──▶ network ──▶ head ──▶ probabilities f32 [N, K], label i64
 //! ```
 //!
-//! [`open`] finds out what a classifier is made of ([`Source`]), [`export`] joins, verifies and
-//! saves it, [`Classifier`] runs the file. Its metadata, a [`ModelCard`], says what the outputs mean and
+//! [`Exporter`] finds out what a classifier is made of ([`open`], [`Source`]), joins, verifies and
+//! saves it; [`Classifier`] runs the file. Its metadata, a [`ModelCard`], says what the outputs mean and
 //! where they come from.
 
 mod assemble;
@@ -23,7 +23,7 @@ mod table;
 mod verify;
 
 pub use assemble::IMAGES;
-pub use export::{Exported, Plan, export};
+pub use export::{Exported, Exporter};
 pub use head::{Head, LABEL, PROBABILITIES};
 pub use model_card::{FittedOn, ModelCard, ModelOrigin, Verification};
 pub use predict::{Answer, Classifier, PredictOptions, Prediction};

@@ -36,6 +36,11 @@ impl Cache {
         &self.manifest
     }
 
+    /// The directory in it where probes are kept.
+    pub fn probes(&self) -> PathBuf {
+        self.path.join("probes")
+    }
+
     /// The embeddings, `[N, D] f32`, with what is known of each image.
     ///
     /// # Errors

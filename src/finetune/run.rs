@@ -46,8 +46,16 @@ impl Default for TrainOptions {
     }
 }
 
-/// Trains, or goes on where an interrupted run stopped; gives the record and the number of images
-/// that could not be read.
+/// What a run gives; the rest lies in its folder.
+#[derive(Clone, Debug)]
+pub struct FinetuneResult {
+    /// Everything that is reported.
+    pub record: Record,
+    /// Images that could not be read.
+    pub unreadable: usize,
+}
+
+/// Trains, or goes on where an interrupted run stopped.
 ///
 /// # Errors
 /// [`FinetuneError`] and those of the parts; what was reached lies in the folder.
@@ -56,7 +64,7 @@ pub fn finetune(
     options: &TrainOptions,
     runtime: &Runtime,
     progress: &dyn Progress,
-) -> Result<(Record, usize)> {
+) -> Result<FinetuneResult> {
     job.config.recipe.check(job.dataset.task)?;
     job.config.recipe.adjusting.check(job.dataset.task, job.dataset.classes.len())?;
     let material = TrainingSet::new(job.dataset)?;
@@ -65,7 +73,7 @@ pub fn finetune(
     if path.is_file() {
         progress.note("the run is complete already");
         let record = Record::read(&path)?;
-        return Ok((record, 0));
+        return Ok(FinetuneResult { record, unreadable: 0 });
     }
     let mut runs: Vec<RepeatResult> = Vec::new();
     for (number, seed) in (job.config.recipe.seed..).take(job.config.recipe.repeats).enumerate() {
@@ -76,10 +84,10 @@ pub fn finetune(
         let run = Run { job, options, runtime, progress, material: &material, folder, seed };
         runs.push(run.finish()?);
     }
-    let failed = runs.iter().map(|run| run.unreadable).max().unwrap_or(0);
+    let unreadable = runs.iter().map(|run| run.unreadable).max().unwrap_or(0);
     let record = artifacts::record(job, &material, runs)?;
     record.write(&path)?;
-    Ok((record, failed))
+    Ok(FinetuneResult { record, unreadable })
 }
 
 /// Makes the folder this run's: writes `config.toml`, or checks that the one there says the same.

@@ -8,12 +8,11 @@ use crate::cli::dataset::ReadingArguments;
 use crate::cli::finetune::recipe_flags::RecipeFlags;
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::probe::table;
-use crate::cli::{Outcome, Printer, dataset, model_flags};
+use crate::cli::{Outcome, Printer, dataset};
 use crate::data::DatasetSource;
 use crate::error::{FinetuneError, Result};
-use crate::finetune;
-use crate::finetune::{ModelConfig, RECORD, RunConfig, TrainOptions, TrainingRun};
-use crate::runtime::{Device, Runtime};
+use crate::finetune::{FineTune, FinetuneResult, ModelConfig, RECORD, RunConfig, TrainOptions};
+use crate::runtime::Device;
 
 /// Train a backbone further on labelled images: interruptible, reproducible, ends in one ONNX file.
 #[derive(Debug, clap::Args)]
@@ -65,22 +64,20 @@ impl Arguments {
             None => self.config()?,
         };
         let dataset = dataset::open(&config.data.path, &config.data.reading, printer)?;
-        let backbone = model_flags::open(&config.model.name, &config.model_options(), printer)?;
-        let run = TrainingRun { dataset: &dataset, backbone: &backbone, config: &config, out: &self.out };
         let options = TrainOptions {
             device: self.device,
             threads: self.threads.map_or(0, usize::from),
             checkpoint_steps: self.checkpoint_every,
             ..TrainOptions::default()
         };
-        let runtime = Runtime::ensure(None, printer)?;
-        let (record, failed) = finetune::finetune(&run, &options, &runtime, printer)?;
+        let run = FineTune::from_config(config).options(options).progress(printer);
+        let FinetuneResult { record, unreadable } = run.run(&dataset, &self.out)?;
         for warning in &record.warnings {
             printer.say(&format!("warning: {warning}"));
         }
         printer.result(&record, table::describe)?;
         printer.say(&format!("saved `{}`", self.out.join(RECORD).display()));
-        Ok(if failed == 0 { Outcome::Done } else { Outcome::Incomplete })
+        Ok(if unreadable == 0 { Outcome::Done } else { Outcome::Incomplete })
     }
 
     /// The configuration that the flags stand for; paths in it hold from anywhere.
