@@ -44,7 +44,8 @@ impl Head {
             Head::Linear(model) => (model.scores(features)?, model.activation()),
             Head::Knn(model) => {
                 let k = model.params().k();
-                let votes = model.probabilities(features, &[k])?.pop().unwrap_or_default();
+                #[expect(clippy::expect_used, reason = "probabilities are as many as the numbers of neighbours")]
+                let votes = model.probabilities(features, &[k])?.pop().expect("votes of k neighbours");
                 if divisors.is_none() {
                     return Ok(votes);
                 }
@@ -74,7 +75,7 @@ impl Head {
             let probabilities = match self {
                 Head::Linear(model) => {
                     let scores = linear(b, model, &features);
-                    activated(b, &scores, (model.activation(), temperature))
+                    activated(b, &scores, model.activation(), temperature)
                 }
                 Head::Knn(model) => {
                     let votes = knn(b, model, &features);
@@ -82,11 +83,11 @@ impl Head {
                         None => votes,
                         Some(_) => {
                             let scores = scores_of_votes(b, model, &votes);
-                            activated(b, &scores, (model.activation(), temperature))
+                            activated(b, &scores, model.activation(), temperature)
                         }
                     }
                 }
-                Head::Scores(activation) => activated(b, &features, (*activation, temperature)),
+                Head::Scores(activation) => activated(b, &features, *activation, temperature),
             };
             let label = decide(b, &probabilities, card);
             (probabilities, label)
@@ -128,7 +129,7 @@ fn unit(b: &mut Builder, features: &Value) -> Value {
 }
 
 /// Probabilities of scores, which are divided by a temperature where there is one.
-fn activated(b: &mut Builder, scores: &Value, (activation, temperature): (Activation, Option<&[f32]>)) -> Value {
+fn activated(b: &mut Builder, scores: &Value, activation: Activation, temperature: Option<&[f32]>) -> Value {
     let divided = temperature.map(|temperature| {
         let temperature = b.parameter("head.temperature", &HostTensor::vector(temperature.to_vec()));
         b.div(scores, &temperature)

@@ -23,7 +23,7 @@ pub(crate) struct ContentHash([u8; 32]);
 
 impl ContentHash {
     /// The hash of these bytes.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         ContentHash(Sha256::digest(bytes).into())
     }
 
@@ -93,7 +93,7 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     /// The stamp of a file; `None` where the system does not tell when it was modified.
-    pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
+    pub(crate) fn new(metadata: &Metadata) -> Option<Self> {
         let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
         #[cfg(unix)]
         let inode = std::os::unix::fs::MetadataExt::ino(metadata);
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_hash_survives_its_text() {
-        let hash = ContentHash::of(b"");
+        let hash = ContentHash::new(b"");
         assert_eq!(hash.to_string(), fs::sha256(b""));
         assert_eq!(ContentHash::parse(&hash.to_string()), Some(hash));
         assert_eq!(ContentHash::parse("xyz"), None);
@@ -171,10 +171,10 @@ mod tests {
         let file = folder.path().join("a");
         let stamp = |bytes: &[u8]| {
             fs::replace(&file, bytes).unwrap();
-            Stamp::of(&std::fs::metadata(&file).unwrap()).unwrap()
+            Stamp::new(&std::fs::metadata(&file).unwrap()).unwrap()
         };
         let before = stamp(b"one");
-        let hash = ContentHash::of(b"one");
+        let hash = ContentHash::new(b"one");
         let mut known = KnownFiles::default();
         known.insert(KnownFile { path: "a".into(), stamp: before, hash });
         let memory = folder.path().join("memory");

@@ -203,7 +203,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let mut journal = Journal::open(&path, &Contents::default(), &key()).unwrap();
-        let hashes: Vec<ContentHash> = (0..3u8).map(|n| ContentHash::of(&[n])).collect();
+        let hashes: Vec<ContentHash> = (0..3u8).map(|n| ContentHash::new(&[n])).collect();
         let first = journal.row(&hashes[0], &[7; 8]);
         journal.failure(&hashes[1], "empty");
         journal.commit().unwrap();
@@ -227,13 +227,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let mut journal = Journal::open(&path, &Contents::default(), &key()).unwrap();
-        journal.row(&ContentHash::of(b"a"), &[1; 8]);
-        let second = journal.row(&ContentHash::of(b"b"), &[2; 8]);
+        journal.row(&ContentHash::new(b"a"), &[1; 8]);
+        let second = journal.row(&ContentHash::new(b"b"), &[2; 8]);
         journal.commit().unwrap();
         let mut bytes = fs::read(&path).unwrap();
         bytes[second as usize] ^= 1;
         fs::replace(&path, &bytes).unwrap();
         let contents = Journal::read(&path).unwrap();
-        assert!(contents.rows.contains_key(&ContentHash::of(b"a")) && contents.rows.len() == 1);
+        assert!(contents.rows.contains_key(&ContentHash::new(b"a")) && contents.rows.len() == 1);
     }
 }

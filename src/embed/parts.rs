@@ -77,7 +77,7 @@ pub(crate) struct PartsWriter<'a> {
 impl<'a> PartsWriter<'a> {
     /// A writer of parts with the rows of `dataset`.
     pub(crate) fn new(directory: &Path, dataset: &'a Dataset, key: &'a CacheKey) -> Self {
-        let layout = Layout::of(dataset);
+        let layout = Layout::new(dataset);
         let schema = schema::parts(layout, &key.columns, key.dtype);
         PartsWriter { directory: directory.to_path_buf(), dataset, key, layout, schema, open: None, parts: Vec::new() }
     }

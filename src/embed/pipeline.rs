@@ -238,7 +238,7 @@ impl Decoder {
             return Ok(self.last.insert(last).clone());
         }
         let (bytes, stamp) = read(&file, max_bytes)?;
-        let hash = ContentHash::of(&bytes);
+        let hash = ContentHash::new(&bytes);
         let content = Content { file, bytes: Arc::new(bytes), stamp, hash };
         self.last = is_kept.then(|| content.clone());
         Ok(content)
@@ -289,5 +289,5 @@ fn read(path: &Path, most: u64) -> Result<(Vec<u8>, Option<Stamp>)> {
     if bytes.len() as u64 > most {
         return Err(PixelError::TooManyBytes { found: metadata.len(), most }.into());
     }
-    Ok((bytes, Stamp::of(&metadata)))
+    Ok((bytes, Stamp::new(&metadata)))
 }

@@ -39,7 +39,7 @@ pub struct Layout {
 
 impl Layout {
     /// The layout for a dataset.
-    pub fn of(dataset: &Dataset) -> Self {
+    pub fn new(dataset: &Dataset) -> Self {
         Layout { task: dataset.task, weighted: dataset.samples.iter().any(|sample| sample.weight != 1.0) }
     }
 }

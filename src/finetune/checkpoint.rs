@@ -66,7 +66,7 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    pub(super) fn of(run: &Path) -> Self {
+    pub(super) fn new(run: &Path) -> Self {
         Checkpoints { folder: run.join("checkpoints") }
     }
 
@@ -88,7 +88,8 @@ impl Checkpoints {
     /// Keeps everything; `state` holds weights and moments.
     pub(super) fn write_last(
         &self,
-        (weights, state): (&Tensors, &Tensors),
+        weights: &Tensors,
+        state: &Tensors,
         about: &Metadata,
         position: &TrainState,
     ) -> Result<()> {
@@ -193,12 +194,12 @@ mod tests {
     #[test]
     fn a_replacement_that_was_interrupted_leaves_one_whole_checkpoint() {
         let run = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::of(run.path());
+        let checkpoints = Checkpoints::new(run.path());
         assert!(checkpoints.read_last().unwrap().is_none());
         let weights = |value: f32| -> Tensors { [("w".to_owned(), HostTensor::vector(vec![value; 3]))].into() };
         let write = |value: f32, step: u64| {
             let position = TrainState { step, ..TrainState::default() };
-            checkpoints.write_last((&weights(value), &state(value)), &Metadata::new(), &position).unwrap();
+            checkpoints.write_last(&weights(value), &state(value), &Metadata::new(), &position).unwrap();
         };
         write(1.0, 1);
         let [new, old, place] = checkpoints.places("last");
@@ -210,8 +211,8 @@ mod tests {
         write(2.0, 2);
         std::fs::rename(&place, &new).unwrap();
         let other = tempfile::tempdir().unwrap();
-        let earlier = Checkpoints::of(other.path());
-        earlier.write_last((&weights(1.0), &state(1.0)), &Metadata::new(), &TrainState::default()).unwrap();
+        let earlier = Checkpoints::new(other.path());
+        earlier.write_last(&weights(1.0), &state(1.0), &Metadata::new(), &TrainState::default()).unwrap();
         std::fs::rename(earlier.last(), &old).unwrap();
         let (found, position) = checkpoints.read_last().unwrap().unwrap();
         assert_eq!((position.step, found), (2, state(2.0)));

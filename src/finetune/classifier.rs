@@ -46,6 +46,18 @@ pub struct Classifier {
     blocks: usize,
 }
 
+/// A head that is put on a backbone.
+struct AddedHead<'a> {
+    /// From `features` to `logits`.
+    model: &'a Model,
+    /// The value of the backbone that it reads.
+    reads: &'a str,
+    /// What the names of its parameters start with, before the dot.
+    name: &'a str,
+    /// Names of its parameters.
+    parameters: &'a [String],
+}
+
 impl Classifier {
     /// A linear head on the embedding, drawn as PyTorch initialises `Linear`: uniform within one
     /// over the root of the width.
@@ -77,7 +89,8 @@ impl Classifier {
         b.output(LOGITS, &logits);
         let head = b.finish()?;
         let parameters = ["weight", "bias"].map(|field| format!("{name}.{field}"));
-        Classifier::with_head(backbone, &head, (&backbone.embedding.name, &name), (classes, &parameters))
+        let added = AddedHead { model: &head, reads: &backbone.embedding.name, name: &name, parameters: &parameters };
+        Classifier::with_head(backbone, &added, classes)
     }
 
     /// The study's stacked classifier on the patch tokens, its weights drawn or taken from those of
@@ -85,27 +98,19 @@ impl Classifier {
     ///
     /// # Errors
     /// `ModelError` where the backbone has no patch tokens, or the weights do not fit.
-    pub fn deit(
-        backbone: &Backbone,
-        head: Head,
-        (classes, weights): (usize, Option<&Path>),
-        seed: Seed,
-    ) -> Result<Self> {
+    pub fn deit(backbone: &Backbone, head: Head, classes: usize, weights: Option<&Path>, seed: Seed) -> Result<Self> {
         let Head::Deit { width, depth, heads } = head else { return Classifier::linear(backbone, classes, seed) };
         let name = free_head(backbone);
         let weights = weights.map(Weights::open).transpose()?;
         let sizes = StackedHead { width, depth, heads, classes };
         let built = sizes.build(backbone, &name, (weights.as_ref(), seed.named("head")))?;
-        Classifier::with_head(backbone, &built.model, (&built.reads, &name), (classes, &built.parameters))
+        let added = AddedHead { model: &built.model, reads: &built.reads, name: &name, parameters: &built.parameters };
+        Classifier::with_head(backbone, &added, classes)
     }
 
-    /// A head that reads the value `from` of the backbone, as a model from `features` to `logits`.
-    fn with_head(
-        backbone: &Backbone,
-        head: &Model,
-        (from, name): (&str, &str),
-        (classes, own): (usize, &[String]),
-    ) -> Result<Self> {
+    /// A backbone with this head.
+    fn with_head(backbone: &Backbone, head: &AddedHead<'_>, classes: usize) -> Result<Self> {
+        let AddedHead { reads, name, .. } = *head;
         let mut front = backbone.graph.clone();
         // Values that have the names of our outputs make way for them.
         let taken = [EMBEDDING, LOGITS]
@@ -113,7 +118,7 @@ impl Classifier {
             .filter(|name| *name != backbone.embedding.name && front.graph.value_names().contains(name));
         let others = taken.map(|name| (name.to_owned(), format!("backbone.{name}"))).collect();
         rewrite::rename(&mut front, &others)?;
-        let from = others.get(from).map_or(from, String::as_str);
+        let reads = others.get(reads).map_or(reads, String::as_str);
         if backbone.embedding.name != EMBEDDING {
             let mut b = Builder::extend(front)?;
             let embedding = b.value(&backbone.embedding.name)?;
@@ -121,13 +126,14 @@ impl Classifier {
             front = b.finish()?;
         }
         front.graph.outputs.retain(|output| output.name == EMBEDDING);
-        let model = rewrite::chain(&front, from, head, "features")?;
+        let model = rewrite::chain(&front, reads, head.model, "features")?;
         let statistics = statistics(&model);
         let is_trainable = |name: &&String| {
             let is_float = model.graph.initializer(name).is_some_and(|tensor| tensor.element == ElementType::F32);
             is_float && !statistics.contains(*name)
         };
-        let parameters: Vec<String> = backbone.parameters.iter().filter(is_trainable).chain(own).cloned().collect();
+        let parameters: Vec<String> =
+            backbone.parameters.iter().filter(is_trainable).chain(head.parameters).cloned().collect();
         let (depths, blocks) = depths(&model, &parameters);
         Ok(Classifier {
             input: backbone.input.clone(),

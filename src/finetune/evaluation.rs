@@ -4,7 +4,7 @@ use ndarray::Array2;
 
 use crate::data::{Batch, Epoch, Loader};
 use crate::error::Result;
-use crate::finetune::Loss;
+use crate::finetune::loss::{Loss, Targets};
 use crate::finetune::trainer::Evaluator;
 use crate::finetune::training_set::TrainingSet;
 use crate::metrics::{Activation, Bootstrap, Evaluation, evaluate};
@@ -21,11 +21,14 @@ pub(super) struct Predicted {
 
 impl Predicted {
     /// Runs the network over some rows, in batches.
-    pub(super) fn on(
+    pub(super) fn new(
         rows: &[usize],
-        (evaluator, loader, batch): (&mut Evaluator, &Loader, usize),
-        (loss, classes): (Loss, usize),
+        evaluator: &mut Evaluator,
+        loader: &Loader,
+        batch: usize,
+        targets: &Targets,
     ) -> Result<Predicted> {
+        let classes = targets.classes;
         let batches: Vec<Vec<usize>> = rows.chunks(batch.max(1)).map(<[usize]>::to_vec).collect();
         let [channels, height, width] = loader.shape();
         let (mut kept, mut values, mut failed) = (Vec::new(), Vec::new(), Vec::new());
@@ -44,9 +47,9 @@ impl Predicted {
             }
             Ok(())
         })?;
-        let scores =
-            Array2::from_shape_vec((kept.len(), classes), values).unwrap_or_else(|_| Array2::zeros((0, classes)));
-        Ok(Predicted { scored: ScoredSplit::of(kept, scores, activation(loss)), failed })
+        #[expect(clippy::expect_used, reason = "every row that is kept adds a value per class")]
+        let scores = Array2::from_shape_vec((kept.len(), classes), values).expect("a row per image");
+        Ok(Predicted { scored: ScoredSplit::of(kept, scores, activation(targets.loss)), failed })
     }
 
     /// Every metric of the predictions.

@@ -158,7 +158,8 @@ impl Run<'_> {
         let classifier = match recipe.head {
             Head::Linear => Classifier::linear(backbone, classes, seed)?,
             Head::Deit { .. } => {
-                Classifier::deit(backbone, recipe.head, (classes, job.config.model.head_weights.as_deref()), seed)?
+                let weights = job.config.model.head_weights.as_deref();
+                Classifier::deit(backbone, recipe.head, classes, weights, seed)?
             }
         };
         let start = classifier.weights()?;
@@ -171,7 +172,7 @@ impl Run<'_> {
             seed,
         };
         let mut training = Training::open(&subject, self.options, self.runtime, progress)?;
-        let checkpoints = Checkpoints::of(&self.folder);
+        let checkpoints = Checkpoints::new(&self.folder);
         let search = Search::run(&mut training, (&start, &self.folder), progress)?;
         let mut keeper = CheckpointWriter {
             checkpoints: checkpoints.clone(),
@@ -355,7 +356,7 @@ impl CheckpointWriter {
             position.journal = journal.sync()?;
         }
         let (weights, state) = (self.weights(training)?, training.trainer.state()?);
-        self.checkpoints.write_last((&weights, &state), &self.about, position)
+        self.checkpoints.write_last(&weights, &state, &self.about, position)
     }
 
     /// The error with the place of the last good weights.
@@ -371,8 +372,14 @@ impl CheckpointWriter {
 }
 
 impl TrainObserver for CheckpointWriter {
-    fn step(&mut self, training: &Training<'_>, position: &mut TrainState, told: (StepOutcome, f64)) -> Result<()> {
-        let (StepOutcome { loss, norm }, learning_rate) = told;
+    fn step(
+        &mut self,
+        training: &Training<'_>,
+        position: &mut TrainState,
+        outcome: StepOutcome,
+        learning_rate: f64,
+    ) -> Result<()> {
+        let StepOutcome { loss, norm } = outcome;
         let (step, epoch) = (position.step, position.epoch + 1);
         self.line(&Line::Step { step, epoch, loss, learning_rate, gradient_norm: norm })?;
         if self.every > 0 && position.within.is_multiple_of(self.every) {

@@ -43,14 +43,20 @@ pub(super) struct Training<'a> {
 /// Who hears of every step; an error ends the run.
 pub(super) trait TrainObserver {
     /// A step was made.
-    fn step(&mut self, training: &Training<'_>, position: &mut TrainState, told: (StepOutcome, f64)) -> Result<()>;
+    fn step(
+        &mut self,
+        training: &Training<'_>,
+        state: &mut TrainState,
+        outcome: StepOutcome,
+        learning_rate: f64,
+    ) -> Result<()>;
 }
 
 /// Hears nothing: for the search of a learning rate.
 pub(super) struct NoopObserver;
 
 impl TrainObserver for NoopObserver {
-    fn step(&mut self, _: &Training<'_>, _: &mut TrainState, _: (StepOutcome, f64)) -> Result<()> {
+    fn step(&mut self, _: &Training<'_>, _: &mut TrainState, _: StepOutcome, _: f64) -> Result<()> {
         Ok(())
     }
 }
@@ -173,7 +179,7 @@ impl<'a> Training<'a> {
         &mut self,
         position: &mut TrainState,
         course: &LrSchedule,
-        witness: &mut dyn TrainObserver,
+        observer: &mut dyn TrainObserver,
     ) -> Result<(f64, f64)> {
         let seed = self.seed.named("epoch").numbered(position.epoch as u64);
         let plan = (self.batch, seed);
@@ -196,7 +202,7 @@ impl<'a> Training<'a> {
                 position.loss / position.within as f64
             ));
             self.progress.advance(batch.samples.len() as u64);
-            witness.step(self, position, (told, learning_rate))
+            observer.step(self, position, told, learning_rate)
         })?;
         let seconds = start.elapsed().as_secs_f64();
         position.seconds += seconds;
@@ -261,9 +267,7 @@ impl<'a> Training<'a> {
 
     /// Predictions on some rows, seen without augmentation.
     pub(super) fn predict(&mut self, rows: &[usize]) -> Result<Predicted> {
-        let subject = (self.targets.loss, self.targets.classes);
-        let plain = self.plain.clone();
-        Predicted::on(rows, (&mut self.evaluator, &plain, self.part), subject)
+        Predicted::new(rows, &mut self.evaluator, &self.plain, self.part, &self.targets)
     }
 
     /// The network as it is now on validation data: every metric, the deciding one, and the log

@@ -15,6 +15,7 @@ mod dicom_limits;
 mod embed;
 mod external;
 mod finetune;
+mod front_door;
 mod fuzz;
 mod gradients;
 mod graph;
