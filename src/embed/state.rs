@@ -96,7 +96,8 @@ impl CacheState {
     pub(super) fn classify(&mut self, dataset: &Dataset) -> Vec<usize> {
         let mut todo = Vec::new();
         for (at, sample) in dataset.samples.iter().enumerate() {
-            let stamp = std::fs::metadata(frame::source(&sample.path).0).ok().and_then(|metadata| Stamp::new(&metadata));
+            let stamp =
+                std::fs::metadata(frame::source(&sample.path).0).ok().and_then(|metadata| Stamp::new(&metadata));
             let hash = stamp.and_then(|stamp| self.files.get(&self.paths[at], &stamp));
             self.samples[at] = match hash.filter(|hash| self.is_settled(hash)) {
                 Some(hash) => SampleState::Content(hash),

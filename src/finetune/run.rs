@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::error::{Error, FileError, FinetuneError, Result};
+use crate::error::{Error, FileError, FinetuneError, ProbeError, Result};
 use crate::finetune::artifacts::RepeatResult;
 use crate::finetune::checkpoint::{Best, Checkpoints, TrainState, check_fits};
 use crate::finetune::config::{CONFIG, RECORD, TrainingRun};
@@ -20,6 +20,7 @@ use crate::finetune::trainer::StepOutcome;
 use crate::finetune::training::{TrainInputs, TrainObserver, Training};
 use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Head, artifacts};
+use crate::metrics::Metric;
 use crate::records::{Record, SplitConfig};
 use crate::runtime::{Device, Runtime};
 use crate::support::fs;
@@ -53,6 +54,16 @@ pub struct FinetuneResult {
     pub record: Record,
     /// Images that could not be read.
     pub unreadable: usize,
+}
+
+impl FinetuneResult {
+    /// A metric on the test split, see [`Record::metric`].
+    ///
+    /// # Errors
+    /// As [`Record::metric`].
+    pub fn metric(&self, metric: Metric) -> Result<f64, ProbeError> {
+        self.record.metric(metric)
+    }
 }
 
 /// Trains, or goes on where an interrupted run stopped.

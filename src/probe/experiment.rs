@@ -71,16 +71,7 @@ impl ExperimentResult {
     /// [`ProbeError::NoMetric`] for a metric that the task does not have, or that is undefined on
     /// these samples.
     pub fn metric(&self, metric: Metric) -> Result<f64, ProbeError> {
-        if let Some(summary) = self.record.summary.get(&metric) {
-            return Ok(summary.mean);
-        }
-        let estimate = self.record.metrics.get(&metric);
-        let reason = || match estimate {
-            Some(estimate) => estimate.undefined.clone().unwrap_or_else(|| "it has no value".into()),
-            None => format!("a {} task has no such metric", self.record.task.name()),
-        };
-        let value = estimate.and_then(|estimate| estimate.value);
-        value.ok_or_else(|| ProbeError::NoMetric { metric: metric.name(), reason: reason() })
+        self.record.metric(metric)
     }
 
     /// Writes predictions and weights, then the record that names them: `linear.json` or

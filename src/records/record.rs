@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Split, Task};
-use crate::error::{FileError, Result};
+use crate::error::{FileError, ProbeError, Result};
 use crate::metrics::{ClassScores, Estimate, Metric, ReliabilityBin};
 use crate::records::Calibration;
 use crate::support::fs;
@@ -279,6 +279,24 @@ pub struct Seconds {
 }
 
 impl Record {
+    /// A metric on the test split of the first repeat; of several repeats their mean.
+    ///
+    /// # Errors
+    /// [`ProbeError::NoMetric`] for a metric that the task does not have, or that is undefined on
+    /// these samples.
+    pub fn metric(&self, metric: Metric) -> Result<f64, ProbeError> {
+        if let Some(summary) = self.summary.get(&metric) {
+            return Ok(summary.mean);
+        }
+        let estimate = self.metrics.get(&metric);
+        let reason = || match estimate {
+            Some(estimate) => estimate.undefined.clone().unwrap_or_else(|| "it has no value".into()),
+            None => format!("a {} task has no such metric", self.task.name()),
+        };
+        let value = estimate.and_then(|estimate| estimate.value);
+        value.ok_or_else(|| ProbeError::NoMetric { metric: metric.name(), reason: reason() })
+    }
+
     /// The score of what was chosen, on validation data; `None` where there was nothing to choose.
     pub fn validation_score(&self) -> Option<f64> {
         let value = self.chosen.value();
