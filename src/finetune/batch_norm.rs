@@ -108,17 +108,14 @@ fn composed(model: Model, norms: &[Norm]) -> Result<Model> {
         let axes: Vec<i64> = std::iter::once(0).chain(2..rank).collect();
         let channels: Vec<i64> = std::iter::once(-1).chain((2..rank).map(|_| 1)).collect();
         b.scope(output, |b| {
-            let mean = b.reduce_mean(&x, &axes, true);
-            let centred = b.sub(&x, &mean);
-            let square = b.mul(&centred, &centred);
-            let variance = b.reduce_mean(&square, &axes, true);
-            let epsilon = b.scalar_like(&variance, norm.epsilon.into());
-            let shifted = b.add(&variance, &epsilon);
-            let deviation = b.sqrt(&shifted);
-            let [scale, bias] = [&scale, &bias].map(|value| b.reshape(value, &channels));
-            let factor = b.div(&scale, &deviation);
-            let scaled = b.mul(&centred, &factor);
-            let y = b.add(&scaled, &bias);
+            let [mean, variance, y] = b.express_all([&x, &scale, &bias], |[x, scale, bias]| {
+                let mean = x.reduce_mean(&axes, true);
+                let centred = x - mean;
+                let variance = (centred * centred).reduce_mean(&axes, true);
+                let deviation = (variance + f64::from(norm.epsilon)).sqrt();
+                let [scale, bias] = [scale, bias].map(|value| value.reshape(&channels));
+                [mean, variance, centred * (scale / deviation) + bias]
+            });
             for (value, name) in [(&mean, &norm.batch[0]), (&variance, &norm.batch[1])] {
                 let vector = b.reshape(value, &[-1]);
                 b.name(&vector, name);
@@ -153,30 +150,25 @@ fn train(node: &mut Node, stand_ins: [String; 2], batch: &[String; 2]) {
 
 /// `(1 - momentum) * old + momentum * batch`.
 fn blend(b: &mut Builder, old: &Value, batch: &Value) -> Value {
-    let (kept, taken) = (b.scalar(1.0 - MOMENTUM), b.scalar(MOMENTUM));
-    let (old, batch) = (b.mul(old, &kept), b.mul(batch, &taken));
-    b.add(&old, &batch)
+    let (kept, taken) = (f64::from(1.0 - MOMENTUM), f64::from(MOMENTUM));
+    b.express([old, batch], |[old, batch]| old * kept + batch * taken)
 }
 
 /// The variance with n - 1 as divisor, n being the elements of a channel of `x`.
 fn unbiased(b: &mut Builder, x: &Value, variance: &Value) -> Value {
-    let factor = match b.sizes(x) {
+    b.express([x, variance], |[x, variance]| match x.sizes() {
         // A constant, so that nothing holds `x`.
         Some(sizes) => {
             let count = sizes.iter().product::<i64>() as f64 / sizes.get(1).copied().unwrap_or(1).max(1) as f64;
-            b.scalar((count / (count - 1.0)) as f32)
+            variance * (count / (count - 1.0))
         }
         None => {
-            let size = b.apply("Size", &[x]);
-            let channels = b.apply("Size", &[variance]);
-            let (size, channels) = (b.cast(&size, DType::F32), b.cast(&channels, DType::F32));
-            let count = b.div(&size, &channels);
-            let one = b.scalar(1.0);
-            let less = b.sub(&count, &one);
-            b.div(&count, &less)
+            let sizes = [x, variance].map(|value| value.apply("Size", &[]));
+            let [size, channels] = sizes.map(|size| size.cast(DType::F32));
+            let count = size / channels;
+            variance * (count / (count - 1.0))
         }
-    };
-    b.mul(variance, &factor)
+    })
 }
 
 #[cfg(test)]
@@ -212,7 +204,7 @@ mod tests {
         let loss = b.reduce_sum(&product, &[0, 1, 2, 3], false);
         let gradients = autodiff::gradients(&mut b, &loss, &[x, scale, bias]).unwrap();
         for (name, gradient) in ["x", "scale", "bias"].iter().zip(gradients) {
-            b.output(&format!("gradient/{name}"), &gradient.unwrap());
+            b.output(&format!("grad/{name}"), &gradient.unwrap());
         }
         let bytes = b.finish().unwrap().to_bytes().unwrap();
         let options = SessionOptions { device: Device::Cpu, threads: 1, ..SessionOptions::default() };

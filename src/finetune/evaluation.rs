@@ -64,6 +64,6 @@ impl Predicted {
 fn activation(loss: Loss) -> Activation {
     match loss {
         Loss::BinaryCrossEntropy => Activation::Sigmoid,
-        Loss::CrossEntropy | Loss::Ordinal => Activation::Softmax,
+        Loss::CrossEntropy | Loss::ExpectedClass => Activation::Softmax,
     }
 }

@@ -1,5 +1,5 @@
-//! Losses: what the network's logits are compared with, as graph nodes and as the numbers a batch
-//! feeds into them.
+//! Losses: what the network's logits are compared with, and the numbers a batch feeds into the
+//! graph for that; the formulas are those of [`autodiff::loss`](crate::graph::autodiff::loss).
 //!
 //! The graph sees targets and weights that are ready to be summed up; class weights, sample
 //! weights, label smoothing, unknown labels and images that could not be read are all dealt with
@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | cross-entropy | `[N, K]`, smoothed, weighted | | `-sum(targets * log_softmax(logits))` |
 //! | binary cross-entropy | `[N, K]`, 0 or 1 | `[N, K]`, 0 where unknown | `sum(weights * (softplus(logits) - targets * logits))` |
-//! | ordinal | `[N, 1]`, class index | `[N, 1]` | `sum(weights * (sum(k * softmax(logits)_k) - targets)^2)` |
+//! | expected class | `[N, 1]`, class index | `[N, 1]` | `sum(weights * (sum(k * softmax(logits)_k) - targets)^2)` |
 //!
 //! Weights sum up to 1 over the whole batch, accumulated parts together, as PyTorch's weighted
 //! means do.
@@ -17,8 +17,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Label, Task};
+use crate::graph::autodiff::loss;
 use crate::graph::{Builder, Dim, Value};
-use crate::tensor::{DType, HostTensor};
+use crate::tensor::DType;
 
 /// Name of the inputs that the loss adds to a graph.
 pub(super) const TARGETS: &str = "targets";
@@ -39,12 +40,12 @@ pub enum Loss {
     /// true one: for ordered classes.
     #[value(name = "mse")]
     #[serde(rename = "mse")]
-    Ordinal,
+    ExpectedClass,
 }
 
 impl Loss {
     /// The loss of a task unless another is named.
-    pub fn of(task: Task) -> Self {
+    pub fn for_task(task: Task) -> Self {
         match task {
             Task::MultiLabel => Loss::BinaryCrossEntropy,
             Task::Unlabelled | Task::Multiclass | Task::Ordinal => Loss::CrossEntropy,
@@ -56,54 +57,24 @@ impl Loss {
         match self {
             Loss::BinaryCrossEntropy => task == Task::MultiLabel,
             Loss::CrossEntropy => matches!(task, Task::Multiclass | Task::Ordinal),
-            Loss::Ordinal => task == Task::Ordinal,
+            Loss::ExpectedClass => task == Task::Ordinal,
         }
     }
 
     /// Adds the loss of `logits: [batch, classes]`, a scalar.
-    pub(super) fn add(self, b: &mut Builder, logits: &Value, (batch, classes): (&Dim, usize)) -> Value {
-        let width = Dim::from(if self == Loss::Ordinal { 1 } else { classes });
+    pub(super) fn add(self, b: &mut Builder, logits: &Value, batch: &Dim, classes: usize) -> Value {
+        let width = Dim::from(if self == Loss::ExpectedClass { 1 } else { classes });
         let targets = b.input(TARGETS, DType::F32, &[batch.clone(), width.clone()]);
+        let mut weights = || b.input(WEIGHTS, DType::F32, &[batch.clone(), width.clone()]);
         match self {
-            Loss::CrossEntropy => b.scope("loss", |b| {
-                let likelihoods = b.log_softmax(logits, -1);
-                let weighted = b.mul(&likelihoods, &targets);
-                let sum = b.reduce_sum(&weighted, &[0, 1], false);
-                b.neg(&sum)
-            }),
+            Loss::CrossEntropy => b.scope("loss", |b| loss::weighted_cross_entropy(b, logits, &targets)),
             Loss::BinaryCrossEntropy => {
-                let weights = b.input(WEIGHTS, DType::F32, &[batch.clone(), width]);
-                b.scope("loss", |b| {
-                    // softplus(z) = max(z, 0) + log(1 + exp(-|z|)), which overflows for no z.
-                    let positive = b.relu(logits);
-                    let opposite = b.neg(logits);
-                    let negative = b.relu(&opposite);
-                    let size = b.add(&positive, &negative);
-                    let decay = b.neg(&size);
-                    let decay = b.exp(&decay);
-                    let one = b.scalar(1.0);
-                    let rest = b.add(&decay, &one);
-                    let rest = b.log(&rest);
-                    let softplus = b.add(&positive, &rest);
-                    let right = b.mul(logits, &targets);
-                    let each = b.sub(&softplus, &right);
-                    let weighted = b.mul(&each, &weights);
-                    b.reduce_sum(&weighted, &[0, 1], false)
-                })
+                let weights = weights();
+                b.scope("loss", |b| loss::weighted_binary_cross_entropy(b, logits, &targets, &weights))
             }
-            Loss::Ordinal => {
-                let weights = b.input(WEIGHTS, DType::F32, &[batch.clone(), width]);
-                b.scope("loss", |b| {
-                    let probabilities = b.softmax(logits, -1);
-                    let indices = HostTensor::from_fn(&[1, classes], |class| class as f32);
-                    let indices = b.constant(&indices);
-                    let shares = b.mul(&probabilities, &indices);
-                    let expected = b.reduce_sum(&shares, &[1], true);
-                    let distance = b.sub(&expected, &targets);
-                    let square = b.mul(&distance, &distance);
-                    let weighted = b.mul(&square, &weights);
-                    b.reduce_sum(&weighted, &[0, 1], false)
-                })
+            Loss::ExpectedClass => {
+                let weights = weights();
+                b.scope("loss", |b| loss::weighted_expected_class(b, logits, classes, &targets, &weights))
             }
         }
     }
@@ -159,7 +130,7 @@ impl Targets {
 
     /// Columns of the targets.
     pub fn width(&self) -> usize {
-        if self.loss == Loss::Ordinal { 1 } else { self.classes }
+        if self.loss == Loss::ExpectedClass { 1 } else { self.classes }
     }
 
     /// Feeds a batch: each sample's label with its weight, 0 for one that is not to count.
@@ -197,7 +168,7 @@ impl Targets {
                 divide(&mut known, total);
                 weights = known;
             }
-            Loss::Ordinal => {
+            Loss::ExpectedClass => {
                 weights = samples
                     .iter()
                     .zip(&mut targets)

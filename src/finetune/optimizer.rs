@@ -13,7 +13,7 @@
 //! depends on the norm and with it on all gradients, so that nothing reads a parameter any more
 //! when it is written: updates may be made in place.
 
-use crate::graph::{Builder, Value};
+use crate::graph::{Builder, Expr, Formula, Value};
 use crate::tensor::{DType, HostTensor};
 
 /// Name of the input that is the learning rate, a scalar.
@@ -33,7 +33,7 @@ const FIRST_DECAY: f64 = 0.9;
 const SECOND_DECAY: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 /// PyTorch adds this to the norm that it divides by.
-const NORM_EPSILON: f32 = 1e-6;
+const NORM_EPSILON: f64 = 1e-6;
 
 /// One parameter on its way through an update.
 pub(super) struct Update<'a> {
@@ -106,43 +106,34 @@ impl AdamW {
     /// Adds the scalar inputs and what follows from them; `clip` is the largest norm, none where
     /// gradients are not clipped.
     pub(super) fn new(b: &mut Builder, norm: &Value, clip: Option<f64>) -> Self {
-        let [rate, step, decay] = [LEARNING_RATE, STEP, WEIGHT_DECAY].map(|name| b.input(name, DType::F32, &[]));
+        let inputs = [LEARNING_RATE, STEP, WEIGHT_DECAY].map(|name| b.input(name, DType::F32, &[]));
         b.scope("adamw", |b| {
-            let one = b.scalar(1.0);
-            // 1 - b^t loses most of its digits in f32 while t is small.
-            let step = b.cast(&step, DType::F64);
-            let one_in_double = b.constant(&HostTensor::scalar(1f64));
-            let [first, second] = [FIRST_DECAY, SECOND_DECAY].map(|decay| {
-                let base = b.constant(&HostTensor::scalar(decay));
-                let power = b.pow(&base, &step);
-                b.sub(&one_in_double, &power)
-            });
-            let second = b.sqrt(&second);
-            let correction = b.div(&second, &first);
-            let [correction, second] = [correction, second].map(|value| b.cast(&value, DType::F32));
-            let size = b.mul(&rate, &correction);
-            let epsilon = b.scalar(EPSILON as f32);
-            let epsilon = b.mul(&epsilon, &second);
-            let decay = b.mul(&rate, &decay);
-            let coefficient = match clip {
-                Some(clip) => {
-                    let (clip, least) = (b.scalar(clip as f32), b.scalar(NORM_EPSILON));
-                    let norm = b.add(norm, &least);
-                    let ratio = b.div(&clip, &norm);
-                    b.min(&ratio, &one)
-                }
-                // The updates wait for the norm also where it does not count: what is added is 0
-                // unless gradients overflow.
-                None => {
-                    let zero = b.scalar(0.0);
-                    let nothing = b.mul(norm, &zero);
-                    b.add(&nothing, &one)
-                }
-            };
-            let scales = [1.0 - FIRST_DECAY, (1.0 - SECOND_DECAY).sqrt()].map(|scale| {
-                let scale = b.scalar(scale as f32);
-                b.mul(&coefficient, &scale)
-            });
+            let [one, size, epsilon, decay, coefficient] =
+                b.express_all([&inputs[0], &inputs[1], &inputs[2], norm], |[rate, step, decay, norm]| {
+                    let one = rate.scalar(1.0);
+                    // 1 - b^t loses most of its digits in f32 while t is small.
+                    let step = step.cast(DType::F64);
+                    let one_in_double = step.scalar(1.0);
+                    let [first, second] = [FIRST_DECAY, SECOND_DECAY].map(|b| one_in_double - step.scalar(b).pow(step));
+                    let second = second.sqrt();
+                    let correction = second / first;
+                    let [correction, second] = [correction, second].map(|value| value.cast(DType::F32));
+                    let size = rate * correction;
+                    let epsilon = EPSILON * second;
+                    let decay = rate * decay;
+                    let coefficient = match clip {
+                        Some(clip) => {
+                            let clip = one.scalar(clip);
+                            (clip / (norm + NORM_EPSILON)).min(one)
+                        }
+                        // The updates wait for the norm also where it does not count: what is added
+                        // is 0 unless gradients overflow.
+                        None => norm * 0.0 + one,
+                    };
+                    [one, size, epsilon, decay, coefficient]
+                });
+            let scales = [1.0 - FIRST_DECAY, (1.0 - SECOND_DECAY).sqrt()];
+            let scales = scales.map(|scale| b.express([&coefficient], |[coefficient]| coefficient * scale));
             let decays = [FIRST_DECAY, SECOND_DECAY].map(|decay| b.scalar(decay as f32));
             AdamW { scales, decays, size, epsilon, decay, one }
         })
@@ -150,43 +141,35 @@ impl AdamW {
 
     /// Adds the update of one parameter.
     pub(super) fn update(&self, b: &mut Builder, update: &Update<'_>) -> Updated {
-        b.scope("adamw", |b| b.scope(update.name, |b| self.nodes(b, update)))
-    }
-
-    fn nodes(&self, b: &mut Builder, update: &Update<'_>) -> Updated {
-        let share = (update.rate != 1.0).then(|| b.scalar(update.rate as f32));
-        let own = |b: &mut Builder, scalar: &Value| match &share {
-            Some(share) => b.mul(scalar, share),
-            None => scalar.clone(),
-        };
-        let times = |b: &mut Builder, x: &Value, scalar: &Value| {
-            let scalar = spread(b, scalar, x);
-            b.mul(x, &scalar)
-        };
-        let kept = times(b, &update.moments[0], &self.decays[0]);
-        let added = times(b, &update.gradient, &self.scales[0]);
-        let first = b.add(&kept, &added);
-        let scaled = times(b, &update.gradient, &self.scales[1]);
-        let square = b.mul(&scaled, &scaled);
-        let kept = times(b, &update.moments[1], &self.decays[1]);
-        let second = b.add(&kept, &square);
-        let root = b.sqrt(&second);
-        let epsilon = spread(b, &self.epsilon, &root);
-        let divisor = b.add(&root, &epsilon);
-        let direction = b.div(&first, &divisor);
-        let size = own(b, &self.size);
-        let change = times(b, &direction, &size);
-        let parameter = match update.decays {
-            true => {
-                let decay = own(b, &self.decay);
-                let keep = b.sub(&self.one, &decay);
-                times(b, &update.parameter, &keep)
-            }
-            false => update.parameter.clone(),
-        };
-        let parameter = b.sub(&parameter, &change);
+        let [parameter, first, second] = b.scope("adamw", |b| b.scope(update.name, |b| self.formulas(b, update)));
         Updated { parameter, moments: [first, second] }
     }
+
+    /// With `g` the gradient: `m = b1 m + (1 - b1) c g`, `v = b2 v + (1 - b2) (c g)^2`, `p = p (1 -
+    /// a d) - a' m / (sqrt(v) + e')`, where `a'` and `e'` have the corrections of both moments in
+    /// them.
+    fn formulas(&self, b: &mut Builder, update: &Update<'_>) -> [Value; 3] {
+        let terms = Formula::new(b);
+        let term = |value: &Value| terms.term(value);
+        let (p, g, [m, v]) = (term(&update.parameter), term(&update.gradient), update.moments.each_ref().map(term));
+        let ([b1, b2], [c1, c2]) = (self.decays.each_ref().map(term), self.scales.each_ref().map(term));
+        let share = (update.rate != 1.0).then(|| p.scalar(update.rate));
+        let own = |scalar: &Value| share.map_or(term(scalar), |share| term(scalar) * share);
+        let m = times(m, b1) + times(g, c1);
+        let scaled = times(g, c2);
+        let square = scaled * scaled;
+        let v = times(v, b2) + square;
+        let root = v.sqrt();
+        let direction = m / (root + spread(term(&self.epsilon), root));
+        let change = times(direction, own(&self.size));
+        let kept = if update.decays { times(p, term(&self.one) - own(&self.decay)) } else { p };
+        [kept - change, m, v].map(Expr::value)
+    }
+}
+
+/// `x` times a scalar.
+fn times<'f>(x: Expr<'f>, scalar: Expr<'f>) -> Expr<'f> {
+    x * spread(scalar, x)
 }
 
 /// A scalar that is to be combined with `x`, repeated along the last axis of `x` longer than 1
@@ -194,14 +177,14 @@ impl AdamW {
 ///
 /// With a scalar itself ONNX Runtime's CPU goes through such a tensor element by element, fifty
 /// times slower.
-pub(super) fn spread(b: &mut Builder, scalar: &Value, x: &Value) -> Value {
-    let sizes = b.sizes(x).unwrap_or_default();
+pub(super) fn spread<'f>(scalar: Expr<'f>, x: Expr<'f>) -> Expr<'f> {
+    let sizes = x.sizes().unwrap_or_default();
     match sizes.iter().rposition(|&size| size > 1) {
         Some(last) if last + 1 < sizes.len() => {
-            let row = b.integers(&sizes[last..]);
-            b.expand(scalar, &row)
+            let row = x.constant(&HostTensor::vector(sizes[last..].to_vec()));
+            scalar.apply("Expand", &[row])
         }
-        _ => scalar.clone(),
+        _ => scalar,
     }
 }
 

@@ -190,7 +190,7 @@ impl Recipe {
 
     /// The loss of a task.
     pub fn loss_of(&self, task: Task) -> Loss {
-        self.loss.unwrap_or(Loss::of(task))
+        self.loss.unwrap_or(Loss::for_task(task))
     }
 
     /// Images that go through the network at once.

@@ -8,7 +8,7 @@
 //! constant: a frozen part of the network is computed as in inference, and no gradient goes through
 //! it.
 //!
-//! Where a batch is divided into parts, the gradients are summed up in `gradient/P` over the runs
+//! Where a batch is divided into parts, the gradients are summed up in `grad/P` over the runs
 //! of one graph, and a second one updates the parameters.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -28,7 +28,7 @@ pub(super) const LOSS: &str = "loss";
 /// What precedes the name of something that a run gives a new value.
 pub(super) const NEXT: &str = "next/";
 /// What precedes the name of a parameter in that of the sum of its gradients.
-pub(super) const GRADIENT: &str = "gradient/";
+pub(super) const GRADIENT: &str = autodiff::GRADIENT;
 /// Name of the input that the sum of gradients so far is multiplied by: 0 at the first part of a
 /// batch, then 1.
 pub(super) const KEEP: &str = "keep";
@@ -144,7 +144,7 @@ impl StepGraphs {
         let borders = if plan.recompute { autodiff::borders(&model.graph, &parameters) } else { Vec::new() };
         let mut b = Builder::extend(model)?;
         let logits = b.value(LOGITS)?;
-        let loss = plan.loss.add(&mut b, &logits, (&batch, classifier.classes));
+        let loss = plan.loss.add(&mut b, &logits, &batch, classifier.classes);
         let (gradients, cotangents) = gradients(&mut b, &loss, plan, &borders)?;
         b.output(LOSS, &loss);
         let update = match plan.accumulate {
@@ -250,9 +250,8 @@ fn accumulate(b: &mut Builder, gradients: &BTreeMap<&String, Value>, shapes: &BT
     for (name, gradient) in last_first(b, gradients) {
         let Some(shape) = shapes.get(name) else { continue };
         let sum = input_like(b, GRADIENT, (name, shape));
-        let keep = optimizer::spread(b, &keep, &sum);
-        let kept = b.mul(&sum, &keep);
-        let sum = b.add(&kept, gradient);
+        let sum =
+            b.express([&sum, &keep, gradient], |[sum, keep, gradient]| sum * optimizer::spread(keep, sum) + gradient);
         b.output(&format!("{NEXT}{GRADIENT}{name}"), &sum);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::error::{GraphError, Result};
 use crate::graph::autodiff::loss::LossOptions;
-use crate::graph::autodiff::{gradients, loss};
+use crate::graph::autodiff::{GRADIENT, gradients, loss};
 use crate::graph::rewrite::{dead, lift, slice_sequences};
 use crate::graph::{Builder, Dim, Graph, Model, Value};
 use crate::support::seed::Seed;
@@ -88,7 +88,7 @@ pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model
     b.output("loss", &value);
     for (parameter, gradient) in parameters.iter().zip(found) {
         if let Some(gradient) = gradient {
-            b.output(&format!("grad/{}", parameter.name()), &gradient);
+            b.output(&format!("{GRADIENT}{}", parameter.name()), &gradient);
         }
     }
     let mut model = b.finish()?;

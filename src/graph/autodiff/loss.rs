@@ -1,11 +1,17 @@
-//! Losses as plain nodes: each makes one number, a weighted mean over what is known, of a network's
-//! outputs and the labels.
+//! Losses as plain nodes, each one number.
 //!
-//! What is not known takes no part: labels outside of the classes, and NaN among numbers. Where
-//! nothing is known the loss is 0. The definitions are those of PyTorch's functions of the same
-//! names, except for sample weights, which PyTorch does not have.
+//! Two forms. Of labels, as PyTorch's functions of the same names: a mean over what is known,
+//! weighted by classes and samples. What is not known takes no part: labels outside of the classes,
+//! and NaN among numbers; where nothing is known the loss is 0. PyTorch has no sample weights.
+//!
+//! Of targets and weights that were made ready outside of the graph, for training: a weighted sum,
+//! whose weights add up to 1 over a batch, so that parts of a batch can be summed up
+//! ([`weighted_cross_entropy`], [`weighted_binary_cross_entropy`], [`weighted_expected_class`]).
+//!
+//! Ordered classes have two losses: [`ordinal_thresholds`] has a logit for each threshold between
+//! two classes; [`weighted_expected_class`] has one for each class.
 
-use crate::graph::{Builder, Value};
+use crate::graph::{Builder, Expr, Formula, Value};
 use crate::tensor::HostTensor;
 
 /// Divisors are kept above this, so that a batch in which nothing is known has the loss 0.
@@ -32,75 +38,56 @@ pub struct LossOptions {
 /// `sum_n v_n sum_c -w_c ((1 - s) h_nc + s / C) log_softmax(logits)_nc / sum_n v_n w_label(n)`.
 pub fn cross_entropy(b: &mut Builder, logits: &Value, labels: &Value, options: &LossOptions) -> Value {
     b.scope("cross_entropy", |b| {
-        let dtype = b.dtype(logits).unwrap_or(crate::tensor::DType::F32);
-        let classes = class_numbers(b, logits);
-        let column = b.unsqueeze(labels, &[1]);
-        let is_label = b.equal(&column, &classes);
-        let mut targets = b.cast(&is_label, dtype);
-        if let Some(weights) = &options.class_weights {
-            targets = b.mul(&targets, weights);
+        let terms = Formula::new(b);
+        let (logits, labels) = (terms.term(logits), terms.term(labels));
+        let class_weights = options.class_weights.as_ref().map(|weights| terms.term(weights));
+        let classes = class_numbers(logits);
+        let is_label = labels.unsqueeze(&[1]).equal(classes);
+        let mut targets = is_label.cast(logits.dtype_or_f32());
+        if let Some(weights) = class_weights {
+            targets = targets * weights;
         }
-        let weight = b.reduce_sum(&targets, &[1], true);
+        let weight = targets.reduce_sum(&[1], true);
         if options.label_smoothing != 0.0 {
-            targets = smoothed(b, &targets, logits, &is_label, options);
+            let s = f64::from(options.label_smoothing);
+            let sharp = targets * (1.0 - s);
+            let is_known = is_label.cast(targets.dtype_or_f32()).reduce_sum(&[1], true);
+            let mut even = s / logits.size_of(1).cast(targets.dtype_or_f32());
+            if let Some(weights) = class_weights {
+                even = even * weights;
+            }
+            targets = sharp + is_known * even;
         }
-        let logarithms = b.log_softmax(logits, -1);
-        let products = b.mul(&targets, &logarithms);
-        let parts = b.reduce_sum(&products, &[1], true);
-        let parts = b.neg(&parts);
-        weighted_mean(b, &parts, &weight, options)
+        let parts = -(targets * logits.log_softmax(-1)).reduce_sum(&[1], true);
+        weighted_mean(parts, weight, options.sample_weights.as_ref().map(|weights| terms.term(weights)))
     })
 }
 
 /// `0, 1, .., C - 1` for `logits` `[N, C]`.
-fn class_numbers(b: &mut Builder, logits: &Value) -> Value {
-    match b.dims(logits).and_then(|dims| dims.get(1)?.fixed()) {
-        Some(count) => b.constant(&HostTensor::vector((0..count).collect::<Vec<i64>>())),
+fn class_numbers(logits: Expr<'_>) -> Expr<'_> {
+    match logits.dims().and_then(|dims| dims.get(1)?.fixed()) {
+        Some(count) => logits.constant(&HostTensor::vector((0..count).collect::<Vec<i64>>())),
         None => {
-            let (zero, one) = (b.constant(&HostTensor::scalar(0i64)), b.constant(&HostTensor::scalar(1i64)));
-            let count = b.size_of(logits, 1);
-            let count = b.squeeze(&count, &[0]);
-            b.apply("Range", &[&zero, &count, &one])
+            let [zero, one] = [0i64, 1].map(|number| logits.constant(&HostTensor::scalar(number)));
+            zero.apply("Range", &[logits.size_of(1).squeeze(&[0]), one])
         }
     }
-}
-
-/// `(1 - s) targets + s / C` (times the class weights) for the samples whose label is known.
-fn smoothed(b: &mut Builder, targets: &Value, logits: &Value, is_label: &Value, options: &LossOptions) -> Value {
-    let dtype = b.dtype(targets).unwrap_or(crate::tensor::DType::F32);
-    let smoothing = f64::from(options.label_smoothing);
-    let kept = b.scalar_like(targets, 1.0 - smoothing);
-    let sharp = b.mul(targets, &kept);
-    let hits = b.cast(is_label, dtype);
-    let known = b.reduce_sum(&hits, &[1], true);
-    let count = b.size_of(logits, 1);
-    let count = b.cast(&count, dtype);
-    let spread = b.scalar_like(targets, smoothing);
-    let mut spread = b.div(&spread, &count);
-    if let Some(weights) = &options.class_weights {
-        spread = b.mul(&spread, weights);
-    }
-    let even = b.mul(&known, &spread);
-    b.add(&sharp, &even)
 }
 
 /// The sum of `parts` (which have the factors `weights` in them already) by the sum of `weights`;
 /// both are `[N, ..]` and get the samples' weights first.
-fn weighted_mean(b: &mut Builder, parts: &Value, weights: &Value, options: &LossOptions) -> Value {
-    let (mut parts, mut weights) = (parts.clone(), weights.clone());
-    if let Some(samples) = &options.sample_weights {
-        let mut samples = samples.clone();
-        if b.rank(&parts) == Some(2) {
-            samples = b.unsqueeze(&samples, &[1]);
+fn weighted_mean<'f>(mut parts: Expr<'f>, mut weights: Expr<'f>, samples: Option<Expr<'f>>) -> Value {
+    let rank = |value: Expr<'_>| value.dims().map(|dims| dims.len());
+    if let Some(mut samples) = samples {
+        if rank(parts) == Some(2) {
+            samples = samples.unsqueeze(&[1]);
         }
-        parts = b.mul(&parts, &samples);
-        weights = b.mul(&weights, &samples);
+        parts = parts * samples;
+        weights = weights * samples;
     }
-    let axes: Vec<i64> = (0..b.rank(&parts).unwrap_or(1) as i64).collect();
-    let [sum, weight] = [parts, weights].map(|values| b.reduce_sum(&values, &axes, false));
-    let least = b.scalar_like(&weight, MIN_WEIGHT);
-    let weight = b.max(&weight, &least);
-    b.div(&sum, &weight)
+    let axes: Vec<i64> = (0..rank(parts).unwrap_or(1) as i64).collect();
+    let [sum, weight] = [parts, weights].map(|values| values.reduce_sum(&axes, false));
+    (sum / weight.max(weight.scalar(MIN_WEIGHT))).value()
 }
 
 /// Mean binary cross-entropy of `logits` `[N, C]` for `labels` `[N, C]` of the same type, 0 to 1;
@@ -110,34 +97,26 @@ fn weighted_mean(b: &mut Builder, parts: &Value, weights: &Value, options: &Loss
 /// sigmoid(z) - (1 - y) log(1 - sigmoid(z))`. Smoothing `s` makes the labels `(1 - s) y + s / 2`.
 pub fn binary_cross_entropy(b: &mut Builder, logits: &Value, labels: &Value, options: &LossOptions) -> Value {
     b.scope("binary_cross_entropy", |b| {
-        let (mut labels, mut weight) = known_numbers(b, labels);
+        let terms = Formula::new(b);
+        let optional = |value: &Option<Value>| value.as_ref().map(|value| terms.term(value));
+        let z = terms.term(logits);
+        let (mut y, mut weight) = known_numbers(terms.term(labels));
         if options.label_smoothing != 0.0 {
-            let smoothing = f64::from(options.label_smoothing);
-            let (kept, even) = (b.scalar_like(&labels, 1.0 - smoothing), b.scalar_like(&labels, smoothing / 2.0));
-            let sharp = b.mul(&labels, &kept);
-            labels = b.add(&sharp, &even);
+            let s = f64::from(options.label_smoothing);
+            y = y * (1.0 - s) + s / 2.0;
         }
-        let softplus = b.apply("Softplus", &[logits]);
-        let parts = match &options.positive_weights {
-            None => {
-                let gain = b.mul(&labels, logits);
-                b.sub(&softplus, &gain)
-            }
-            Some(weights) => {
-                let positive = b.mul(&labels, weights);
-                let one = b.scalar_like(&labels, 1.0);
-                let negative = b.sub(&one, &labels);
-                let factor = b.add(&negative, &positive);
-                let cost = b.mul(&softplus, &factor);
-                let gain = b.mul(&positive, logits);
-                b.sub(&cost, &gain)
+        let softplus = z.apply("Softplus", &[]);
+        let loss = match optional(&options.positive_weights) {
+            None => softplus - y * z,
+            Some(p) => {
+                let p_y = y * p;
+                softplus * (1.0 - y + p_y) - p_y * z
             }
         };
-        if let Some(weights) = &options.class_weights {
-            weight = b.mul(&weight, weights);
+        if let Some(weights) = optional(&options.class_weights) {
+            weight = weight * weights;
         }
-        let parts = b.mul(&parts, &weight);
-        weighted_mean(b, &parts, &weight, options)
+        weighted_mean(loss * weight, weight, optional(&options.sample_weights))
     })
 }
 
@@ -145,14 +124,15 @@ pub fn binary_cross_entropy(b: &mut Builder, logits: &Value, labels: &Value, opt
 /// targets are not known.
 pub fn squared(b: &mut Builder, outputs: &Value, targets: &Value, options: &LossOptions) -> Value {
     b.scope("squared", |b| {
-        let (targets, mut weight) = known_numbers(b, targets);
-        let difference = b.sub(outputs, &targets);
-        let square = b.mul(&difference, &difference);
-        if let Some(weights) = &options.class_weights {
-            weight = b.mul(&weight, weights);
+        let terms = Formula::new(b);
+        let optional = |value: &Option<Value>| value.as_ref().map(|value| terms.term(value));
+        let (targets, mut weight) = known_numbers(terms.term(targets));
+        let difference = terms.term(outputs) - targets;
+        let square = difference * difference;
+        if let Some(weights) = optional(&options.class_weights) {
+            weight = weight * weights;
         }
-        let parts = b.mul(&square, &weight);
-        weighted_mean(b, &parts, &weight, options)
+        weighted_mean(square * weight, weight, optional(&options.sample_weights))
     })
 }
 
@@ -162,25 +142,57 @@ pub fn squared(b: &mut Builder, outputs: &Value, targets: &Value, options: &Loss
 ///
 /// The expected class is the sum of the logits' sigmoids. After Cheng, Wang & Pollastri (2008), "A
 /// neural network approach to ordinal regression".
-pub fn ordinal(b: &mut Builder, logits: &Value, labels: &Value, options: &LossOptions) -> Value {
+pub fn ordinal_thresholds(b: &mut Builder, logits: &Value, labels: &Value, options: &LossOptions) -> Value {
     b.scope("ordinal", |b| {
-        let dtype = b.dtype(logits).unwrap_or(crate::tensor::DType::F32);
-        let classes = class_numbers(b, logits);
-        let column = b.unsqueeze(labels, &[1]);
-        let is_above = b.greater(&column, &classes);
-        let targets = b.cast(&is_above, dtype);
-        let (zero, last) = (b.constant(&HostTensor::scalar(0i64)), b.size_of(logits, 1));
-        let (below, above) = (b.less(&column, &zero), b.greater(&column, &last));
-        let outside = b.apply("Or", &[&below, &above]);
-        let unknown = b.scalar_like(logits, f64::NAN);
-        let targets = b.select(&outside, &unknown, &targets);
+        let targets = b.express([logits, labels], |[logits, labels]| {
+            let classes = class_numbers(logits);
+            let label = labels.unsqueeze(&[1]);
+            let is_above = label.greater(classes).cast(logits.dtype_or_f32());
+            let (zero, last) = (logits.constant(&HostTensor::scalar(0i64)), logits.size_of(1));
+            let (below, above) = (label.less(zero), label.greater(last));
+            below.apply("Or", &[above]).select(logits.scalar(f64::NAN), is_above)
+        });
         binary_cross_entropy(b, logits, &targets, options)
     })
 }
 
 /// Numbers with 0 where they are NaN; and 1 where they are known, else 0.
-fn known_numbers(b: &mut Builder, numbers: &Value) -> (Value, Value) {
-    let is_unknown = b.apply("IsNaN", &[numbers]);
-    let (zero, one) = (b.scalar_like(numbers, 0.0), b.scalar_like(numbers, 1.0));
-    (b.select(&is_unknown, &zero, numbers), b.select(&is_unknown, &zero, &one))
+fn known_numbers(numbers: Expr<'_>) -> (Expr<'_>, Expr<'_>) {
+    let is_unknown = numbers.apply("IsNaN", &[]);
+    let (zero, one) = (numbers.scalar(0.0), numbers.scalar(1.0));
+    (is_unknown.select(zero, numbers), is_unknown.select(zero, one))
+}
+
+/// `-sum(targets * log_softmax(logits))` for weighted, smoothed one-hot `targets`, both `[N, C]`.
+pub fn weighted_cross_entropy(b: &mut Builder, logits: &Value, targets: &Value) -> Value {
+    b.express([logits, targets], |[z, targets]| -(z.log_softmax(-1) * targets).reduce_sum(&[0, 1], false))
+}
+
+/// `sum(weights * (softplus(logits) - targets * logits))` for `targets` of 0 to 1, all `[N, C]`.
+pub fn weighted_binary_cross_entropy(b: &mut Builder, logits: &Value, targets: &Value, weights: &Value) -> Value {
+    b.express([logits, targets, weights], |[z, y, weights]| {
+        // softplus(z) = max(z, 0) + log(1 + exp(-|z|)), which overflows for no z.
+        let positive = z.relu();
+        let magnitude = positive + (-z).relu();
+        let softplus = positive + ((-magnitude).exp() + 1.0).log();
+        ((softplus - z * y) * weights).reduce_sum(&[0, 1], false)
+    })
+}
+
+/// `sum(weights * (sum_k(k * softmax(logits)_k) - targets)^2)`, the squared distance of the expected
+/// class from the true one: `logits` `[N, C]` of `classes` ordered classes, `targets` (class indices
+/// as f32) and `weights` `[N, 1]`.
+pub fn weighted_expected_class(
+    b: &mut Builder,
+    logits: &Value,
+    classes: usize,
+    targets: &Value,
+    weights: &Value,
+) -> Value {
+    b.express([logits, targets, weights], |[z, targets, weights]| {
+        let probabilities = z.softmax(-1);
+        let k = z.constant(&HostTensor::from_fn(&[1, classes], |class| class as f32));
+        let distance = (probabilities * k).reduce_sum(&[1], true) - targets;
+        (distance * distance * weights).reduce_sum(&[0, 1], false)
+    })
 }

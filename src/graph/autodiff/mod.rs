@@ -38,6 +38,9 @@ pub use recompute::{borders, recompute};
 use crate::error::{GraphError, Result};
 use crate::graph::{Builder, Dim, Value, shape_text};
 
+/// What precedes the name of a parameter in that of its gradient.
+pub const GRADIENT: &str = "grad/";
+
 /// The gradients of `loss`, a single number, with respect to each of the values; `None` for a value
 /// that the loss does not depend on, or only by way of whole numbers and steps.
 ///

@@ -5,6 +5,9 @@ use std::f32::consts::SQRT_2;
 use crate::graph::{Builder, Node, Value};
 use crate::tensor::DType;
 
+/// `sqrt(2 / pi)`.
+const ROOT_2_OVER_PI: f32 = 0.797_884_6;
+
 macro_rules! operators {
     ($($(#[$doc:meta])* $method:ident($($input:ident),+) => $operator:literal;)*) => {
         impl Builder {
@@ -80,14 +83,7 @@ impl Builder {
         if self.opset() >= 20 {
             return self.apply("Gelu", &[x]);
         }
-        self.scope("gelu", |b| {
-            let (root, one, half) = (b.scalar_like(x, SQRT_2.into()), b.scalar_like(x, 1.0), b.scalar_like(x, 0.5));
-            let scaled = b.div(x, &root);
-            let error = b.erf(&scaled);
-            let shifted = b.add(&error, &one);
-            let product = b.mul(x, &shifted);
-            b.mul(&product, &half)
-        })
+        self.scope("gelu", |b| b.express([x], |[x]| x * ((x / f64::from(SQRT_2)).erf() + 1.0) * 0.5))
     }
 
     /// GELU by its tanh approximation; decomposed below operator set 20, in the form ONNX Runtime
@@ -97,35 +93,22 @@ impl Builder {
             return self.node(Node::new("Gelu", &[x.name()], &[]).with("approximate", "tanh"));
         }
         self.scope("gelu", |b| {
-            let (three, cubic) = (b.scalar_like(x, 3.0), b.scalar_like(x, 0.044_715));
-            let (root, one, half) = (b.scalar_like(x, 0.797_884_6), b.scalar_like(x, 1.0), b.scalar_like(x, 0.5));
-            let cube = b.pow(x, &three);
-            let weighted = b.mul(&cube, &cubic);
-            let inner = b.add(x, &weighted);
-            let scaled = b.mul(&inner, &root);
-            let bent = b.tanh(&scaled);
-            let shifted = b.add(&bent, &one);
-            let halved = b.mul(x, &half);
-            b.mul(&halved, &shifted)
+            b.express([x], |[x]| {
+                let inner = x + x.pow(x.scalar(3.0)) * 0.044_715;
+                let shifted = (inner * f64::from(ROOT_2_OVER_PI)).tanh() + 1.0;
+                x * 0.5 * shifted
+            })
         })
     }
 
     /// `x * sigmoid(1.702 x)`, the GELU of the first CLIP models.
     pub fn quick_gelu(&mut self, x: &Value) -> Value {
-        self.scope("quick_gelu", |b| {
-            let factor = b.scalar_like(x, 1.702);
-            let scaled = b.mul(x, &factor);
-            let gate = b.sigmoid(&scaled);
-            b.mul(x, &gate)
-        })
+        self.scope("quick_gelu", |b| b.express([x], |[x]| x * (x * 1.702).sigmoid()))
     }
 
     /// `x * sigmoid(x)`, also called swish.
     pub fn silu(&mut self, x: &Value) -> Value {
-        self.scope("silu", |b| {
-            let gate = b.sigmoid(x);
-            b.mul(x, &gate)
-        })
+        self.scope("silu", |b| b.express([x], |[x]| x * x.sigmoid()))
     }
 
     /// `x` `[N, I]` by `weight` `[O, I]` as PyTorch stores it, plus `bias` `[O]`: `[N, O]`.

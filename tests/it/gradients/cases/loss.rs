@@ -58,7 +58,7 @@ pub(super) fn cases() -> Vec<Case> {
         .single(),
         case("ordinal", &logits, |b, x| {
             let labels = b.integers(&[3, 0, -1, 1]);
-            vec![loss::ordinal(b, &x[0], &labels, &LossOptions::default())]
+            vec![loss::ordinal_thresholds(b, &x[0], &labels, &LossOptions::default())]
         })
         .single(),
         case("squared error", &[any(&[4])], |b, x| {
