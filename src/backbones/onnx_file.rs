@@ -16,8 +16,8 @@ use crate::backbones::pool::{Pooling, Source, TAPS_PROPERTY, note_taps, vector_i
 use crate::backbones::sidecar::{Layout, Sidecar};
 use crate::backbones::{Axes, Backbone, ModelOptions, Output, Pool, Provenance, Taps, hf_processor, sidecar};
 use crate::error::{FileError, ModelError, Result};
-use crate::graph::rewrite::UniqueNames;
-use crate::graph::{Dim, Model, Node, TensorData, Type, TypeKind, ValueInfo, infer, shape_text, validate};
+use crate::graph::rewrite::{UniqueNames, transpose_input};
+use crate::graph::{Dim, Model, TensorData, TypeKind, ValueInfo, infer, shape_text, validate};
 use crate::preprocess::Preprocess;
 use crate::support::{fs, mapped, names};
 use crate::tensor::DType;
@@ -176,10 +176,7 @@ impl External<'_> {
         }
         let name = UniqueNames::of(&model.graph).take(&format!("{}_nchw", input.name));
         let shape = [batch, channel, height, width].map(Clone::clone).to_vec();
-        let transpose = Node::new("Transpose", &[&name], &[&input.name]).with("perm", vec![0i64, 2, 3, 1]);
-        model.graph.nodes.insert(0, transpose);
-        model.graph.inputs.retain(|other| other.name != input.name);
-        model.graph.inputs.insert(0, ValueInfo::new(&name, Type::tensor(DType::F32, Some(shape))));
+        transpose_input(model, &input.name, &name, &[0, 2, 3, 1], shape).apply(model)?;
         Ok((name, fixed_batch))
     }
 

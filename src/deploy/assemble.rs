@@ -59,12 +59,12 @@ impl Source {
             true => vec![batch.clone(), classes.clone()],
             false => vec![batch.clone()],
         };
-        model.graph.outputs = vec![
+        // Sizes between the parts were said by each for itself.
+        let outputs = vec![
             ValueInfo::new(PROBABILITIES, Type::tensor(DType::F32, Some(vec![batch, classes]))),
             ValueInfo::new(LABEL, Type::tensor(ElementType::I64, Some(label))),
         ];
-        // Sizes between the parts were said by each for itself.
-        model.graph.value_infos.clear();
+        rewrite::declare_outputs(outputs).apply(&mut model)?;
         rewrite::dead(&model).apply(&mut model)?;
         let mut model = rewrite::slice_pushdown(model)?;
         model.doc = format!(

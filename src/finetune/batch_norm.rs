@@ -10,11 +10,9 @@
 //! Runtime also writes the node's running statistics over its inputs; what it overwrites here is
 //! nobody's.) Reference: <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>.
 
-use std::collections::HashSet;
-
 use crate::error::Result;
 use crate::finetune::step::{NEXT, Target};
-use crate::graph::{Attribute, AttributeValue, Builder, Model, Node, Value};
+use crate::graph::{Attribute, AttributeValue, Builder, Model, Node, Patch, Value};
 use crate::tensor::DType;
 
 /// PyTorch's momentum: the weight of the batch in the running statistics.
@@ -91,10 +89,12 @@ fn with_operator(model: Model, norms: &[Norm]) -> Result<Model> {
         stand_ins.push([scale, bias].map(|value| b.mul(&value, &zero).name().to_owned()));
     }
     let mut model = b.finish()?;
+    let mut patch = Patch::new("batch norms in training");
     for (norm, stand_ins) in norms.iter().zip(stand_ins) {
-        train(&mut model.graph.nodes[norm.node], stand_ins, &norm.batch);
+        let node = in_training(&model.graph.nodes[norm.node], stand_ins, &norm.batch);
+        patch.replace_nodes.insert(norm.node, vec![node]);
     }
-    model.graph.sort()?;
+    patch.apply(&mut model)?;
     Ok(model)
 }
 
@@ -124,28 +124,25 @@ fn composed(model: Model, norms: &[Norm]) -> Result<Model> {
         });
     }
     let mut model = b.finish()?;
-    let replaced: HashSet<usize> = norms.iter().map(|norm| norm.node).collect();
-    let mut index = 0..;
-    model.graph.nodes.retain(|_| index.next().is_none_or(|index| !replaced.contains(&index)));
-    for name in model.graph.nodes.iter_mut().flat_map(|node| &mut node.outputs) {
-        if let Some(output) =
-            name.strip_suffix(".by_batch").filter(|output| outputs.iter().any(|known| known == output))
-        {
-            *name = output.to_owned();
-        }
-    }
-    model.graph.sort()?;
+    let patch = Patch {
+        remove_nodes: norms.iter().map(|norm| norm.node).collect(),
+        rename_outputs: outputs.into_iter().map(|output| (format!("{output}.by_batch"), output)).collect(),
+        ..Patch::new("composed batch norms")
+    };
+    patch.apply(&mut model)?;
     Ok(model)
 }
 
-/// Makes a batch norm one in training that gives the statistics of the batch.
-fn train(node: &mut Node, stand_ins: [String; 2], batch: &[String; 2]) {
+/// A batch norm in training, which gives the statistics of the batch.
+fn in_training(node: &Node, stand_ins: [String; 2], batch: &[String; 2]) -> Node {
+    let mut node = node.clone();
     node.inputs.truncate(3);
     node.inputs.extend(stand_ins);
     node.outputs.truncate(1);
     node.outputs.extend(batch.iter().cloned());
     node.attributes.retain(|attribute| !matches!(attribute.name.as_str(), "training_mode" | "momentum"));
     node.attributes.extend([Attribute::new("training_mode", 1i64), Attribute::new("momentum", 0.0f32)]);
+    node
 }
 
 /// `(1 - momentum) * old + momentum * batch`.

@@ -125,7 +125,7 @@ impl Classifier {
             b.output(EMBEDDING, &embedding);
             front = b.finish()?;
         }
-        front.graph.outputs.retain(|output| output.name == EMBEDDING);
+        rewrite::keep_outputs(&front, &[EMBEDDING]).apply(&mut front)?;
         let model = rewrite::chain(&front, reads, head.model, "features")?;
         let statistics = statistics(&model);
         let is_trainable = |name: &&String| {

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use rand::Rng;
 
 use crate::error::Result;
-use crate::graph::{Builder, Dim, Graph, Model};
+use crate::graph::{Builder, Dim, Graph, Model, Patch};
 use crate::support::seed::Seed;
 use crate::tensor::{DType, HostTensor};
 
@@ -26,7 +26,7 @@ pub(super) fn insert(model: Model, batch: &Dim) -> Result<(Model, usize)> {
     }
     let mut b = Builder::extend(model)?;
     let masks = b.input(DROP_PATH, DType::F32, &[branches.len().into(), batch.clone()]);
-    let mut renamed: HashMap<(usize, usize), String> = HashMap::new();
+    let mut patch = Patch::new("drop path");
     for (number, &(node, place)) in branches.iter().enumerate() {
         let name = b.graph().nodes[node].inputs[place].clone();
         let branch = b.value(&name)?;
@@ -50,13 +50,10 @@ pub(super) fn insert(model: Model, batch: &Dim) -> Result<(Model, usize)> {
             let mask = b.reshape(&mask, &flat);
             b.mul(&branch, &mask)
         });
-        renamed.insert((node, place), kept.name().to_owned());
+        patch.rewire_inputs.insert((node, place), kept.name().to_owned());
     }
     let mut model = b.finish()?;
-    for ((node, place), name) in renamed {
-        model.graph.nodes[node].inputs[place] = name;
-    }
-    model.graph.sort()?;
+    patch.apply(&mut model)?;
     Ok((model, branches.len()))
 }
 

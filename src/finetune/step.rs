@@ -20,7 +20,7 @@ use crate::finetune::classifier::LOGITS;
 use crate::finetune::loss_scale::LOSS_SCALE;
 use crate::finetune::optimizer::{AdamW, FIRST_MOMENT, SECOND_MOMENT, Update};
 use crate::finetune::{Classifier, Loss, batch_norm, drop_path, optimizer};
-use crate::graph::{Builder, Dim, Model, Patch, Type, Value, ValueInfo, autodiff, needed_nodes, rewrite};
+use crate::graph::{Builder, Dim, Model, Value, autodiff, needed_nodes, rewrite};
 use crate::tensor::DType;
 
 /// Name of the output that is the loss.
@@ -121,16 +121,16 @@ impl StepGraphs {
     pub(super) fn build(classifier: &Classifier, plan: &StepPlan, target: Target) -> Result<StepGraphs> {
         let batch = Dim::from(plan.batch);
         let mut model = classifier.model.clone();
-        model.graph.outputs.retain(|output| output.name == LOGITS);
-        fix_batch(&mut model, &classifier.input, &batch);
+        rewrite::keep_outputs(&model, &[LOGITS]).apply(&mut model)?;
+        rewrite::set_batch(&model, &classifier.input, &batch).apply(&mut model)?;
         let mut branches = 0;
         if plan.drop_path {
             (model, branches) = drop_path::insert(model, &batch)?;
         }
-        // Parameters stay, also those that nothing reads.
-        Patch { drop_unread_constants: false, ..rewrite::dead(&model) }.apply(&mut model)?;
+        rewrite::dead_nodes(&model).apply(&mut model)?;
         let mut model = rewrite::fuse_gelu(rewrite::slice_pushdown(model)?)?;
-        let shapes = into_inputs(&mut model, plan.trained.keys())?;
+        let shapes = shapes(&model, plan.trained.keys())?;
+        rewrite::constants_to_inputs(&model, plan.trained.keys())?.apply(&mut model)?;
         if plan.mixed_precision {
             rewrite::half(&model)?.apply(&mut model)?;
         }
@@ -139,7 +139,7 @@ impl StepGraphs {
             (model, statistics) =
                 batch_norm::update_statistics(model, target, |scale| plan.trained.contains_key(scale))?;
         }
-        into_inputs(&mut model, &statistics)?;
+        rewrite::constants_to_inputs(&model, &statistics)?.apply(&mut model)?;
         let parameters: BTreeSet<String> = shapes.keys().chain(&statistics).cloned().collect();
         let borders = if plan.recompute { autodiff::borders(&model.graph, &parameters) } else { Vec::new() };
         let mut b = Builder::extend(model)?;
@@ -163,7 +163,7 @@ impl StepGraphs {
             }
         };
         let mut model = b.finish()?;
-        model.graph.outputs.retain(|output| output.name != LOGITS);
+        rewrite::drop_outputs(&model, &[LOGITS]).apply(&mut model)?;
         if plan.recompute {
             autodiff::recompute(&mut model, LOSS, &parameters, &cotangents)?;
         }
@@ -173,9 +173,7 @@ impl StepGraphs {
             rewrite::sum_rows_by_products(&model)?.apply(&mut model)?;
         }
         // A parameter that does not reach the loss is no input any more.
-        let read: HashSet<&String> = model.graph.nodes.iter().flat_map(|node| &node.inputs).collect();
-        let inputs = model.graph.inputs.iter().filter(|input| read.contains(&input.name)).cloned().collect();
-        model.graph.inputs = inputs;
+        rewrite::drop_unread_inputs(&model).apply(&mut model)?;
         for model in [Some(&model), update.as_ref()].into_iter().flatten() {
             check_in_place(model)?;
         }
@@ -205,37 +203,13 @@ fn gradients<'a>(b: &mut Builder, loss: &Value, plan: &'a StepPlan, borders: &[S
     Ok((gradients, cotangents))
 }
 
-/// Gives the graph's input its number of images.
-fn fix_batch(model: &mut Model, input: &str, batch: &Dim) {
-    for info in model.graph.inputs.iter_mut().filter(|info| info.name == input) {
-        if let Some(mut known) = info.tensor_type().cloned() {
-            if let Some(first) = known.shape.as_mut().and_then(|shape| shape.first_mut()) {
-                first.clone_from(batch);
-            }
-            info.r#type = Some(known.into());
-        }
-    }
-    // What was declared with an open batch is found out again.
-    model.graph.value_infos.clear();
-    model.graph.outputs.iter_mut().for_each(|output| output.r#type = None);
-}
-
-/// Makes inputs of initializers; gives their shapes by name.
-fn into_inputs<'a>(
-    model: &mut Model,
-    names: impl IntoIterator<Item = &'a String>,
-) -> Result<BTreeMap<String, Vec<usize>>> {
-    let mut shapes = BTreeMap::new();
-    for name in names {
-        let position = model.graph.initializers.iter().position(|tensor| tensor.name == *name);
-        let position = position.ok_or_else(|| FinetuneError::NotStored { name: name.clone() })?;
-        let tensor = model.graph.initializers.remove(position);
-        let shape: Vec<Dim> = tensor.shape.iter().map(|&size| Dim::from(size)).collect();
-        model.graph.inputs.retain(|input| input.name != *name);
-        model.graph.inputs.push(ValueInfo::new(name, Type::tensor(DType::F32, Some(shape))));
-        shapes.insert(name.clone(), tensor.shape);
-    }
-    Ok(shapes)
+/// The shapes of parameters by name.
+fn shapes<'a>(model: &Model, names: impl Iterator<Item = &'a String>) -> Result<BTreeMap<String, Vec<usize>>> {
+    let shape = |name: &String| {
+        let tensor = model.graph.initializer(name).ok_or_else(|| FinetuneError::NotStored { name: name.clone() })?;
+        Ok((name.clone(), tensor.shape.clone()))
+    };
+    names.map(shape).collect()
 }
 
 /// An input for something that belongs to a parameter.

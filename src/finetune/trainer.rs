@@ -11,7 +11,7 @@ use crate::finetune::loss_scale::{LOSS_SCALE, LossScale};
 use crate::finetune::optimizer::{FIRST_MOMENT, LEARNING_RATE, NORM, SECOND_MOMENT, STEP, WEIGHT_DECAY};
 use crate::finetune::step::{GRADIENT, KEEP, LOSS, NEXT, StepGraphs, StepPlan, Target};
 use crate::finetune::{Classifier, memory};
-use crate::graph::{Dim, Model};
+use crate::graph::{Model, rewrite};
 use crate::runtime::{Binding, Device, DeviceTensor, ModelSource, Runtime, Session, SessionOptions};
 use crate::tensor::safetensors::Tensors;
 use crate::tensor::{DType, HostTensor};
@@ -338,17 +338,10 @@ impl Evaluator {
         options: &SessionOptions,
     ) -> Result<Evaluator> {
         let mut model = classifier.model.clone();
-        model.graph.outputs.retain(|output| output.name == LOGITS);
-        for name in &trainer.moving {
-            let Some(at) = model.graph.initializers.iter().position(|tensor| tensor.name == *name) else { continue };
-            let tensor = model.graph.initializers.remove(at);
-            let shape: Vec<Dim> = tensor.shape.iter().map(|&size| Dim::from(size)).collect();
-            model.graph.inputs.retain(|input| input.name != *name);
-            let known = crate::graph::Type::tensor(DType::F32, Some(shape));
-            model.graph.inputs.push(crate::graph::ValueInfo::new(name, known));
-        }
-        crate::graph::rewrite::dead(&model).apply(&mut model)?;
-        let model = crate::graph::rewrite::slice_pushdown(model)?;
+        rewrite::keep_outputs(&model, &[LOGITS]).apply(&mut model)?;
+        rewrite::constants_to_inputs(&model, &trainer.moving)?.apply(&mut model)?;
+        rewrite::dead(&model).apply(&mut model)?;
+        let model = rewrite::slice_pushdown(model)?;
         let options = SessionOptions { device: trainer.device().0, ..options.clone() };
         let session = open(runtime, &model, &options)?;
         let mut binding = Binding::new(&session)?;

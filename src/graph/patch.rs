@@ -25,10 +25,16 @@ pub struct Patch {
     /// Node outputs that get another name, where they are produced; who reads the old name gets it
     /// from elsewhere.
     pub rename_outputs: BTreeMap<String, String>,
+    /// Inputs of nodes that are read from elsewhere: node, place among its inputs, and the value.
+    pub rewire_inputs: BTreeMap<(usize, usize), String>,
+    /// Initializers that go, by name.
+    pub remove_constants: BTreeSet<String>,
     /// The new inputs.
     pub inputs: Option<Vec<ValueInfo>>,
     /// The new outputs.
     pub outputs: Option<Vec<ValueInfo>>,
+    /// Whether what is declared of inner values goes, to be found out again.
+    pub forget_inner_types: bool,
     /// Whether initializers that nothing reads any more go.
     pub drop_unread_constants: bool,
 }
@@ -44,8 +50,11 @@ impl Patch {
             add_constants: Vec::new(),
             add_imports: Vec::new(),
             rename_outputs: BTreeMap::new(),
+            rewire_inputs: BTreeMap::new(),
+            remove_constants: BTreeSet::new(),
             inputs: None,
             outputs: None,
+            forget_inner_types: false,
             drop_unread_constants: false,
         }
     }
@@ -68,6 +77,9 @@ impl Patch {
     }
 
     fn change(&self, graph: &mut Graph) {
+        for (&(node, place), value) in &self.rewire_inputs {
+            graph.nodes[node].inputs[place].clone_from(value);
+        }
         let mut nodes = Vec::with_capacity(graph.nodes.len());
         for (index, node) in std::mem::take(&mut graph.nodes).into_iter().enumerate() {
             match self.replace_nodes.get(&index) {
@@ -83,12 +95,16 @@ impl Patch {
             }
         }
         graph.nodes.extend(self.add_nodes.iter().cloned());
+        graph.initializers.retain(|tensor| !self.remove_constants.contains(&tensor.name));
         graph.initializers.extend(self.add_constants.iter().cloned());
         if let Some(inputs) = &self.inputs {
             graph.inputs.clone_from(inputs);
         }
         if let Some(outputs) = &self.outputs {
             graph.outputs.clone_from(outputs);
+        }
+        if self.forget_inner_types {
+            graph.value_infos.clear();
         }
         if self.drop_unread_constants {
             drop_unread_constants(graph);

@@ -14,3 +14,8 @@ pub fn dead(model: &Model) -> Patch {
         ..Patch::new("dead")
     }
 }
+
+/// Drops nodes that no output needs; initializers stay, also those that nothing reads.
+pub fn dead_nodes(model: &Model) -> Patch {
+    Patch { drop_unread_constants: false, ..dead(model) }
+}

@@ -7,6 +7,7 @@ mod dead;
 mod fold;
 mod gelu;
 mod half;
+mod interface;
 mod lift;
 mod names;
 mod quantize;
@@ -18,10 +19,13 @@ mod transpose_lhs;
 
 pub use chain::{chain, prefix, rename};
 pub use cut::cut;
-pub use dead::dead;
+pub use dead::{dead, dead_nodes};
 pub use fold::fold_norms;
 pub use gelu::fuse_gelu;
 pub use half::half;
+pub use interface::{
+    constants_to_inputs, declare_outputs, drop_outputs, drop_unread_inputs, keep_outputs, set_batch, transpose_input,
+};
 pub use lift::lift;
 pub use names::UniqueNames;
 pub use quantize::quantize;
