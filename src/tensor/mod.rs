@@ -4,6 +4,7 @@ mod compare;
 mod dtype;
 mod pickle;
 pub mod safetensors;
+mod strided;
 mod weights;
 
 pub use compare::{Comparison, Tolerance, compare};

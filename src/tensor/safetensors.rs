@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::error::{FileError, Result};
 use crate::support::fs;
-use crate::tensor::weights::malformed;
+use crate::tensor::strided::malformed;
 use crate::tensor::{DType, HostTensor};
 
 /// Tensors by name.

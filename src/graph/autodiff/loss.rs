@@ -179,9 +179,9 @@ pub fn weighted_binary_cross_entropy(b: &mut Builder, logits: &Value, targets: &
     })
 }
 
-/// `sum(weights * (sum_k(k * softmax(logits)_k) - targets)^2)`, the squared distance of the expected
-/// class from the true one: `logits` `[N, C]` of `classes` ordered classes, `targets` (class indices
-/// as f32) and `weights` `[N, 1]`.
+/// `sum(weights * (sum_k(k * softmax(logits)_k) - targets)^2)`, the squared distance of the
+/// expected class from the true one: `logits` `[N, C]` of `classes` ordered classes, `targets`
+/// (class indices as f32) and `weights` `[N, 1]`.
 pub fn weighted_expected_class(
     b: &mut Builder,
     logits: &Value,

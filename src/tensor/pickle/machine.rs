@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::error::{ModelError, Result};
 use crate::tensor::pickle::globals::Global;
 use crate::tensor::pickle::value::{StorageRecord, TensorRecord, Value};
-use crate::tensor::weights::malformed;
+use crate::tensor::strided::malformed;
 
 const FORMAT: &str = "pickle";
 /// Axes a tensor may have, as in PyTorch.

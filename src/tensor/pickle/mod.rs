@@ -22,7 +22,7 @@ use bytes::Bytes;
 use crate::error::{FileError, Result};
 use crate::tensor::pickle::machine::Machine;
 use crate::tensor::pickle::value::{StorageRecord, TensorRecord, Value};
-use crate::tensor::weights::{Strided, malformed};
+use crate::tensor::strided::{Strided, malformed};
 
 const ZIP: &str = "PyTorch checkpoint (zip)";
 const STREAM: &str = "PyTorch checkpoint (older stream format)";
