@@ -18,7 +18,7 @@ use crate::data::{Split, Task};
 use crate::error::{ProbeError, Result};
 use crate::metrics::{Bootstrap, Metric, evaluate};
 use crate::probe::knn::{KnnParams, vote_scores};
-use crate::probe::linear::{LinearModel, LinearParams};
+use crate::probe::linear::{DEFAULT_TOLERANCE, LARGE_TOLERANCE, LinearModel, LinearParams};
 use crate::probe::method::{Knn, Linear, Method};
 use crate::probe::regularization_path::RegPath;
 use crate::probe::samples::{Subset, ValidSamples};
@@ -157,6 +157,15 @@ impl<M: Clone + Into<Method>> Experiment<M> {
             let warning = format!("{} samples without label are left out", samples.unlabelled());
             result.record.warnings.insert(0, warning);
         }
+        if let Method::Linear(Linear { tolerance: None, .. }) = &experiment.method
+            && result.record.settings.tolerance == Some(LARGE_TOLERANCE)
+        {
+            let warning = format!(
+                "a large problem: fits end at a gradient of {LARGE_TOLERANCE:e}, scikit-learn's default; name a \
+                 tolerance of {DEFAULT_TOLERANCE:e} for that of small ones"
+            );
+            result.record.warnings.push(warning);
+        }
         Ok(result)
     }
 }
@@ -228,9 +237,9 @@ impl Experiment {
             (Split::Validation, &partition.validation),
             (Split::Test, &partition.test),
         ];
-        let (parameter, tolerance) = match &self.method {
-            Method::Linear(linear) => ("c", Some(linear.tolerance)),
-            Method::Knn(_) => ("k", None),
+        let parameter = match &self.method {
+            Method::Linear(_) => "c",
+            Method::Knn(_) => "k",
         };
         let mut warnings = partition.warnings;
         warnings.extend(trial.warnings);
@@ -260,7 +269,7 @@ impl Experiment {
                 validation_fraction: self.division.fractions.validation,
                 bootstrap: self.bootstrap.resamples,
                 level: self.bootstrap.coverage,
-                tolerance,
+                tolerance: self.method.tolerance(samples),
             },
             seconds,
             warnings,
@@ -280,8 +289,12 @@ impl Experiment {
         told: (&mut Seconds, &dyn Progress),
     ) -> Result<(Trial, ProbeOutput)> {
         match &self.method {
-            Method::Linear(Linear { grid, scale, tolerance, iterations }) => {
-                let params = LinearParams::new().scale(*scale).tolerance(*tolerance).iterations(*iterations);
+            Method::Linear(Linear { grid, scale, iterations, .. }) => {
+                let params = LinearParams::new().scale(*scale).iterations(*iterations);
+                let params = match self.method.tolerance(samples) {
+                    Some(tolerance) => params.tolerance(tolerance),
+                    None => params,
+                };
                 self.linear(samples, rows, (&params.classes(samples.dataset().classes.len()), grid), told)
             }
             Method::Knn(Knn { k, temperature }) => {

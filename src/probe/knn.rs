@@ -160,7 +160,7 @@ impl KnnModel {
 
     /// `samples: [Q, D]` as they are compared with the bank: of unit length.
     pub fn directions(&self, samples: ArrayView2<'_, f32>) -> Array2<f32> {
-        Scaler::of(Scale::L2, samples).apply(samples)
+        Scaler::new(Scale::L2, samples).apply(samples)
     }
 
     /// What they vote for.
@@ -271,7 +271,7 @@ impl KnnValidParams {
 
     fn model(&self, samples: ArrayView2<'_, f32>, ballots: Votes) -> Result<KnnModel, ProbeError> {
         check_k(self.k, samples.nrows())?;
-        let bank = Scaler::of(Scale::L2, samples).apply(samples);
+        let bank = Scaler::new(Scale::L2, samples).apply(samples);
         Ok(KnnModel { params: self.clone(), bank, ballots })
     }
 }

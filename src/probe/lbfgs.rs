@@ -32,6 +32,18 @@ pub(super) struct Stop {
     pub noise: f64,
 }
 
+/// What a machine must know of the space that it moves in.
+pub(super) trait Geometry {
+    /// Applies an approximate inverse Hessian in place.
+    fn precondition(&self, values: &mut [f64]);
+
+    /// The largest absolute entry of a gradient, as the tolerance means it; may be less than that
+    /// where it is above the tolerance.
+    fn largest(&self, gradient: &[f64]) -> f64 {
+        largest(gradient)
+    }
+}
+
 /// What a machine waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
@@ -60,6 +72,7 @@ pub(super) struct Lbfgs {
     here: Vec<f64>,
     value: f64,
     gradient: Vec<f64>,
+    largest: f64,
     pairs: VecDeque<Pair>,
     search: Option<Search>,
     /// The point to evaluate next.
@@ -86,6 +99,7 @@ impl Lbfgs {
             here: Vec::new(),
             value: f64::INFINITY,
             gradient: Vec::new(),
+            largest: f64::INFINITY,
             pairs: VecDeque::new(),
             search: None,
             trial: start,
@@ -114,15 +128,14 @@ impl Lbfgs {
 
     /// Largest absolute entry of the gradient at the best point.
     pub(super) fn gradient(&self) -> f64 {
-        largest(&self.gradient)
+        self.largest
     }
 
-    /// Takes the value and gradient at [`Lbfgs::point`] and finds the next point; `precondition`
-    /// applies M in place.
-    pub(super) fn observe(&mut self, value: f64, gradient: &[f64], precondition: &dyn Fn(&mut [f64])) {
+    /// Takes the value and gradient at [`Lbfgs::point`] and finds the next point.
+    pub(super) fn observe(&mut self, value: f64, gradient: &[f64], geometry: &dyn Geometry) {
         let Some(mut search) = self.search.take() else {
-            self.accept(value, gradient);
-            self.begin(precondition);
+            self.accept(value, gradient, geometry);
+            self.begin(geometry);
             return;
         };
         let slope = dot(gradient, &search.direction);
@@ -132,9 +145,9 @@ impl Lbfgs {
             || (value <= self.value + margin && slope <= (2.0 * DECREASE - 1.0) * search.slope);
         if finite && decreased && slope >= CURVATURE * search.slope {
             self.remember(gradient);
-            self.accept(value, gradient);
+            self.accept(value, gradient, geometry);
             self.iterations += 1;
-            self.begin(precondition);
+            self.begin(geometry);
             return;
         }
         search.trials += 1;
@@ -142,7 +155,7 @@ impl Lbfgs {
             // A decrease along a too short step is still progress; without one the gradient is
             // exhausted.
             if finite && decreased && value < self.value {
-                self.accept(value, gradient);
+                self.accept(value, gradient, geometry);
             }
             self.status = Status::Stalled;
             return;
@@ -164,11 +177,12 @@ impl Lbfgs {
         self.propose(search);
     }
 
-    fn accept(&mut self, value: f64, gradient: &[f64]) {
+    fn accept(&mut self, value: f64, gradient: &[f64], geometry: &dyn Geometry) {
         self.here.clone_from(&self.trial);
         self.value = value;
         self.gradient.clear();
         self.gradient.extend_from_slice(gradient);
+        self.largest = geometry.largest(gradient);
     }
 
     /// Keeps the accepted step and the change of the gradient along it.
@@ -185,10 +199,10 @@ impl Lbfgs {
     }
 
     /// Starts a line search from the best point.
-    fn begin(&mut self, precondition: &dyn Fn(&mut [f64])) {
+    fn begin(&mut self, geometry: &dyn Geometry) {
         if !self.value.is_finite() {
             self.status = Status::Stalled;
-        } else if largest(&self.gradient) <= self.stop.tolerance {
+        } else if self.largest <= self.stop.tolerance {
             self.status = Status::Converged;
         } else if self.iterations >= self.stop.iterations {
             self.status = Status::Exhausted;
@@ -196,7 +210,7 @@ impl Lbfgs {
         if self.status != Status::Running {
             return;
         }
-        let mut direction = self.direction(precondition);
+        let mut direction = self.direction(geometry);
         let mut slope = dot(&direction, &self.gradient);
         if slope >= 0.0 || !slope.is_finite() {
             self.pairs.clear();
@@ -212,7 +226,14 @@ impl Lbfgs {
         self.search = Some(search);
     }
 
-    fn direction(&self, precondition: &dyn Fn(&mut [f64])) -> Vec<f64> {
+    /// `-H g` by the two loops over the kept pairs of steps `s` and gradient changes `y`:
+    ///
+    /// ```text
+    /// newest to oldest:  a = s q / y s;  q <- q - a y
+    /// q <- (y s / y M y) M q
+    /// oldest to newest:  q <- q + (a - y q / y s) s
+    /// ```
+    fn direction(&self, geometry: &dyn Geometry) -> Vec<f64> {
         let mut direction = self.gradient.clone();
         let mut shares = Vec::with_capacity(self.pairs.len());
         for pair in self.pairs.iter().rev() {
@@ -220,10 +241,10 @@ impl Lbfgs {
             add(&mut direction, -share, &pair.change);
             shares.push(share);
         }
-        precondition(&mut direction);
+        geometry.precondition(&mut direction);
         if let Some(pair) = self.pairs.back() {
             let mut scaled = pair.change.clone();
-            precondition(&mut scaled);
+            geometry.precondition(&mut scaled);
             let gamma = pair.curvature / dot(&pair.change, &scaled);
             direction.iter_mut().for_each(|entry| *entry *= gamma);
         }
@@ -252,9 +273,18 @@ fn largest(values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
+    /// A space by its preconditioner.
+    struct By<F>(F);
+
+    impl<F: Fn(&mut [f64])> Geometry for By<F> {
+        fn precondition(&self, values: &mut [f64]) {
+            (self.0)(values);
+        }
+    }
+
     fn minimise(
         start: Vec<f64>,
-        precondition: &dyn Fn(&mut [f64]),
+        geometry: &dyn Geometry,
         function: impl Fn(&[f64]) -> (f64, Vec<f64>),
     ) -> (Lbfgs, usize) {
         let stop = Stop { tolerance: 1e-10, iterations: 500, noise: 1e-15 };
@@ -262,7 +292,7 @@ mod tests {
         let mut evaluations = 0;
         while machine.status() == Status::Running {
             let (value, gradient) = function(machine.point());
-            machine.observe(value, &gradient, precondition);
+            machine.observe(value, &gradient, geometry);
             evaluations += 1;
             assert!(evaluations < 5000);
         }
@@ -277,8 +307,8 @@ mod tests {
             (x.iter().zip(&gradient).map(|(x, g)| 0.5 * (x - 2.0) * g).sum(), gradient)
         };
         let inverse = |values: &mut [f64]| values.iter_mut().zip(&scales).for_each(|(value, s)| *value /= s);
-        let (plain, many) = minimise(vec![1.0; 30], &|_| {}, parabola);
-        let (preconditioned, few) = minimise(vec![1.0; 30], &inverse, parabola);
+        let (plain, many) = minimise(vec![1.0; 30], &By(|_: &mut [f64]| {}), parabola);
+        let (preconditioned, few) = minimise(vec![1.0; 30], &By(inverse), parabola);
         for machine in [&plain, &preconditioned] {
             assert_eq!(machine.status(), Status::Converged, "gradient {:e}", machine.gradient());
             assert!(machine.point().iter().all(|x| (x - 2.0).abs() < 1e-9));
@@ -290,7 +320,7 @@ mod tests {
     #[test]
     fn steps_grow_where_the_function_is_nearly_flat() {
         // ln cosh: the slope at 1000 is 1 and the curvature zero, the minimum is at 0.
-        let (machine, evaluations) = minimise(vec![1000.0], &|_| {}, |x| {
+        let (machine, evaluations) = minimise(vec![1000.0], &By(|_: &mut [f64]| {}), |x| {
             (x[0].abs() + (0.5 * (1.0 + (-2.0 * x[0].abs()).exp())).ln(), vec![x[0].tanh()])
         });
         assert_eq!(machine.status(), Status::Converged);
@@ -299,9 +329,9 @@ mod tests {
 
     #[test]
     fn a_function_without_minimum_ends_without_convergence() {
-        let (machine, _) = minimise(vec![0.0], &|_| {}, |x| (-x[0], vec![-1.0]));
+        let (machine, _) = minimise(vec![0.0], &By(|_: &mut [f64]| {}), |x| (-x[0], vec![-1.0]));
         assert_ne!(machine.status(), Status::Converged);
-        let (machine, _) = minimise(vec![0.0], &|_| {}, |_| (f64::NAN, vec![f64::NAN]));
+        let (machine, _) = minimise(vec![0.0], &By(|_: &mut [f64]| {}), |_| (f64::NAN, vec![f64::NAN]));
         assert_eq!(machine.status(), Status::Stalled);
     }
 }

@@ -18,13 +18,20 @@ use rayon::prelude::*;
 
 use crate::error::ProbeError;
 use crate::metrics::Activation;
+use crate::probe::gemm::multiply;
 use crate::probe::objective::Targets;
-use crate::probe::product::multiply;
-use crate::probe::{FitReport, RegPath, Scale, Scaler};
+use crate::probe::regularization_path::{RegPath, TrainingLabels};
+use crate::probe::scale::Scaler;
+use crate::records::{FitReport, Scale};
 
 /// Largest entry of the gradient of a fitted probe, unless another is asked for: 1e-6, a hundredth
 /// of scikit-learn's default.
 pub const DEFAULT_TOLERANCE: f64 = 1e-6;
+/// The same where samples x features x classes are more than 2^28 (70,000 x 1,280 x 10, say):
+/// scikit-learn's default.
+pub const LARGE_TOLERANCE: f64 = 1e-4;
+/// Values of features, times classes, from which a problem is large.
+const LARGE: f64 = (1u64 << 28) as f64;
 /// Steps of the solver for one penalty, unless another number is asked for.
 pub const DEFAULT_ITERATIONS: usize = 1000;
 /// Intercept of a class without any sample: its probability is zero.
@@ -44,6 +51,12 @@ pub struct LinearValidParams {
     tolerance: f64,
     iterations: usize,
     classes: Option<usize>,
+}
+
+/// The tolerance for a problem of some size, unless another is asked for.
+pub(super) fn default_tolerance(samples: usize, features: usize, classes: usize) -> f64 {
+    let size = samples as f64 * features as f64 * classes as f64;
+    if size > LARGE { LARGE_TOLERANCE } else { DEFAULT_TOLERANCE }
 }
 
 impl Default for LinearParams {
@@ -127,6 +140,11 @@ impl LinearValidParams {
         self.tolerance
     }
 
+    /// What is done to the features.
+    pub(super) fn features_scale(&self) -> Scale {
+        self.scale
+    }
+
     /// Steps at most.
     pub(super) fn max_iterations(&self) -> usize {
         self.iterations
@@ -160,8 +178,8 @@ impl LinearValidParams {
         } else {
             (Targets::Classes(targets.iter().map(position).collect()), Form::Several)
         };
-        let scaler = Scaler::of(self.scale, samples);
-        Ok(RegPath::new(self, (scaler, samples), targets, weights, Outputs { form, present, classes }))
+        let outputs = Outputs { form, present, classes };
+        Ok(RegPath::new(self, samples, TrainingLabels { targets, weights, outputs }))
     }
 
     /// The same for label targets `[N, C]`, where `None` is unknown.
@@ -182,9 +200,8 @@ impl LinearValidParams {
         }
         let sign = |label: Option<bool>| label.map_or(0i8, |present| if present { 1 } else { -1 });
         let signs = targets.select(Axis(1), &present).mapv(sign);
-        let scaler = Scaler::of(self.scale, samples);
         let outputs = Outputs { form: Form::Labels, present, classes: targets.ncols() };
-        let mut path = RegPath::new(self, (scaler, samples), Targets::Signs(signs), weights, outputs);
+        let mut path = RegPath::new(self, samples, TrainingLabels { targets: Targets::Signs(signs), weights, outputs });
         // A label that is always the same among the known ones is predicted to stay so; one never
         // known is a coin.
         for label in 0..targets.ncols() {
@@ -256,12 +273,7 @@ pub struct LinearModel {
 
 impl LinearModel {
     /// The model of a solution `[rows, D + 1]`, intercepts last.
-    pub(super) fn of(
-        scaler: Scaler,
-        solution: ArrayView2<'_, f64>,
-        (outputs, constant): (&Outputs, &[(usize, f64)]),
-        report: FitReport,
-    ) -> Self {
+    pub(super) fn new(scaler: Scaler, solution: ArrayView2<'_, f64>, outputs: &Outputs, report: FitReport) -> Self {
         let features = solution.ncols() - 1;
         let labels = outputs.form == Form::Labels;
         let mut coefficients = Array2::zeros((outputs.classes, features));
@@ -275,16 +287,21 @@ impl LinearModel {
             coefficients.row_mut(class).mapv_inplace(|value| value * factor);
             intercepts[class] = factor * solution[[row, features]];
         }
-        constant.iter().for_each(|&(label, intercept)| intercepts[label] = intercept);
         let activation = if labels { Activation::Sigmoid } else { Activation::Softmax };
         LinearModel { scaler, coefficients, intercepts, activation, report }
+    }
+
+    /// Labels that are not fitted, with their intercepts.
+    pub(super) fn set_constant(&mut self, constant: &[(usize, f64)]) {
+        constant.iter().for_each(|&(label, intercept)| self.intercepts[label] = intercept);
     }
 
     /// A model that was fitted before.
     pub(super) fn stored(
         scaler: Scaler,
         coefficients: Array2<f64>,
-        (intercepts, activation): (Array1<f64>, Activation),
+        intercepts: Array1<f64>,
+        activation: Activation,
         report: FitReport,
     ) -> Self {
         LinearModel { scaler, coefficients, intercepts, activation, report }

@@ -15,7 +15,8 @@
 use crate::metrics::{Bootstrap, Metric};
 use crate::probe::experiment::Experiment;
 use crate::probe::knn::{DEFAULT_K, DEFAULT_TEMPERATURE};
-use crate::probe::linear::{DEFAULT_ITERATIONS, DEFAULT_TOLERANCE};
+use crate::probe::linear::{DEFAULT_ITERATIONS, default_tolerance};
+use crate::probe::samples::ValidSamples;
 use crate::records::{CalibrationConfig, Scale, SplitConfig};
 
 /// Logistic regression on frozen features, its penalty chosen on validation data.
@@ -30,8 +31,9 @@ pub struct Linear {
     pub grid: Vec<f64>,
     /// What is done to the features.
     pub scale: Scale,
-    /// Largest entry of the gradient of a fitted probe.
-    pub tolerance: f64,
+    /// Largest entry of the gradient of a fitted probe; by default 1e-6, for large problems 1e-4,
+    /// see [`LARGE_TOLERANCE`](crate::probe::LARGE_TOLERANCE).
+    pub tolerance: Option<f64>,
     /// Steps of the solver at most, for each candidate.
     pub iterations: usize,
 }
@@ -60,14 +62,9 @@ pub fn default_grid() -> Vec<f64> {
 }
 
 impl Default for Linear {
-    /// DINOv2's grid, standardised features, tolerance 1e-6.
+    /// DINOv2's grid, standardised features, the tolerance that fits the size.
     fn default() -> Self {
-        Linear {
-            grid: default_grid(),
-            scale: Scale::Standard,
-            tolerance: DEFAULT_TOLERANCE,
-            iterations: DEFAULT_ITERATIONS,
-        }
+        Linear { grid: default_grid(), scale: Scale::Standard, tolerance: None, iterations: DEFAULT_ITERATIONS }
     }
 }
 
@@ -111,6 +108,13 @@ impl From<Knn> for Method {
 }
 
 impl Method {
+    /// Largest entry of the gradient of a fitted linear probe of these samples.
+    pub(super) fn tolerance(&self, samples: &ValidSamples<'_>) -> Option<f64> {
+        let Method::Linear(linear) = self else { return None };
+        let by_size = || default_tolerance(samples.len(), samples.dimension(), samples.dataset().classes.len());
+        Some(linear.tolerance.unwrap_or_else(by_size))
+    }
+
     /// Number of candidates.
     pub(super) fn candidates(&self) -> usize {
         match self {
@@ -201,7 +205,7 @@ impl Experiment<Linear> {
 
     /// Largest entry of the gradient of a fitted probe, > 0.
     pub fn tolerance(mut self, tolerance: f64) -> Self {
-        self.method.tolerance = tolerance;
+        self.method.tolerance = Some(tolerance);
         self
     }
 

@@ -4,25 +4,28 @@
 //! probabilities): a linear probe ([`LinearParams`]) and exact weighted nearest neighbours
 //! ([`KnnParams`]). Features are `[N, D] f32`, statistics f64.
 
-mod curvature;
 mod experiment;
+mod gemm;
 mod knn;
 mod lbfgs;
 mod linear;
 mod method;
 mod neighbours;
 mod objective;
-mod product;
+mod preconditioner;
 mod projection;
 mod regularization_path;
 mod samples;
 mod scale;
 mod selection;
+mod span;
 mod weights;
 
 pub use experiment::{Experiment, ExperimentResult};
 pub use knn::{DEFAULT_K, DEFAULT_TEMPERATURE, KnnModel, KnnParams, KnnValidParams, Votes, half_a_vote, vote_scores};
-pub use linear::{DEFAULT_ITERATIONS, DEFAULT_TOLERANCE, LinearModel, LinearParams, LinearValidParams};
+pub use linear::{
+    DEFAULT_ITERATIONS, DEFAULT_TOLERANCE, LARGE_TOLERANCE, LinearModel, LinearParams, LinearValidParams,
+};
 pub use method::{Knn, KnnProbe, Linear, LinearProbe, Method, default_grid};
 pub use neighbours::{Neighbours, nearest};
 pub use projection::{MAX_ROWS, Projection};

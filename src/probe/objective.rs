@@ -15,10 +15,10 @@
 //! rows are divided into a fixed number of segments whose sums are added in order: the result does
 //! not depend on the number of threads.
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 use rayon::prelude::*;
 
-use crate::probe::product::{Scalar, multiply, multiply_add};
+use crate::probe::gemm::{Scalar, multiply, multiply_add};
 
 /// Rows whose products are formed at once: with a few hundred features they stay in the
 /// second-level cache.
@@ -43,9 +43,27 @@ pub(super) enum Precision {
     Double,
 }
 
+/// Features `[N, D]`.
+pub(super) enum Features {
+    /// As they are given.
+    Single(Array2<f32>),
+    /// Coordinates in the span of the samples; products with them are f64 always.
+    Double(Array2<f64>),
+}
+
+impl Features {
+    /// Number of samples and of features.
+    pub(super) fn dim(&self) -> (usize, usize) {
+        match self {
+            Features::Single(x) => x.dim(),
+            Features::Double(x) => x.dim(),
+        }
+    }
+}
+
 /// A logistic regression on given samples; the penalty is the caller's.
 pub(super) struct Objective {
-    x: Array2<f32>,
+    x: Features,
     targets: Targets,
     weights: Option<Vec<f64>>,
     rows: usize,
@@ -67,10 +85,10 @@ pub(super) struct Evaluation {
 impl Objective {
     /// The objective of `rows` rows of coefficients (classes of a softmax, labels of a sigmoid) on
     /// `x: [N, D]`.
-    pub(super) fn new(x: Array2<f32>, targets: Targets, weights: Option<Vec<f64>>, rows: usize) -> Self {
+    pub(super) fn new(x: Features, targets: Targets, weights: Option<Vec<f64>>, rows: usize) -> Self {
         let weight = |i: usize| weights.as_ref().map_or(1.0, |weights| weights[i]);
         let totals = match &targets {
-            Targets::Classes(_) => vec![(0..x.nrows()).map(weight).sum()],
+            Targets::Classes(_) => vec![(0..x.dim().0).map(weight).sum()],
             Targets::Signs(signs) => signs
                 .columns()
                 .into_iter()
@@ -86,8 +104,8 @@ impl Objective {
     }
 
     /// Features.
-    pub(super) fn x(&self) -> ArrayView2<'_, f32> {
-        self.x.view()
+    pub(super) fn x(&self) -> &Features {
+        &self.x
     }
 
     /// Sample weights.
@@ -102,47 +120,51 @@ impl Objective {
 
     /// Losses and gradient at `point: [K, D + 1]`, intercepts last.
     pub(super) fn evaluate(&self, point: ArrayView2<'_, f64>, precision: Precision) -> Evaluation {
-        match precision {
-            Precision::Single => self.evaluate_in::<f32>(point),
-            Precision::Double => self.evaluate_in::<f64>(point),
+        match (&self.x, precision) {
+            (Features::Single(x), Precision::Single) => self.evaluate_in::<f32, f32>(x.view(), point),
+            (Features::Single(x), Precision::Double) => self.evaluate_in::<f32, f64>(x.view(), point),
+            (Features::Double(x), _) => self.evaluate_in::<f64, f64>(x.view(), point),
         }
     }
 
-    fn evaluate_in<T: Scalar + Product>(&self, point: ArrayView2<'_, f64>) -> Evaluation {
-        let samples = self.x.nrows();
-        let coefficients: Array2<T> = point.slice(s![.., ..self.x.ncols()]).mapv(T::of);
+    fn evaluate_in<X: Scalar, T: Product<X>>(&self, x: ArrayView2<'_, X>, point: ArrayView2<'_, f64>) -> Evaluation {
+        let (samples, features) = x.dim();
+        let coefficients: Array2<T> = point.slice(s![.., ..features]).mapv(T::of);
+        let intercepts = point.column(features);
         let blocks = samples.div_ceil(BLOCK);
         let segments = blocks.clamp(1, SEGMENTS);
         let sums: Vec<Sums> = (0..segments)
             .into_par_iter()
             .map(|segment| {
-                let mut sums = Sums::new(self.rows, self.x.ncols(), self.totals.len());
+                let mut sums = Sums::new(self.rows, features, self.totals.len());
                 for block in blocks * segment / segments..blocks * (segment + 1) / segments {
-                    let end = samples.min((block + 1) * BLOCK);
-                    self.add_block(block * BLOCK..end, (coefficients.view(), point), &mut sums);
+                    let start = block * BLOCK;
+                    let x = x.slice(s![start..samples.min(start + BLOCK), ..]);
+                    let mut scores = Array2::from_elem((x.nrows(), self.rows), T::ZERO);
+                    T::scores(x, coefficients.view(), &mut scores);
+                    self.residuals(start, &mut scores, intercepts, &mut sums);
+                    T::gradient(x, scores.view(), &mut sums.gradient);
                 }
                 sums
             })
             .collect();
-        let mut total = Sums::new(self.rows, self.x.ncols(), self.totals.len());
+        let mut total = Sums::new(self.rows, features, self.totals.len());
         sums.iter().for_each(|sums| total.add(sums));
         total.finish(&self.totals)
     }
 
-    /// Adds the losses and gradient of some rows.
-    fn add_block<T: Scalar + Product>(
+    /// The samples from `start` on: their scores without intercepts become the derivatives of
+    /// their losses by the scores, whose sums are added with those of the losses.
+    fn residuals<T: Scalar>(
         &self,
-        range: std::ops::Range<usize>,
-        (coefficients, point): (ArrayView2<'_, T>, ArrayView2<'_, f64>),
+        start: usize,
+        scores: &mut Array2<T>,
+        intercepts: ArrayView1<'_, f64>,
         sums: &mut Sums,
     ) {
-        let x = self.x.slice(s![range.clone(), ..]);
-        let mut scores = Array2::from_elem((range.len(), self.rows), T::ZERO);
-        T::scores(x, coefficients, &mut scores);
-        let intercepts = point.column(self.x.ncols());
         let mut row = vec![0.0f64; self.rows];
         for (offset, mut scores) in scores.rows_mut().into_iter().enumerate() {
-            let sample = range.start + offset;
+            let sample = start + offset;
             let weight = self.weights.as_ref().map_or(1.0, |weights| weights[sample]);
             row.iter_mut().zip(&scores).zip(intercepts).for_each(|((z, score), b)| *z = score.double() + b);
             match &self.targets {
@@ -164,7 +186,6 @@ impl Objective {
                 *sum += weight * residual;
             }
         }
-        T::gradient(x, scores.view(), &mut sums.gradient);
     }
 }
 
@@ -256,15 +277,15 @@ impl Sums {
     }
 }
 
-/// The two products of a block in one precision.
-trait Product: Sized {
+/// The two products of a block of features of type `X` in one precision.
+trait Product<X>: Scalar {
     /// `scores = x wᵀ`.
-    fn scores(x: ArrayView2<'_, f32>, w: ArrayView2<'_, Self>, scores: &mut Array2<Self>);
+    fn scores(x: ArrayView2<'_, X>, w: ArrayView2<'_, Self>, scores: &mut Array2<Self>);
     /// `gradient += residualsᵀ x`.
-    fn gradient(x: ArrayView2<'_, f32>, residuals: ArrayView2<'_, Self>, gradient: &mut Array2<f64>);
+    fn gradient(x: ArrayView2<'_, X>, residuals: ArrayView2<'_, Self>, gradient: &mut Array2<f64>);
 }
 
-impl Product for f32 {
+impl Product<f32> for f32 {
     fn scores(x: ArrayView2<'_, f32>, w: ArrayView2<'_, f32>, scores: &mut Array2<f32>) {
         multiply(1.0, x, w.t(), scores.view_mut());
     }
@@ -276,13 +297,23 @@ impl Product for f32 {
     }
 }
 
-impl Product for f64 {
+impl Product<f64> for f64 {
+    fn scores(x: ArrayView2<'_, f64>, w: ArrayView2<'_, f64>, scores: &mut Array2<f64>) {
+        multiply(1.0, x, w.t(), scores.view_mut());
+    }
+
+    fn gradient(x: ArrayView2<'_, f64>, residuals: ArrayView2<'_, f64>, gradient: &mut Array2<f64>) {
+        multiply_add(1.0, residuals.t(), x, gradient.view_mut());
+    }
+}
+
+impl Product<f32> for f64 {
     fn scores(x: ArrayView2<'_, f32>, w: ArrayView2<'_, f64>, scores: &mut Array2<f64>) {
-        multiply(1.0, x.mapv(f64::from).view(), w.t(), scores.view_mut());
+        f64::scores(x.mapv(f64::from).view(), w, scores);
     }
 
     fn gradient(x: ArrayView2<'_, f32>, residuals: ArrayView2<'_, f64>, gradient: &mut Array2<f64>) {
-        multiply_add(1.0, residuals.t(), x.mapv(f64::from).view(), gradient.view_mut());
+        f64::gradient(x.mapv(f64::from).view(), residuals, gradient);
     }
 }
 
@@ -305,7 +336,7 @@ mod tests {
 
     /// Central differences of every entry against the gradient.
     fn check_gradient(objective: &Objective, rows: usize) {
-        let at = point(rows, objective.x().ncols() + 1);
+        let at = point(rows, objective.x().dim().1 + 1);
         let analytic = objective.evaluate(at.view(), Precision::Double);
         let single = objective.evaluate(at.view(), Precision::Single);
         let problems = objective.totals().len();
@@ -326,22 +357,23 @@ mod tests {
         let x = features(700, 5);
         let classes = (0..700).map(|i| (i * i) % 3).collect();
         let weights = (0..700).map(|i| 0.5 + (i % 4) as f64).collect();
-        check_gradient(&Objective::new(x.clone(), Targets::Classes(classes), Some(weights), 3), 3);
+        check_gradient(&Objective::new(Features::Single(x.clone()), Targets::Classes(classes), Some(weights), 3), 3);
     }
 
     #[test]
     fn sigmoid_gradient_is_the_slope_of_each_label_s_loss_and_masked_labels_do_not_count() {
         let x = features(300, 4);
         let signs = Array2::from_shape_fn((300, 3), |(i, k)| ((i * (k + 1)) % 3) as i8 - 1);
-        check_gradient(&Objective::new(x.clone(), Targets::Signs(signs.clone()), None, 3), 3);
+        check_gradient(&Objective::new(Features::Single(x.clone()), Targets::Signs(signs.clone()), None, 3), 3);
 
         let known: Vec<usize> = (0..300).filter(|&i| signs[[i, 1]] != 0).collect();
         let alone = x.select(Axis(0), &known);
         let only = signs.select(Axis(0), &known).slice(s![.., 1..2]).to_owned();
         let at = point(3, 5);
-        let all = Objective::new(x.clone(), Targets::Signs(signs), None, 3).evaluate(at.view(), Precision::Double);
-        let one =
-            Objective::new(alone, Targets::Signs(only), None, 1).evaluate(at.slice(s![1..2, ..]), Precision::Double);
+        let all = Objective::new(Features::Single(x.clone()), Targets::Signs(signs), None, 3)
+            .evaluate(at.view(), Precision::Double);
+        let one = Objective::new(Features::Single(alone), Targets::Signs(only), None, 1)
+            .evaluate(at.slice(s![1..2, ..]), Precision::Double);
         assert!((all.losses[1] - one.losses[0]).abs() < 1e-12);
     }
 
@@ -360,7 +392,8 @@ mod tests {
     #[test]
     fn the_result_does_not_depend_on_the_number_of_threads() {
         let x = features(5000, 6);
-        let objective = Objective::new(x.clone(), Targets::Classes((0..5000).map(|i| i % 4).collect()), None, 4);
+        let objective =
+            Objective::new(Features::Single(x.clone()), Targets::Classes((0..5000).map(|i| i % 4).collect()), None, 4);
         let at = point(4, 7);
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -5,14 +5,21 @@
 //! fit starts where the line through the last two solutions, over the logarithm of `c`, leads to.
 //! It runs in f32 until the gradient is at 1e-6, or at the rounding of f32, and where the tolerance
 //! asks for more continues in f64.
+//!
+//! With fewer samples than features the same problem is solved in the span of the samples, see
+//! [`span`](crate::probe::span), in f64; its end is the gradient by the features all the same.
+
+use std::cell::OnceCell;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
-use crate::probe::curvature::{Moments, Preconditioner};
-use crate::probe::lbfgs::{Lbfgs, Status, Stop};
-use crate::probe::linear::Outputs;
-use crate::probe::objective::{Evaluation, Objective, Precision, Targets};
-use crate::probe::{FitReport, LinearModel, LinearValidParams, Scaler};
+use crate::probe::lbfgs::{Geometry, Lbfgs, Status, Stop};
+use crate::probe::linear::{LinearModel, LinearValidParams, Outputs};
+use crate::probe::objective::{Evaluation, Features, Objective, Precision, Targets};
+use crate::probe::preconditioner::{Moments, Preconditioner};
+use crate::probe::scale::Scaler;
+use crate::probe::span::Span;
+use crate::records::FitReport;
 
 /// Gradient below which products in f32 are not trusted.
 const SINGLE_FLOOR: f64 = 1e-6;
@@ -23,9 +30,20 @@ const DOUBLE_NOISE: f64 = 1e-13;
 /// Largest ratio by which a solution is extrapolated beyond the step between the last two.
 const LARGEST_STRIDE: f64 = 2.0;
 
+/// What the samples of a fit are labelled with.
+pub(super) struct TrainingLabels<'a> {
+    pub targets: Targets,
+    /// Sample weights, > 0.
+    pub weights: Option<&'a [f32]>,
+    pub outputs: Outputs,
+}
+
 /// Fits of one set of samples under several penalties.
 pub struct RegPath {
     objective: Objective,
+    /// What the objective's features are coordinates in, where there are fewer samples than
+    /// features.
+    span: Option<Span>,
     scaler: Scaler,
     outputs: Outputs,
     /// Labels that are not fitted, with their intercept.
@@ -38,23 +56,28 @@ pub struct RegPath {
 }
 
 impl RegPath {
-    pub(super) fn new(
-        params: &LinearValidParams,
-        (scaler, samples): (Scaler, ArrayView2<'_, f32>),
-        targets: Targets,
-        weights: Option<&[f32]>,
-        outputs: Outputs,
-    ) -> Self {
+    /// Fits of `samples: [N, D] f32`, which are scaled first.
+    pub(super) fn new(params: &LinearValidParams, samples: ArrayView2<'_, f32>, labels: TrainingLabels<'_>) -> Self {
+        let TrainingLabels { targets, weights, outputs } = labels;
         let weights: Option<Vec<f64>> =
             weights.map(|weights| weights.iter().map(|&weight| f64::from(weight)).collect());
         let rows = match &targets {
             Targets::Classes(_) => outputs.present.len(),
             Targets::Signs(signs) => signs.ncols(),
         };
-        let objective = Objective::new(scaler.apply(samples), targets, weights, rows);
+        let scaler = Scaler::new(params.features_scale(), samples);
+        let x = scaler.apply(samples);
+        let (features, span) = if x.nrows() < x.ncols() {
+            let (span, coordinates) = Span::new(x.view());
+            (Features::Double(coordinates), Some(span))
+        } else {
+            (Features::Single(x), None)
+        };
+        let objective = Objective::new(features, targets, weights, rows);
         RegPath {
-            moments: Moments::of(objective.x(), objective.weights()),
+            moments: Moments::new(objective.x(), objective.weights()),
             objective,
+            span,
             scaler,
             outputs,
             constant: Vec::new(),
@@ -70,18 +93,22 @@ impl RegPath {
         let mut solver = Solver {
             objective: &self.objective,
             moments: &self.moments,
+            span: self.span.as_ref(),
             penalties: self.objective.totals().iter().map(|total| 1.0 / (c * total)).collect(),
             problem_rows: if self.objective.totals().len() == 1 { rows } else { 1 },
             iterations: self.iterations,
             report: FitReport { converged: false, iterations: 0, evaluations: 0, objective: 0.0, gradient: 0.0 },
         };
-        let mut point = start(&self.solved, c, (rows, self.objective.x().ncols() + 1));
-        let single = solver.run(&mut point, Precision::Single, self.tolerance.max(SINGLE_FLOOR));
+        let mut point = start(&self.solved, c, (rows, self.objective.x().dim().1 + 1));
+        let single = self.span.is_none() && solver.run(&mut point, Precision::Single, self.tolerance.max(SINGLE_FLOOR));
         if !single || self.tolerance < SINGLE_FLOOR {
             solver.run(&mut point, Precision::Double, self.tolerance);
         }
         let report = solver.report;
-        let model = LinearModel::of(self.scaler.clone(), point.view(), (&self.outputs, &self.constant), report);
+        let expanded = self.span.as_ref().map(|span| span.expand(point.view()));
+        let solution = expanded.as_ref().unwrap_or(&point);
+        let mut model = LinearModel::new(self.scaler.clone(), solution.view(), &self.outputs, report);
+        model.set_constant(&self.constant);
         self.solved.push((c, point));
         if self.solved.len() > 2 {
             self.solved.remove(0);
@@ -106,10 +133,46 @@ fn start(solved: &[(f64, Array2<f64>)], c: f64, shape: (usize, usize)) -> Array2
     }
 }
 
+/// The coefficients of one problem, `[rows, D + 1]`.
+struct Space<'a> {
+    preconditioner: &'a dyn Fn() -> &'a Preconditioner,
+    span: Option<&'a Span>,
+    tolerance: f64,
+    rows: usize,
+}
+
+impl Geometry for Space<'_> {
+    fn precondition(&self, values: &mut [f64]) {
+        let shape = (self.rows, values.len() / self.rows);
+        #[expect(clippy::expect_used, reason = "a machine's vectors are as long as the block of a problem")]
+        let mut values = ArrayViewMut2::from_shape(shape, values).expect("a whole number of rows");
+        (self.preconditioner)().apply(&mut values);
+    }
+
+    /// In the span of the samples the gradient by the features is a row of coordinates times
+    /// orthonormal rows: no entry of it is above the coordinates' length, and its largest is at
+    /// least that length divided by the root of D. Only between the two it must be computed.
+    fn largest(&self, gradient: &[f64]) -> f64 {
+        let largest = |values: &[f64]| values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+        let Some(span) = self.span else { return largest(gradient) };
+        let columns = gradient.len() / self.rows;
+        let length = |row: &[f64]| row[..columns - 1].iter().map(|value| value * value).sum::<f64>().sqrt();
+        let longest = gradient.chunks_exact(columns).map(length).fold(0.0, f64::max);
+        let least = longest / (span.features() as f64).sqrt();
+        if least > self.tolerance {
+            return least;
+        }
+        #[expect(clippy::expect_used, reason = "a machine's vectors are as long as the block of a problem")]
+        let gradient = ArrayView2::from_shape((self.rows, columns), gradient).expect("a whole number of rows");
+        span.expand(gradient).iter().fold(0.0, |most, value| most.max(value.abs()))
+    }
+}
+
 /// One fit.
 struct Solver<'a> {
     objective: &'a Objective,
     moments: &'a Moments,
+    span: Option<&'a Span>,
     /// `1 / (c S)` of each problem.
     penalties: Vec<f64>,
     /// Rows of coefficients of one problem.
@@ -127,23 +190,27 @@ impl Solver<'_> {
         let mut machines: Vec<Lbfgs> = (0..self.penalties.len())
             .map(|problem| Lbfgs::new(point.slice(block(problem)).iter().copied().collect(), stop))
             .collect();
-        let mut preconditioners: Option<Vec<Preconditioner>> = None;
+        // Made at the first step, with the curvature at the start: a start that is good enough
+        // needs none.
+        let preconditioners = OnceCell::new();
+        let mut curvature = None;
         while machines.iter().any(|machine| machine.status() == Status::Running) {
             let evaluation = self.evaluate(point, precision);
-            let ready = preconditioners.get_or_insert_with(|| self.precondition(evaluation.curvature));
+            let curvature = *curvature.get_or_insert(evaluation.curvature);
+            let precondition = || self.precondition(curvature);
             for (problem, machine) in machines.iter_mut().enumerate() {
                 if machine.status() != Status::Running {
                     continue;
                 }
                 let gradient = evaluation.gradient.slice(block(problem));
                 let gradient: Vec<f64> = gradient.iter().copied().collect();
-                let preconditioner = &ready[problem.min(ready.len() - 1)];
-                let columns = gradient.len() / self.problem_rows;
-                machine.observe(evaluation.losses[problem], &gradient, &|values| {
-                    if let Ok(mut values) = ArrayViewMut2::from_shape((self.problem_rows, columns), values) {
-                        preconditioner.apply(&mut values);
-                    }
-                });
+                let preconditioner = || {
+                    let ready: &Vec<Preconditioner> = preconditioners.get_or_init(precondition);
+                    &ready[problem.min(ready.len() - 1)]
+                };
+                let space =
+                    Space { preconditioner: &preconditioner, span: self.span, tolerance, rows: self.problem_rows };
+                machine.observe(evaluation.losses[problem], &gradient, &space);
                 let next = machine.point();
                 point.slice_mut(block(problem)).iter_mut().zip(next).for_each(|(value, next)| *value = *next);
             }

@@ -48,7 +48,7 @@ impl Scaler {
     }
 
     /// The scaler of `samples: [N, D]`.
-    pub(super) fn of(scale: Scale, samples: ArrayView2<'_, f32>) -> Self {
+    pub(super) fn new(scale: Scale, samples: ArrayView2<'_, f32>) -> Self {
         if scale != Scale::Standard || samples.is_empty() {
             return Scaler { scale, mean: Vec::new(), deviation: Vec::new() };
         }
@@ -105,7 +105,7 @@ impl<D: Data<Elem = f32>, T> Fit<ArrayBase<D, Ix2>, T, ProbeError> for Scale {
     type Object = Scaler;
 
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<Scaler, ProbeError> {
-        Ok(Scaler::of(*self, dataset.records.view()))
+        Ok(Scaler::new(*self, dataset.records.view()))
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn standardised_features_have_mean_zero_and_spread_one() {
         let samples = array![[1.0f32, 1e6], [2.0, 1e6 + 2.0], [6.0, 1e6 + 4.0]];
-        let scaled = Scaler::of(Scale::Standard, samples.view()).apply(samples.view());
+        let scaled = Scaler::new(Scale::Standard, samples.view()).apply(samples.view());
         for column in scaled.columns() {
             let (sum, squares): (f32, f32) = (column.sum(), column.mapv(|value| value * value).sum());
             assert!(sum.abs() < 1e-6 && (squares - 3.0).abs() < 1e-5, "{column}");
@@ -134,14 +134,14 @@ mod tests {
     #[test]
     fn a_constant_feature_becomes_zero() {
         let samples = array![[0.1f32, 1.0], [0.1, 2.0], [0.1, 3.0]];
-        let scaled = Scaler::of(Scale::Standard, samples.view()).apply(samples.view());
+        let scaled = Scaler::new(Scale::Standard, samples.view()).apply(samples.view());
         assert!(scaled.column(0).iter().all(|value| value.abs() < 1e-6), "{scaled}");
     }
 
     #[test]
     fn a_zero_vector_stays_zero_when_normalised() {
         let samples = array![[0.0f32, 0.0], [3.0, 4.0]];
-        let scaled = Scaler::of(Scale::L2, samples.view()).apply(samples.view());
+        let scaled = Scaler::new(Scale::L2, samples.view()).apply(samples.view());
         assert_eq!(scaled, array![[0.0, 0.0], [0.6, 0.8]]);
     }
 }

@@ -84,7 +84,7 @@ impl LinearModel {
             Scale::Standard => Scaler::stored(scale, values("mean", &[dimension])?, values("deviation", &[dimension])?),
             Scale::L2 | Scale::None => Scaler::stored(scale, Vec::new(), Vec::new()),
         };
-        Ok((LinearModel::stored(scaler, weight, (bias, activation), report), classes))
+        Ok((LinearModel::stored(scaler, weight, bias, activation, report), classes))
     }
 }
 

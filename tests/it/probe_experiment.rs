@@ -52,7 +52,7 @@ fn with_splits(mut samples: Samples) -> Samples {
 }
 
 fn linear() -> Method {
-    Linear { grid: vec![0.001, 0.1, 10.0], scale: Scale::Standard, tolerance: 1e-7, iterations: 1000 }.into()
+    Linear { grid: vec![0.001, 0.1, 10.0], scale: Scale::Standard, tolerance: Some(1e-7), iterations: 1000 }.into()
 }
 
 fn experiment(method: Method) -> Experiment {

@@ -14,8 +14,8 @@ use crate::embed::{FeatureColumns, Features, embedding_columns, schema};
 use crate::error::{Error, FileError, ProbeError, Result};
 use crate::metrics::{Bootstrap, Metric};
 use crate::probe::{
-    DEFAULT_ITERATIONS, DEFAULT_K, DEFAULT_TEMPERATURE, DEFAULT_TOLERANCE, Experiment, Knn, Linear, Method, Record,
-    Scale, SplitConfig, default_grid,
+    DEFAULT_ITERATIONS, DEFAULT_K, DEFAULT_TEMPERATURE, Experiment, Knn, Linear, Method, Record, Scale, SplitConfig,
+    default_grid,
 };
 use crate::support::progress::Progress as _;
 
@@ -47,9 +47,10 @@ enum Probe {
         /// 45 from 1e-6 to 1e5.
         #[arg(long, value_delimiter = ',', value_name = "C,..")]
         c_grid: Vec<f64>,
-        /// Largest entry of the gradient of a fitted probe, as scikit-learn's `tol`.
-        #[arg(long, default_value_t = DEFAULT_TOLERANCE, value_name = "G")]
-        tolerance: f64,
+        /// Largest entry of the gradient of a fitted probe, as scikit-learn's `tol`. Default: 1e-6, and
+        /// scikit-learn's 1e-4 where samples x features x classes are more than 2^28.
+        #[arg(long, value_name = "G")]
+        tolerance: Option<f64>,
         /// Steps of the solver for one candidate, at most.
         #[arg(long, default_value_t = DEFAULT_ITERATIONS, value_name = "N")]
         iterations: usize,

@@ -21,7 +21,7 @@
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, CowArray, Ix2, s};
 use rayon::prelude::*;
 
-use crate::probe::product::multiply;
+use crate::probe::gemm::multiply;
 
 /// Rows projected at once.
 const ROWS: usize = 1024;

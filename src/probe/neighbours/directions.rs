@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::probe::product::multiply;
+use crate::probe::gemm::multiply;
 
 /// Steps of the iteration towards the leading eigenvectors; directions are orthonormal, if less
 /// leading, after any number.

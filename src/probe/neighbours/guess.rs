@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::probe::product::multiply;
+use crate::probe::gemm::multiply;
 
 /// Bank rows for each one in the sample.
 const STRIDE: usize = 32;

@@ -2,10 +2,10 @@
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, s};
 
+use crate::probe::gemm::multiply;
 use crate::probe::neighbours::bound::Bound;
 use crate::probe::neighbours::guess::Sample;
 use crate::probe::neighbours::largest::Largest;
-use crate::probe::product::multiply;
 
 /// Bank rows of one block: the bounds of a block stay in the cache until they are read.
 const BANK: usize = 1024;

@@ -9,7 +9,8 @@
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
-use crate::probe::product::{multiply, multiply_add};
+use crate::probe::gemm::{Scalar, multiply, multiply_add};
+use crate::probe::objective::Features;
 
 /// Features up to which the whole matrix is used: its factorisation grows with their cube.
 const MAX_FEATURES: usize = 2048;
@@ -28,9 +29,15 @@ pub(super) enum Moments {
 }
 
 impl Moments {
-    /// The second moments of `samples: [N, D]`.
-    pub(super) fn of(samples: ArrayView2<'_, f32>, weights: Option<&[f64]>) -> Self {
-        let x = samples.view();
+    /// The second moments of features `[N, D]` of samples with these weights.
+    pub(super) fn new(features: &Features, weights: Option<&[f64]>) -> Self {
+        match features {
+            Features::Single(x) => Moments::of_rows(x.view(), weights),
+            Features::Double(x) => Moments::of_rows(x.view(), weights),
+        }
+    }
+
+    fn of_rows<T: Scalar>(x: ArrayView2<'_, T>, weights: Option<&[f64]>) -> Self {
         let features = x.ncols();
         let total = weights.map_or(x.nrows() as f64, |weights| weights.iter().sum());
         let mut sums = vec![0.0f64; features];
@@ -38,8 +45,8 @@ impl Moments {
         for (index, row) in x.rows().into_iter().enumerate() {
             let weight = weights.map_or(1.0, |weights| weights[index]) / total;
             for ((value, sum), square) in row.iter().zip(&mut sums).zip(&mut squares) {
-                *sum += weight * f64::from(*value);
-                *square += weight * f64::from(*value).powi(2);
+                *sum += weight * value.double();
+                *square += weight * value.double().powi(2);
             }
         }
         if features > MAX_FEATURES {
@@ -48,18 +55,22 @@ impl Moments {
         }
         let weighted = weights.map(|weights| {
             let mut scaled = x.to_owned();
-            scaled.rows_mut().into_iter().zip(weights).for_each(|(mut row, &weight)| row *= weight as f32);
+            scaled
+                .rows_mut()
+                .into_iter()
+                .zip(weights)
+                .for_each(|(mut row, &weight)| row.mapv_inplace(|value| T::of(weight * value.double())));
             scaled
         });
         let left = weighted.as_ref().map_or_else(|| x.view(), Array2::view);
-        let mut product = Array2::<f32>::zeros((features, features));
+        let mut product = Array2::from_elem((features, features), T::ZERO);
         let panels: Vec<_> = product.axis_chunks_iter_mut(Axis(0), PANEL).collect();
         panels.into_par_iter().enumerate().for_each(|(panel, out)| {
             let rows = panel * PANEL..(panel * PANEL + PANEL).min(features);
-            multiply((1.0 / total) as f32, left.slice(s![.., rows]).t(), x, out);
+            multiply(T::of(1.0 / total), left.slice(s![.., rows]).t(), x, out);
         });
         let mut moments = Array2::zeros((features + 1, features + 1));
-        moments.slice_mut(s![..features, ..features]).assign(&product.mapv(f64::from));
+        moments.slice_mut(s![..features, ..features]).assign(&product.mapv(T::double));
         for (feature, (&sum, &square)) in sums.iter().zip(&squares).enumerate() {
             moments[[features, feature]] = sum;
             moments[[feature, feature]] = square;
@@ -195,7 +206,7 @@ mod tests {
 
         let expected = Array2::from_shape_fn((3, features + 1), |_| random.gen_range(-1.0f64..1.0));
         let mut found = expected.dot(&matrix);
-        let preconditioner = Moments::of(x.view(), Some(&weights)).factorise(0.2, 0.01);
+        let preconditioner = Moments::new(&Features::Single(x), Some(&weights)).factorise(0.2, 0.01);
         preconditioner.apply(&mut found.view_mut());
         let worst = (&found - &expected).iter().fold(0.0f64, |most, value| most.max(value.abs()));
         assert!(worst < 1e-4, "{worst}");
@@ -207,7 +218,7 @@ mod tests {
         let single = Array2::from_shape_fn((50, 3), |_| random.gen_range(-1.0f32..1.0));
         let x = ndarray::concatenate![Axis(1), single, single, single];
         let mut values = Array2::ones((1, 10));
-        Moments::of(x.view(), None).factorise(0.25, 0.0).apply(&mut values.view_mut());
+        Moments::new(&Features::Single(x), None).factorise(0.25, 0.0).apply(&mut values.view_mut());
         assert!(values.iter().all(|value| value.is_finite()));
     }
 }
