@@ -92,6 +92,37 @@ fn a_probe_is_stated_in_a_line_and_gives_the_figures_of_its_record() {
     assert_eq!(error, "there is no `quadratic_kappa`: a multiclass task has no such metric");
 }
 
+/// Fewer samples than features are fitted in the span of the samples; the end is that of the full
+/// problem: the gradient by every one of the features, computed here by its definition.
+#[test]
+fn with_fewer_samples_than_features_the_gradient_by_the_features_vanishes() {
+    let (count, width, c, tolerance) = (42, 300, 3.0, 1e-9);
+    let mut random = Seed::new(12).named("wide").random();
+    let labels = Array1::from_shape_fn(count, |row| (row + row / 5) % 3);
+    let features = Array2::from_shape_fn((count, width), |(row, column)| {
+        let centre = if column % 3 == labels[row] { 0.4f32 } else { 0.0 };
+        if row == 41 { 0.25 } else { centre + random.gen_range(-1.0f32..1.0) * (1.0 + (column % 7) as f32) }
+    });
+    let weights = Array1::from_shape_fn(count, |row| 1.0 + (row % 4) as f32);
+    for scale in [Scale::Standard, Scale::None] {
+        let params = LinearParams::new().c(c).scale(scale).tolerance(tolerance);
+        let dataset = DatasetBase::new(features.clone(), labels.clone()).with_weights(weights.clone());
+        let model = params.fit(&dataset).unwrap();
+        assert!(model.report().converged, "{:?}", model.report());
+        let x = model.scaler().apply(features.view()).mapv(f64::from);
+        let mut residuals = model.probabilities(features.view()).unwrap();
+        for ((mut row, &label), &weight) in residuals.rows_mut().into_iter().zip(&labels).zip(&weights) {
+            row[label] -= 1.0;
+            row *= f64::from(weight);
+        }
+        let total = f64::from(weights.sum());
+        let gradient = residuals.t().dot(&x) / total + &(&model.coefficients() / (c * total));
+        let worst = largest(&gradient);
+        assert!(worst <= 1.001 * tolerance, "{scale:?}: {worst:e}");
+        assert!(largest(&(residuals.sum_axis(Axis(0)) / total).insert_axis(Axis(0))) <= 1.001 * tolerance);
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_record_and_another_one_other_splits() {
     let mut several = experiment(linear());
