@@ -76,7 +76,7 @@ impl Description {
         }
         limits.check_pixels(columns, rows)?;
         let frames = match data_set.get(tags::NUMBER_OF_FRAMES) {
-            Some((_, Value::Bytes(bytes))) if !bytes.is_empty() => {
+            Some((_, Value::Bytes(bytes))) if bytes.iter().any(|byte| !matches!(byte, b' ' | 0)) => {
                 small(tags::NUMBER_OF_FRAMES, i32::MAX as u32)?.max(1)
             }
             _ => 1,

@@ -160,11 +160,23 @@ impl<'a> DataSet<'a> {
         (!text.is_empty()).then(|| text.to_owned())
     }
 
-    /// Decimal numbers, separated by backslashes.
-    pub(super) fn decimals(&self, tag: Tag) -> Result<Vec<f64>, PixelError> {
-        let Some(text) = self.text(tag) else { return Ok(Vec::new()) };
-        let number = |part: &str| part.trim().parse::<f64>().ok().filter(|number| number.is_finite());
-        text.split('\\').map(|part| number(part).ok_or_else(|| unreadable(tag, "a decimal number"))).collect()
+    /// Decimal numbers, separated by backslashes, with `None` for those that are none. A comma is a
+    /// point: writers under such a locale put it there.
+    pub(super) fn decimals(&self, tag: Tag) -> Vec<Option<f64>> {
+        let number = |part: &str| {
+            let part = part.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+            part.replace(',', ".").parse::<f64>().ok().filter(|number| number.is_finite())
+        };
+        self.text(tag).map_or_else(Vec::new, |text| text.split('\\').map(number).collect())
+    }
+
+    /// The first decimal number, where the element is there and not blank.
+    ///
+    /// # Errors
+    /// [`PixelError::Damaged`] where it is no number.
+    pub(super) fn decimal(&self, tag: Tag) -> Result<Option<f64>, PixelError> {
+        let first = self.decimals(tag).first().copied();
+        first.map(|number| number.ok_or_else(|| unreadable(tag, "a decimal number"))).transpose()
     }
 
     /// Whole numbers, 16 bits each unless the element says otherwise; `signed` decides where the
@@ -176,7 +188,12 @@ impl<'a> DataSet<'a> {
             VR::IS => {
                 let text = self.text(tag).unwrap_or_default();
                 let parts = text.split('\\').filter(|part| !part.trim().is_empty());
-                let number = |part: &str| part.trim().parse().map_err(|_| unreadable(tag, "a whole number"));
+                // Some writers give whole numbers a point: `1.0`.
+                let whole = |part: &str| {
+                    let number = part.trim_matches(|c: char| c.is_whitespace() || c == '\0').parse::<f64>().ok()?;
+                    (number.fract() == 0.0 && number.abs() < 1e15).then_some(number as i64)
+                };
+                let number = |part: &str| whole(part).ok_or_else(|| unreadable(tag, "a whole number"));
                 parts.map(number).collect::<Result<_, _>>()?
             }
             VR::UL => bytes.chunks_exact(4).map(|word| i64::from(self.word32(word))).collect(),

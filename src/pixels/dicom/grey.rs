@@ -66,7 +66,7 @@ impl Grey {
         };
         Ok(Grey {
             modality: Modality::read(group(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE), image.is_signed)?,
-            voi: Voi::read(group(tags::FRAME_VOILUT_SEQUENCE), image.is_signed)?,
+            voi: Voi::read(group(tags::FRAME_VOILUT_SEQUENCE), image.is_signed),
             bits: image.stored,
             is_signed: image.is_signed,
             is_inverted: image.photometric == Photometric::Monochrome1,
@@ -199,8 +199,8 @@ impl Modality {
         if let Some(item) = group.items(tags::MODALITY_LUT_SEQUENCE).first() {
             return Table::read(item, is_signed).map(Modality::Table);
         }
-        let slope = group.decimals(tags::RESCALE_SLOPE)?.first().copied();
-        let intercept = group.decimals(tags::RESCALE_INTERCEPT)?.first().copied();
+        let slope = group.decimal(tags::RESCALE_SLOPE)?;
+        let intercept = group.decimal(tags::RESCALE_INTERCEPT)?;
         Ok(match (slope, intercept) {
             (Some(slope), Some(intercept)) => Modality::Rescale { slope, intercept },
             _ => Modality::None,
@@ -209,23 +209,35 @@ impl Modality {
 }
 
 impl Voi {
-    fn read(group: &DataSet<'_>, is_signed: bool) -> Result<Self, PixelError> {
+    /// What the file says; what cannot be read is told where it would be used.
+    fn read(group: &DataSet<'_>, is_signed: bool) -> Self {
         if let Some(item) = group.items(tags::VOILUT_SEQUENCE).first() {
-            return Table::read(item, is_signed).map(Voi::Table);
+            return match Table::read(item, is_signed) {
+                Ok(table) => Voi::Table(table),
+                Err(PixelError::Damaged { reason, .. }) => Voi::Impossible(reason),
+                Err(error) => Voi::Impossible(error.to_string()),
+            };
         }
-        let center = group.decimals(tags::WINDOW_CENTER)?.first().copied();
-        let width = group.decimals(tags::WINDOW_WIDTH)?.first().copied();
-        let (Some(center), Some(width)) = (center, width) else { return Ok(Voi::None) };
-        let function = match group.text(tags::VOILUT_FUNCTION).as_deref() {
+        let (centers, widths) = (group.decimals(tags::WINDOW_CENTER), group.decimals(tags::WINDOW_WIDTH));
+        if centers.is_empty() || widths.is_empty() {
+            return Voi::None;
+        }
+        // Of several windows the first that has both numbers.
+        let window = centers.iter().zip(&widths).find_map(|(center, width)| center.zip(*width));
+        let Some((center, width)) = window else {
+            let unreadable = if centers.iter().all(Option::is_none) { tags::WINDOW_CENTER } else { tags::WINDOW_WIDTH };
+            return Voi::Impossible(format!("element {unreadable} is not a decimal number"));
+        };
+        let function = match group.text(tags::VOILUT_FUNCTION).map(|name| name.to_uppercase()).as_deref() {
             None | Some("LINEAR") => WindowFunction::Linear,
             Some("LINEAR_EXACT") => WindowFunction::LinearExact,
             Some("SIGMOID") => WindowFunction::Sigmoid,
-            Some(other) => return Ok(Voi::Impossible(format!("the window has the unknown function {other:?}"))),
+            Some(other) => return Voi::Impossible(format!("the window has the unknown function {other:?}")),
         };
         let window = Window::Fixed { center, width, function };
-        Ok(match window.check() {
+        match window.check() {
             Ok(_) => Voi::Window { center, width, function },
             Err(_) => Voi::Impossible(format!("the window {center}/{width} is impossible")),
-        })
+        }
     }
 }
