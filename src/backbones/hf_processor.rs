@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::backbones::json_config::{Fields, Subject};
 use crate::error::Result;
-use crate::preprocess::{Channels, Crop, Filter, Preprocess, Resize};
+use crate::preprocess::{Channels, Crop, CropRounding, Filter, Preprocess, Resize};
 
 /// Name of the file in a model's folder.
 pub(super) const FILE: &str = "preprocessor_config.json";
@@ -82,7 +82,9 @@ impl Processor<'_> {
         let filter = if resizes { self.filter()? } else { Filter::Bicubic };
         let (mean, std) = self.normalisation()?;
         let channels = if mean.len() == 1 { Channels::Grey } else { Channels::Rgb };
-        let specification = Preprocess { channels, resize, filter, crop, mean, std, ..Preprocess::default() };
+        let crop_rounding = if crop.is_some() { CropRounding::Transformers } else { CropRounding::default() };
+        let specification =
+            Preprocess { channels, resize, filter, crop, crop_rounding, mean, std, ..Preprocess::default() };
         specification.clone().check()?;
         Ok(specification)
     }
@@ -188,12 +190,13 @@ mod tests {
             "do_normalize": true, "do_rescale": true, "do_resize": true, "image_mean": [0.485, 0.456, 0.406],
             "image_processor_type": "BitImageProcessor", "image_std": [0.229, 0.224, 0.225], "resample": 3,
             "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": 256}}"#;
-        assert_eq!(parsed(dinov2).unwrap(), Preprocess::imagenet(256, 224));
+        let transformers = |preprocess| Preprocess { crop_rounding: CropRounding::Transformers, ..preprocess };
+        assert_eq!(parsed(dinov2).unwrap(), transformers(Preprocess::imagenet(256, 224)));
         // openai/clip-vit-base-patch16
         let clip = r#"{"crop_size": 224, "do_center_crop": true, "do_normalize": true, "do_resize": true,
             "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.48145466, 0.4578275, 0.40821073],
             "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "size": 224}"#;
-        assert_eq!(parsed(clip).unwrap(), Preprocess::clip(224));
+        assert_eq!(parsed(clip).unwrap(), transformers(Preprocess::clip(224)));
         // google/vit-base-patch16-224
         let vit = r#"{"do_normalize": true, "do_resize": true, "image_mean": [0.5, 0.5, 0.5],
             "image_processor_type": "ViTImageProcessorFast", "image_std": [0.5, 0.5, 0.5], "resample": 2, "size": 224}"#;
@@ -204,7 +207,7 @@ mod tests {
         let convnext = r#"{"crop_pct": 0.875, "do_normalize": true, "do_rescale": true, "do_resize": true,
             "image_mean": [0.485, 0.456, 0.406], "image_processor_type": "ConvNextImageProcessor",
             "image_std": [0.229, 0.224, 0.225], "resample": 3, "size": {"shortest_edge": 224}}"#;
-        assert_eq!(parsed(convnext).unwrap(), Preprocess::imagenet(256, 224));
+        assert_eq!(parsed(convnext).unwrap(), transformers(Preprocess::imagenet(256, 224)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Sizes and positions: what a resize and a center crop, rounded as torchvision rounds, take from
+//! Sizes and positions: what a resize and a center crop, rounded as torchvision or transformers round, take from
 //! which rows and columns.
 
-use super::spec::{Preprocess, Resize};
+use super::spec::{CropRounding, Preprocess, Resize};
 
 /// One axis, rows or columns, on its way through resize and crop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,10 +34,10 @@ impl Geometry {
             None => (height, width),
             Some(resize) => resized(resize, height, width),
         };
-        let crop = preprocess.crop;
+        let (crop, rounding) = (preprocess.crop, preprocess.crop_rounding);
         Geometry {
-            rows: Span::new(height, resized_height, crop.map(|crop| crop.height as usize)),
-            columns: Span::new(width, resized_width, crop.map(|crop| crop.width as usize)),
+            rows: Span::new(height, resized_height, crop.map(|crop| crop.height as usize), rounding),
+            columns: Span::new(width, resized_width, crop.map(|crop| crop.width as usize), rounding),
         }
     }
 }
@@ -54,20 +54,34 @@ pub(super) fn resized(resize: Resize, height: usize, width: usize) -> (usize, us
 }
 
 impl Span {
-    fn new(source: usize, resized: usize, crop: Option<usize>) -> Self {
+    fn new(source: usize, resized: usize, crop: Option<usize>, rounding: CropRounding) -> Self {
         let (first, kept, padding, output) = match crop {
             None => (0, resized, 0, resized),
-            Some(crop) if crop >= resized => (0, resized, (crop - resized) / 2, crop),
-            Some(crop) => (half_to_even(resized - crop), crop, 0, crop),
+            Some(crop) if crop >= resized => (0, resized, rounding.padding(crop - resized), crop),
+            Some(crop) => (rounding.start(resized - crop), crop, 0, crop),
         };
         Span { source, resized, first, kept, padding, output }
     }
 }
 
-/// `round(length / 2)` with halves to the even neighbour, as Python rounds.
-fn half_to_even(length: usize) -> usize {
-    let half = length / 2;
-    half + (length % 2) * (half % 2)
+impl CropRounding {
+    /// Where the crop starts when so much is left over.
+    fn start(self, dropped: usize) -> usize {
+        let half = dropped / 2;
+        match self {
+            // `round(dropped / 2)` of Python: halves to the even neighbour.
+            CropRounding::Torchvision => half + (dropped % 2) * (half % 2),
+            CropRounding::Transformers => half,
+        }
+    }
+
+    /// How many of so many zeros come first.
+    fn padding(self, zeros: usize) -> usize {
+        match self {
+            CropRounding::Torchvision => zeros / 2,
+            CropRounding::Transformers => zeros.div_ceil(2),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -76,14 +90,20 @@ mod tests {
 
     #[test]
     fn crops_start_where_python_rounds_to() {
-        let starts: Vec<usize> = (0..8).map(|extra| Span::new(9, 10 + extra, Some(10)).first).collect();
+        let starts: Vec<usize> =
+            (0..8).map(|extra| Span::new(9, 10 + extra, Some(10), CropRounding::Torchvision).first).collect();
         assert_eq!(starts, [0, 0, 1, 2, 2, 2, 3, 4]);
+        // huggingface/transformers#40856.
+        let starts: Vec<usize> = (0..8).map(|dropped| CropRounding::Transformers.start(dropped)).collect();
+        assert_eq!(starts, [0, 0, 1, 1, 2, 2, 3, 3]);
     }
 
     #[test]
-    fn small_images_are_padded_with_the_odd_zero_behind() {
-        let span = Span::new(5, 5, Some(8));
-        assert_eq!((span.padding, span.kept, span.output), (1, 5, 8));
+    fn small_images_are_padded_with_the_odd_zero_behind_or_in_front() {
+        let span = |rounding| Span::new(5, 5, Some(8), rounding);
+        let torchvision = span(CropRounding::Torchvision);
+        assert_eq!((torchvision.padding, torchvision.kept, torchvision.output), (1, 5, 8));
+        assert_eq!(span(CropRounding::Transformers).padding, 2);
     }
 
     #[test]

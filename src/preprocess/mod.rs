@@ -27,5 +27,5 @@ pub use border::Border;
 pub use cpu::{Scratch, ValidPreprocess};
 pub use image::{Image, Samples};
 pub use reduction::Reduction;
-pub use spec::{Channels, Crop, Filter, Preprocess, Resize};
+pub use spec::{Channels, Crop, CropRounding, Filter, Preprocess, Resize};
 pub use window::{Window, WindowFunction};

@@ -8,6 +8,7 @@
 //! resize = { shorter_side = 256 }    # or { exact = { height = 224, width = 224 } }; none if left out
 //! filter = "bicubic"                 # or "bilinear", "lanczos"
 //! crop = { height = 224, width = 224 } # none if left out
+//! crop_rounding = "transformers"     # or "torchvision", also if left out, see `CropRounding`
 //! mean = [0.485, 0.456, 0.406]
 //! std = [0.229, 0.224, 0.225]
 //! window = "40/400"                  # of deep grey images; what the file says if left out, see `Window`
@@ -75,6 +76,20 @@ pub struct Crop {
     pub width: u32,
 }
 
+/// Where a center crop starts, and where the odd zero goes around an image that is smaller: the two
+/// libraries differ by one pixel where an odd number is left over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CropRounding {
+    /// As torchvision's `CenterCrop`, which timm uses as well: half of what is left over, halves to
+    /// the even neighbour; the odd zero behind.
+    #[default]
+    Torchvision,
+    /// As the processors of `transformers` (those over PIL): `(length - crop) // 2`; the odd zero in
+    /// front.
+    Transformers,
+}
+
 /// Channels of the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -117,6 +132,9 @@ pub struct Preprocess {
     /// Center crop, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
+    /// How the crop is rounded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub crop_rounding: CropRounding,
     /// Mean per channel of samples in 0..=1.
     pub mean: Vec<f32>,
     /// Standard deviation per channel of samples in 0..=1, each > 0.
@@ -145,6 +163,7 @@ impl Default for Preprocess {
             resize: None,
             filter: Filter::Bicubic,
             crop: None,
+            crop_rounding: CropRounding::Torchvision,
             mean: vec![0.0; 3],
             std: vec![1.0; 3],
             window: Window::File,
@@ -316,6 +335,9 @@ impl fmt::Display for Preprocess {
         }
         if let Some(Crop { height, width }) = self.crop {
             write!(f, ", crop {height}x{width}")?;
+            if self.crop_rounding == CropRounding::Transformers {
+                f.write_str(" rounded as transformers")?;
+            }
         }
         for (name, values) in [("mean", &self.mean), ("std", &self.std)] {
             write!(f, ", {name}")?;

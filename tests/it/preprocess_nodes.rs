@@ -2,7 +2,7 @@
 //! whatever the size of the image.
 
 use defrost::graph::{Builder, Dim, Model};
-use defrost::preprocess::{Border, Channels, Crop, Filter, Image, Preprocess, Resize, Samples};
+use defrost::preprocess::{Border, Channels, Crop, CropRounding, Filter, Image, Preprocess, Resize, Samples};
 use defrost::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
 use defrost::support::progress::Silent;
 use defrost::support::seed::Seed;
@@ -109,6 +109,10 @@ fn specifications() -> Vec<Preprocess> {
     all.push(Preprocess { resize: None, crop: crop(48, 50), ..Preprocess::imagenet(8, 8) });
     all.push(Preprocess { resize: None, crop: None, ..Preprocess::imagenet(8, 8) });
     all.push(Preprocess { crop: None, ..Preprocess::clip(24) });
+    let crop_rounding = CropRounding::Transformers;
+    all.push(Preprocess { crop: crop(37, 70), crop_rounding, ..Preprocess::imagenet(64, 56) });
+    all.push(Preprocess { crop_rounding, ..Preprocess::imagenet(32, 27) });
+    all.push(Preprocess { resize: None, crop: crop(48, 51), crop_rounding, ..Preprocess::imagenet(8, 8) });
     let grey = Preprocess { channels: Channels::Grey, mean: vec![0.4], std: vec![0.3], ..Preprocess::imagenet(50, 41) };
     all.push(Preprocess { crop: None, ..grey.clone() });
     all.push(grey);

@@ -7,7 +7,17 @@
 use super::numbers::Numbers as _;
 use super::pass::Weights;
 use crate::graph::{Builder, Value};
-use crate::preprocess::Filter;
+use crate::preprocess::spec::{CropRounding, Filter};
+
+/// The center crop of an axis.
+#[derive(Clone, Copy)]
+pub(super) struct AxisCrop {
+    /// Positions of the result.
+    pub(super) length: u32,
+    /// The fewest positions that the resize can leave.
+    pub(super) shortest: u32,
+    pub(super) rounding: CropRounding,
+}
 
 /// One axis on its way through resize and crop.
 pub(super) struct Axis {
@@ -30,26 +40,28 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// The axis of `source` inputs and `resized` positions, at least `shortest`, of which `crop`
-    /// survive.
+    /// The axis of `source` inputs and `resized` positions, of which `crop` survive.
     pub(super) fn new(
         b: &mut Builder,
         [source, resized]: [&Value; 2],
-        (crop, shortest): (Option<u32>, u32),
+        crop: Option<AxisCrop>,
         filter: Option<Filter>,
     ) -> Self {
         let mut first = b.whole(0);
         let (mut kept, mut output, mut padding) = (resized.clone(), resized.clone(), None);
-        if let Some(length) = crop {
+        if let Some(AxisCrop { length, shortest, rounding }) = crop {
             output = b.whole(i64::from(length));
             kept = b.min(&output, resized);
-            first = middle(b, resized, &kept);
+            first = middle(b, resized, &kept, rounding);
             if length > shortest {
                 let zeros = b.sub(&output, &kept);
                 let two = b.whole(2);
-                let before = b.div(&zeros, &two);
-                let after = b.sub(&zeros, &before);
-                padding = Some([before, after]);
+                let less = b.div(&zeros, &two);
+                let more = b.sub(&zeros, &less);
+                padding = Some(match rounding {
+                    CropRounding::Torchvision => [less, more],
+                    CropRounding::Transformers => [more, less],
+                });
             }
         }
         let weights =
@@ -76,12 +88,15 @@ impl Axis {
     }
 }
 
-/// Where a crop of `kept` of `resized` positions starts: half of the difference, halves to the even
-/// neighbour.
-fn middle(b: &mut Builder, resized: &Value, kept: &Value) -> Value {
+/// Where a crop of `kept` of `resized` positions starts: half of the difference, rounded down or
+/// halves to the even neighbour.
+fn middle(b: &mut Builder, resized: &Value, kept: &Value, rounding: CropRounding) -> Value {
     let two = b.whole(2);
     let dropped = b.sub(resized, kept);
     let half = b.div(&dropped, &two);
+    if rounding == CropRounding::Transformers {
+        return half;
+    }
     let is_odd = b.apply("Mod", &[&dropped, &two]);
     let half_is_odd = b.apply("Mod", &[&half, &two]);
     let up = b.mul(&is_odd, &half_is_odd);

@@ -20,7 +20,7 @@ use super::cpu::ValidPreprocess;
 use super::spec::{Channels, Preprocess, Resize};
 use crate::error::{PixelError, Result};
 use crate::graph::{Builder, Value};
-use crate::preprocess::onnx::axis::Axis;
+use crate::preprocess::onnx::axis::{Axis, AxisCrop};
 use crate::preprocess::onnx::numbers::Numbers;
 use crate::tensor::{DType, HostTensor};
 
@@ -41,7 +41,7 @@ impl ValidPreprocess {
     /// batch another size, and for another number of channels than 1 or 3.
     pub fn add_to(&self, b: &mut Builder, images: &Value) -> Result<Value> {
         // A field that is added to the specification must be interpreted here, too.
-        let Preprocess { channels, resize, filter, crop, mean, std, window: _, border, fast_decode: _ } =
+        let Preprocess { channels, resize, filter, crop, crop_rounding, mean, std, window: _, border, fast_decode: _ } =
             self.specification();
         if border.is_some() {
             let reason = "every image of a batch would have another size";
@@ -63,7 +63,10 @@ impl ValidPreprocess {
             };
             let filter = resize.map(|_| *filter);
             let name = ["rows", "columns"][at];
-            b.scope(name, |b| Axis::new(b, [&sizes[at], &resized[at]], (crops[at], shortest), filter))
+            b.scope(name, |b| {
+                let crop = crops[at].map(|length| AxisCrop { length, shortest, rounding: *crop_rounding });
+                Axis::new(b, [&sizes[at], &resized[at]], crop, filter)
+            })
         });
         let axes = Axes { rows, columns };
         let pixels = axes.needed(b, images);
