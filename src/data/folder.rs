@@ -12,8 +12,10 @@ use crate::pixels::is_dicom;
 
 /// Extensions of the files that are read as images, compared without regard to case. Files without
 /// one, or with a number instead, are images where their content is DICOM.
-pub const IMAGE_EXTENSIONS: [&str; 11] =
-    ["bmp", "dcm", "dicom", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+pub const IMAGE_EXTENSIONS: [&str; 16] = [
+    "bmp", "dcm", "dicom", "gif", "jfif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff",
+    "webp",
+];
 
 /// Names that operating systems leave behind, lower case.
 const LEFT_BEHIND: [&str; 4] = ["thumbs.db", "desktop.ini", "__macosx", "@eadir"];

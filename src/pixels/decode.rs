@@ -1,8 +1,8 @@
-//! An image file's bytes to pixels: JPEG, PNG, TIFF, BMP, WebP and DICOM, recognised by content,
-//! turned upright by EXIF.
+//! An image file's bytes to pixels: JPEG, PNG, TIFF, BMP, WebP, GIF, PNM and DICOM, recognised by
+//! content, turned upright by EXIF or XMP; of several images or frames of a TIFF or GIF the first.
 //!
-//! What comes out is what PIL's `convert("RGB")` gives, except that grey stays one channel, 16-bit
-//! samples keep their depth and the EXIF orientation is applied: palettes are looked up, alpha is
+//! What comes out is what PIL's `ImageOps.exif_transpose` and `convert("RGB")` give, except that grey
+//! stays one channel and 16-bit samples keep their depth: palettes are looked up, alpha is
 //! dropped, CMYK becomes RGB. Truncated files are errors, and a file whose header announces too
 //! many pixels is refused before anything is allocated.
 
@@ -10,11 +10,10 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::metadata::Orientation;
-use image::{
-    DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits, RgbImage,
-};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits};
 
-use super::{dicom, frame, jpeg, windowing};
+use super::recognise::{Format, recognise};
+use super::{bmp, dicom, frame, jpeg, orientation, tiff, windowing};
 use crate::error::{Error, PixelError, Result};
 use crate::preprocess::{Image, Preprocess, Reduction, Samples, Window};
 use crate::support::fs;
@@ -89,12 +88,49 @@ impl Decoding {
         Decoding { frame: frame.or(self.frame), ..*self }.decode(&fs::read(&file)?).map_err(in_file)
     }
 
-    /// An image of a format other than DICOM.
+    /// An image of a format other than DICOM, upright.
     fn picture(&self, bytes: &[u8], format: ImageFormat, name: &'static str) -> Result<Image> {
-        let decoded = match format {
+        let (image, orientation) = match format {
             ImageFormat::Jpeg => self.jpeg(bytes)?,
-            _ => other(bytes, format, &self.limits).map_err(|error| failure(error, name))??,
+            ImageFormat::Tiff => self.tiff(bytes, name)?,
+            ImageFormat::Png => (self.other(bytes, format, name)?, orientation::of_png(bytes).orientation()),
+            ImageFormat::WebP => (self.other(bytes, format, name)?, orientation::of_webp(bytes).orientation()),
+            ImageFormat::Bmp => {
+                let image = match bmp::decode(bytes, &self.limits)? {
+                    Some(image) => image,
+                    None => self.other(bytes, format, name)?,
+                };
+                (image, Orientation::NoTransforms)
+            }
+            _ => (self.other(bytes, format, name)?, Orientation::NoTransforms),
         };
+        orientation::turned(image, orientation)
+    }
+
+    /// A JPEG, and how it is turned.
+    fn jpeg(&self, bytes: &[u8]) -> Result<(Image, Orientation)> {
+        let decoded = jpeg::decode(bytes, |width, height| {
+            self.limits.check_pixels(width, height)?;
+            Ok(self.reduction.map_or(1, |reduction| reduction.of(width, height)))
+        })?;
+        let orientation = decoded.metadata.orientation();
+        let samples = Samples::U8(decoded.samples);
+        Ok((Image::new(decoded.width, decoded.height, decoded.channels, samples)?, orientation))
+    }
+
+    /// The first image of a TIFF, and how it is turned.
+    fn tiff(&self, bytes: &[u8], name: &'static str) -> Result<(Image, Orientation)> {
+        let directory = tiff::directory::Directory::first(bytes).ok_or(PixelError::Truncated { format: name })?;
+        let image = match tiff::decode(&directory, &self.limits)? {
+            Some(image) => image,
+            None => self.other(bytes, ImageFormat::Tiff, name)?,
+        };
+        Ok((image, orientation::of_tiff(&directory).orientation()))
+    }
+
+    /// An image that the `image` crate decodes as Pillow does.
+    fn other(&self, bytes: &[u8], format: ImageFormat, name: &'static str) -> Result<Image> {
+        let decoded = other(bytes, format, &self.limits).map_err(|error| failure(error, name))??;
         let (width, height) = (decoded.width(), decoded.height());
         let (channels, samples) = match decoded {
             DynamicImage::ImageLuma8(pixels) => (1, Samples::U8(pixels.into_raw())),
@@ -111,25 +147,6 @@ impl Decoding {
             }
         };
         Image::new(width, height, channels, samples)
-    }
-
-    /// A JPEG, upright.
-    fn jpeg(&self, bytes: &[u8]) -> Result<DynamicImage> {
-        let decoded = jpeg::decode(bytes, |width, height| {
-            self.limits.check_pixels(width, height)?;
-            Ok(self.reduction.map_or(1, |reduction| reduction.of(width, height)))
-        })?;
-        let jpeg::Jpeg { width, height, samples, .. } = decoded;
-        let found = samples.len();
-        let pixels = match decoded.channels {
-            1 => GrayImage::from_raw(width, height, samples).map(DynamicImage::ImageLuma8),
-            _ => RgbImage::from_raw(width, height, samples).map(DynamicImage::ImageRgb8),
-        };
-        let mut pixels = pixels.ok_or(PixelError::Samples { width, height, channels: decoded.channels, found })?;
-        if let Some(orientation) = decoded.exif.as_deref().and_then(Orientation::from_exif_chunk) {
-            pixels.apply_orientation(orientation);
-        }
-        Ok(pixels)
     }
 }
 
@@ -151,7 +168,7 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image> {
     Decoding { limits: *limits, ..Decoding::default() }.decode(bytes)
 }
 
-/// An image of any other format, upright.
+/// An image as the `image` crate decodes it; of several frames the first.
 fn other(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> ImageResult<Result<DynamicImage>> {
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
     let (width, height) = decoder.dimensions();
@@ -161,10 +178,7 @@ fn other(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> ImageResul
     let mut memory = Limits::no_limits();
     memory.max_alloc = Some(limits.max_pixels.saturating_mul(8).saturating_add(1 << 26));
     decoder.set_limits(memory)?;
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut decoded = DynamicImage::from_decoder(decoder)?;
-    decoded.apply_orientation(orientation);
-    Ok(Ok(decoded))
+    Ok(Ok(DynamicImage::from_decoder(decoder)?))
 }
 
 pub(crate) fn check_size(found: u64, limits: &DecodeLimits) -> Result<()> {
@@ -187,65 +201,6 @@ impl DecodeLimits {
 /// The first `KEPT` of every `ALL` samples.
 fn without_alpha<const ALL: usize, const KEPT: usize, T: Copy>(samples: &[T]) -> Vec<T> {
     samples.chunks_exact(ALL).flat_map(|pixel| &pixel[..KEPT]).copied().collect()
-}
-
-/// The name of the format that the first bytes tell, for example `JPEG`.
-pub(crate) fn format_name(bytes: &[u8]) -> Result<&'static str> {
-    Ok(match recognise(bytes)? {
-        Format::Dicom => "DICOM",
-        Format::Picture(_, name) => name,
-    })
-}
-
-/// A format that is read.
-enum Format {
-    Dicom,
-    /// Any other, with its name.
-    Picture(ImageFormat, &'static str),
-}
-
-/// The format that the first bytes tell.
-fn recognise(bytes: &[u8]) -> Result<Format> {
-    const READ: [(&[u8], ImageFormat, &str); 8] = [
-        (b"\xff\xd8\xff", ImageFormat::Jpeg, "JPEG"),
-        (b"\x89PNG\r\n\x1a\n", ImageFormat::Png, "PNG"),
-        (b"II*\0", ImageFormat::Tiff, "TIFF"),
-        (b"MM\0*", ImageFormat::Tiff, "TIFF"),
-        (b"II+\0", ImageFormat::Tiff, "BigTIFF"),
-        (b"MM\0+", ImageFormat::Tiff, "BigTIFF"),
-        (b"RIFF", ImageFormat::WebP, "WebP"),
-        (b"BM", ImageFormat::Bmp, "BMP"),
-    ];
-    const KNOWN: [(usize, &[u8], &str); 12] = [
-        (0, b"GIF8", "GIF"),
-        (4, b"ftypavif", "AVIF"),
-        (4, b"ftypheic", "HEIC"),
-        (4, b"ftypmif1", "HEIF"),
-        (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
-        (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
-        (0, b"\xff\x0a", "JPEG XL"),
-        (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
-        (0, b"8BPS", "Photoshop"),
-        (0, b"\x76\x2f\x31\x01", "OpenEXR"),
-        (0, b"%PDF", "PDF"),
-        (0, b"\x5c\x01\x00\x00", "NIfTI"),
-    ];
-    if bytes.is_empty() {
-        return Err(PixelError::Empty.into());
-    }
-    if dicom::is_dicom(bytes) {
-        return Ok(Format::Dicom);
-    }
-    let is_webp = |name| name != "WebP" || bytes.get(8..12) == Some(b"WEBP");
-    if let Some(&(_, format, name)) = READ.iter().find(|(start, _, name)| bytes.starts_with(start) && is_webp(*name)) {
-        return Ok(Format::Picture(format, name));
-    }
-    for (offset, magic, format) in KNOWN {
-        if bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic)) {
-            return Err(PixelError::Format { format }.into());
-        }
-    }
-    Err(PixelError::NotAnImage { start: bytes[..bytes.len().min(16)].escape_ascii().to_string() }.into())
 }
 
 /// What a decoder's error means for the file.

@@ -5,18 +5,23 @@
 //! against the libraries: to the bit as libjpeg-turbo, CharLS and pydicom decode, and truncated files
 //! are errors.
 
+mod bmp;
 mod decode;
 mod dicom;
 pub(crate) mod frame;
 mod jpeg;
 mod jpeg2000;
 mod jpegls;
+mod orientation;
+mod recognise;
+mod tiff;
 mod windowing;
 
+pub(crate) use decode::check_size;
 pub use decode::{DecodeLimits, Decoding, decode, decode_file};
-pub(crate) use decode::{check_size, format_name};
 pub(crate) use dicom::is_dicom;
 pub use dicom::{DicomFile, DicomImage, DicomSummary, Stored, StoredSamples};
+pub(crate) use recognise::format_name;
 
 /// The samples of an image inside another format, interleaved by pixel.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use defrost::error::{Error, PixelError};
 use defrost::pixels::{DecodeLimits, Decoding, decode, decode_file};
-use defrost::preprocess::{Channels, Filter, Image, Preprocess, Resize, Samples};
+use defrost::preprocess::{Channels, CropRounding, Filter, Image, Preprocess, Resize, Samples};
 use safetensors::SafeTensors;
 
 fn fixtures() -> PathBuf {
@@ -167,7 +167,23 @@ fn truncated_files_are_refused_at_every_length() {
 fn files_that_are_no_images_say_what_they_are() {
     assert_eq!(refused(b""), "the file is empty");
     assert_eq!(refused(b"id,label\n1,cat\n"), r"not an image: the content starts with `id,label\n1,cat\n`");
-    assert_eq!(refused(b"GIF89a\x01\0"), "`GIF` images are not supported");
+    for (start, name) in [
+        (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypmsf1\0\0\0\0msf1miafavis", "AVIF"),
+        (b"\0\0\0\x18ftypavis\0\0\0\0avismsf1", "AVIF"),
+        (b"\0\0\0\x14ftypmif1\0\0\0\0mif1", "HEIF"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "Canon raw (CR3)"),
+        (b"\0\0\0\x14ftypisom\0\0\0\0mp42", "video (MP4 or QuickTime)"),
+        (b"\xff\x0a\xfa", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\0\0\x01\0\x01\0", "ICO"),
+        (b"\xef\xbb\xbf<?xml version=\"1.0\"?>\n<svg xmlns=\"\">", "SVG"),
+        (b"<!DOCTYPE html><html>", "HTML"),
+        (b"%PDF-1.7", "PDF"),
+    ] {
+        assert_eq!(refused(start), format!("`{name}` images are not supported"));
+    }
     let dicom = [&[0; 128][..], b"DICM"].concat();
     assert_eq!(refused(&dicom), "damaged DICOM: there is no transfer syntax");
 }
@@ -236,4 +252,95 @@ fn damaged_jpegs_end_in_an_image_or_a_reason() {
         }
     }
     assert!(images > 100 && reasons > 100, "{images} images, {reasons} reasons");
+}
+
+/// The samples that a case's `expected.json` holds for every file, [3, height, width] in 0..=1.
+fn expected_of(case: &str) -> serde_json::Map<String, serde_json::Value> {
+    let text = fixture(&format!("cases/{case}/expected.json"));
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// The largest difference of a file to what is expected, after a preprocessing.
+fn difference(
+    case: &str,
+    name: &str,
+    expected: &serde_json::Value,
+    decoding: &Decoding,
+    preprocess: Preprocess,
+) -> f64 {
+    let image = decoding.decode(&fixture(&format!("cases/{case}/{name}"))).unwrap();
+    let values = preprocess.check().unwrap().apply(&image).unwrap().values::<f32>().unwrap().into_owned();
+    let expected: Vec<f64> = expected.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+    assert_eq!(values.len(), expected.len(), "`{name}`");
+    values.iter().zip(expected).map(|(&value, expected)| (f64::from(value) - expected).abs()).fold(0.0, f64::max)
+}
+
+/// Each against `ImageOps.exif_transpose(Image.open(file)).convert("RGB")` of Pillow.
+#[test]
+fn orientation_palettes_luma_chroma_and_packed_pixels_are_those_of_pillow() {
+    // c05 (python-pillow/Pillow#4529, #4560), c19 (image-rs/image#1927), c20 (image-rs/image#2817),
+    // c35 (image-rs/image#2075).
+    for (case, files) in [("c05", 4), ("c19", 2), ("c20", 2), ("c35", 4)] {
+        let expected = expected_of(case);
+        assert_eq!(expected.len(), files);
+        for (name, expected) in &expected {
+            let worst = difference(case, name, expected, &Decoding::default(), Preprocess::default());
+            assert!(worst < 2e-5, "`{name}`: {worst}");
+        }
+    }
+}
+
+#[test]
+fn windows_with_decimal_commas_are_read_and_not_needed_for_ones_own() {
+    // c07 (fo-dicom/fo-dicom#1296).
+    for (name, expected) in &expected_of("c07") {
+        let decoding = Decoding { window: "percentiles:0,100".parse().unwrap(), ..Decoding::default() };
+        let worst = difference("c07", name, expected, &decoding, Preprocess::default());
+        assert!(worst < 2e-5, "`{name}`: {worst}");
+        let bytes = fixture(&format!("cases/c07/{name}"));
+        let fixed = Decoding { window: "2000.5/1500".parse().unwrap(), ..Decoding::default() };
+        assert_eq!(decoded(&bytes).unwrap(), fixed.decode(&bytes).unwrap());
+    }
+}
+
+#[test]
+fn windows_that_are_none_are_told_only_where_they_would_be_used() {
+    let whole = fixture("cases/c07/comma.dcm");
+    let at = whole.windows(6).position(|window| window == b"2000,5").unwrap();
+    for (text, reason) in [
+        (b"NaN   ", "element (0028,1050) is not a decimal number"),
+        (b"1.2.3 ", "element (0028,1050) is not a decimal number"),
+        (b"wide  ", "element (0028,1050) is not a decimal number"),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[at..at + 6].copy_from_slice(text);
+        assert_eq!(refused(&bytes), format!("damaged DICOM: {reason}"));
+        for window in ["full", "percentiles:1,99", "2000/1500", "2000/1500:exact"] {
+            let decoding = Decoding { window: window.parse().unwrap(), ..Decoding::default() };
+            assert_eq!(decoding.decode(&bytes).unwrap(), decoding.decode(&whole).unwrap(), "{window}");
+        }
+    }
+    let through =
+        |window: &str| Decoding { window: window.parse().unwrap(), ..Decoding::default() }.decode(&whole).unwrap();
+    // Blank: no window at all. Of several the first.
+    for (text, window) in [(b"      ", "percentiles:0,100"), (b"2000\\1", "2000/1500")] {
+        let mut bytes = whole.clone();
+        bytes[at..at + 6].copy_from_slice(text);
+        assert_eq!(decoded(&bytes).unwrap(), through(window));
+    }
+}
+
+#[test]
+fn crops_of_transformers_start_where_they_start_there() {
+    // c03 (huggingface/transformers#40856).
+    for (name, expected) in &expected_of("c03") {
+        let preprocess = Preprocess {
+            crop_rounding: CropRounding::Transformers,
+            mean: vec![0.48, 0.45, 0.4],
+            std: vec![0.26, 0.26, 0.27],
+            ..Preprocess::imagenet(18, 16)
+        };
+        let worst = difference("c03", name, expected, &Decoding::default(), preprocess);
+        assert!(worst < 2e-5, "`{name}`: {worst}");
+    }
 }

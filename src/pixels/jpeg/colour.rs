@@ -14,16 +14,22 @@ pub(super) enum Colours {
     /// Stored inverted, as Adobe does.
     Cmyk,
     Ycck,
+    /// Four components as they are.
+    Separate,
 }
 
 impl Colours {
-    /// Channels of the image: 1 (grey) or 3 (RGB).
+    /// Channels of the image: 1 (grey), 3 (RGB), or 4 where they stay as they are.
     pub(super) fn channels(self) -> usize {
-        if self == Colours::Grey { 1 } else { 3 }
+        match self {
+            Colours::Grey => 1,
+            Colours::Separate => 4,
+            _ => 3,
+        }
     }
 }
 
-/// The image `[height, width, 1 or 3]`.
+/// The image `[height, width, channels]`.
 pub(super) fn convert(planes: Planes, colours: Colours) -> Vec<u8> {
     let Planes { width, height, is_smooth, planes } = planes;
     let channels = colours.channels();
@@ -46,6 +52,11 @@ pub(super) fn convert(planes: Planes, colours: Colours) -> Vec<u8> {
                 // What is stored inverted once more by the transform comes out as inverted CMY.
                 out.iter_mut().for_each(|sample| *sample = 255 - *sample);
                 under_black(black, out);
+            }
+            (Colours::Separate, [first, second, third, fourth]) => {
+                for (at, out) in out.chunks_exact_mut(4).enumerate() {
+                    out.copy_from_slice(&[first[at], second[at], third[at], fourth[at]]);
+                }
             }
             (_, [grey, ..]) => out.copy_from_slice(&grey[..width]),
             (_, []) => {}

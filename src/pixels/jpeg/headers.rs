@@ -7,6 +7,7 @@ use super::bits::Huffman;
 use super::colour::Colours;
 use super::frame::{Coding, Component, Frame};
 use super::{damaged, truncated, unsupported};
+use crate::pixels::orientation::Metadata;
 
 /// From zigzag order to row-major positions of an 8x8 block.
 pub(super) const ZIGZAG: [u8; 64] = [
@@ -63,7 +64,7 @@ pub(super) struct Headers<'a> {
     is_jfif: bool,
     /// Colour transform of Adobe's segment.
     adobe: Option<u8>,
-    pub(super) exif: Option<Vec<u8>>,
+    pub(super) metadata: Metadata<'static>,
 }
 
 impl<'a> Headers<'a> {
@@ -76,7 +77,7 @@ impl<'a> Headers<'a> {
             identifiers: Vec::new(),
             is_jfif: false,
             adobe: None,
-            exif: None,
+            metadata: Metadata::default(),
         }
     }
 
@@ -109,12 +110,19 @@ impl<'a> Headers<'a> {
                     _ => return Err(damaged("the restart interval is malformed")),
                 },
                 0xE0 if body.starts_with(b"JFIF\0") => self.is_jfif = true,
-                0xE1 if body.starts_with(b"Exif\0") && self.exif.is_none() => {
-                    self.exif = body.get(6..).map(<[u8]>::to_vec);
-                }
+                0xE1 => self.application(body),
                 0xEE if body.len() >= 12 && body.starts_with(b"Adobe") => self.adobe = Some(body[11]),
                 _ => {}
             }
+        }
+    }
+
+    /// EXIF, which may go on in further segments, and XMP.
+    fn application(&mut self, body: &[u8]) {
+        if let Some(exif) = body.strip_prefix(b"Exif\0\0") {
+            self.metadata.exif.get_or_insert_default().to_mut().extend_from_slice(exif);
+        } else if let Some(xmp) = body.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0") {
+            self.metadata.xmp = Some(xmp.to_vec().into());
         }
     }
 

@@ -23,6 +23,7 @@ mod scan;
 mod upsample;
 
 use super::Codestream;
+use super::orientation::Metadata;
 use crate::error::PixelError;
 
 use colour::Colours;
@@ -40,8 +41,8 @@ pub(super) struct Jpeg {
     pub(super) channels: usize,
     /// `[height, width, channels]`.
     pub(super) samples: Vec<u8>,
-    /// The content of the EXIF segment, from its TIFF header on.
-    pub(super) exif: Option<Vec<u8>>,
+    /// Its EXIF and XMP.
+    pub(super) metadata: Metadata<'static>,
 }
 
 /// Decodes a JPEG whose width and height `admit` lets through, so many times smaller (1, 2, 4 or 8)
@@ -62,7 +63,37 @@ pub(super) fn decode(
     let colours = headers.colours(&frame)?;
     let [width, height] = frame.reduced();
     let samples = colour::convert(frame.planes()?, colours);
-    Ok(Jpeg { width, height, channels: colours.channels(), samples, exif: headers.exif })
+    Ok(Jpeg { width, height, channels: colours.channels(), samples, metadata: headers.metadata })
+}
+
+/// Decodes a JPEG inside a TIFF, which says what its components mean: three may be luma and chroma,
+/// which become RGB; any others stay as they are.
+pub(super) fn interchanged(
+    bytes: &[u8],
+    is_luma_chroma: bool,
+    admit: impl FnOnce(u32, u32) -> Result<(), PixelError>,
+) -> Result<Jpeg, PixelError> {
+    if !bytes.starts_with(b"\xff\xd8") {
+        return Err(damaged("the first marker is missing"));
+    }
+    let (headers, frame) = read(bytes, |frame| {
+        if frame.coding == Coding::Lossless {
+            return Err(unsupported("lossless coding"));
+        }
+        if frame.bits != 8 {
+            return Err(unsupported(format!("{}-bit samples", frame.bits)));
+        }
+        admit(frame.width, frame.height).map(|()| 1)
+    })?;
+    let (width, height, channels) = (frame.width, frame.height, frame.components.len());
+    let colours = match channels {
+        1 => Colours::Grey,
+        3 if is_luma_chroma => Colours::YCbCr,
+        3 => Colours::Rgb,
+        _ => Colours::Separate,
+    };
+    let samples = colour::convert(frame.planes()?, colours);
+    Ok(Jpeg { width, height, channels, samples, metadata: headers.metadata })
 }
 
 /// Decodes a JPEG inside another format: lossless coding and samples of other than 8 bits are read
