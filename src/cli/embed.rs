@@ -61,8 +61,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     retry: bool,
     /// Largest image that is decoded, in millions of pixels.
-    #[arg(long, default_value_t = 100, value_name = "MEGAPIXELS")]
-    most_megapixels: u32,
+    #[arg(long, alias = "most-megapixels", default_value_t = 100, value_name = "MEGAPIXELS")]
+    max_megapixels: u32,
     #[command(flatten)]
     pixels: PixelFlags,
     #[command(flatten)]
@@ -82,7 +82,7 @@ impl Arguments {
             allow_low_fidelity: self.allow_low_fidelity,
             ..EmbedOptions::default()
         };
-        options.limits.max_pixels = u64::from(self.most_megapixels) * 1_000_000;
+        options.limits.max_pixels = u64::from(self.max_megapixels) * 1_000_000;
         let embedder = Embedder::new(&self.model)?
             .model_options(self.flags.options())
             .compute(self.compute)
