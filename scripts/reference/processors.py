@@ -57,8 +57,9 @@ TIMM = {
 
 
 def identity(path, shape):
-    value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "pixels", [value("x")], [value("y")])
+    images = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *shape])
+    values = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", int(np.prod(shape))])
+    graph = helper.make_graph([helper.make_node("Flatten", ["x"], ["y"], axis=1)], "pixels", [images], [values])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
     onnx.save(model, path)

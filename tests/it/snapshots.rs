@@ -160,7 +160,7 @@ fn the_preprocessing_licence_and_name_are_those_of_the_folder() {
     assert_eq!(backbone.name, "facebook/dinov2-tiny");
     assert_eq!(backbone.provenance.licence.as_deref(), Some("apache-2.0"));
     assert_eq!(backbone.provenance.weights, "model.safetensors");
-    let text = "rgb, resize shorter side to 64 bicubic, crop 56x56, mean 0.485 0.456 0.406, std 0.229 0.224 0.225";
+    let text = "rgb, resize shorter side to 64 bicubic, crop 56x56 rounded as transformers, mean 0.485 0.456 0.406, std 0.229 0.224 0.225";
     assert_eq!(backbone.preprocess.to_string(), text);
     let size = Some(Size::Fixed { height: 112, width: 112 });
     let larger = backbones::open(folder.to_str().unwrap(), &ModelOptions { size, ..ModelOptions::default() }, &Silent);
