@@ -150,9 +150,12 @@ fn describe(dataset: &Dataset) -> String {
 }
 
 /// What was left out, counted by reason, images first; `None` when nothing was.
-fn describe_skipped(dataset: &Dataset) -> Option<String> {
+pub(crate) fn describe_skipped(dataset: &Dataset) -> Option<String> {
     let reasons = [
         (SkipReason::OutsideClasses, "image outside the class folders", "images outside the class folders"),
+        (SkipReason::NameNotUtf8, "name that is not UTF-8: rename it", "names that are not UTF-8: rename them"),
+        (SkipReason::Unreadable, "entry that cannot be read", "entries that cannot be read"),
+        (SkipReason::LinkLoop, "link back to a folder it lies in", "links back to a folder they lie in"),
         (SkipReason::BrokenLink, "broken link", "broken links"),
         (SkipReason::NotAnImage, "file that is no image", "files that are no images"),
         (SkipReason::Hidden, "hidden file", "hidden files"),

@@ -91,7 +91,7 @@ impl Arguments {
             .progress(printer);
         let summary = self.pixels.apply(embedder).run(&dataset, &self.out)?;
         printer.result(&summary, |summary| self.describe(summary))?;
-        Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Incomplete })
+        Ok(if summary.failed == 0 && dataset.unread() == 0 { Outcome::Done } else { Outcome::Incomplete })
     }
 
     fn describe(&self, summary: &EmbedSummary) -> String {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::cli::dataset::describe_skipped;
 use crate::cli::export::deciding;
 use crate::cli::{Outcome, Printer};
 use crate::data;
@@ -56,6 +57,14 @@ pub(crate) struct Arguments {
     threads: Option<u16>,
 }
 
+/// What is to be classified.
+#[derive(Default)]
+struct Inputs {
+    files: Vec<PathBuf>,
+    /// Entries of folders that could not be read.
+    unread: usize,
+}
+
 /// A row as JSON.
 #[derive(Serialize)]
 struct Row {
@@ -71,7 +80,7 @@ struct Row {
 impl Arguments {
     /// Predicts, prints or writes the table, and tells how it went.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
-        let files = self.files()?;
+        let Inputs { files, unread } = self.files(printer)?;
         let options = PredictOptions {
             device: self.device,
             batch: self.batch.map_or(0, usize::from),
@@ -105,21 +114,26 @@ impl Arguments {
             told.push_str(&format!("; {failed} failed"));
         }
         printer.say(&told);
-        Ok(if failed == 0 { Outcome::Done } else { Outcome::Incomplete })
+        Ok(if failed == 0 && unread == 0 { Outcome::Done } else { Outcome::Incomplete })
     }
 
     /// All files, in the order given; those of folders and tables by their ids.
-    fn files(&self) -> Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
+    fn files(&self, printer: &Printer) -> Result<Inputs> {
+        let mut inputs = Inputs::default();
         for path in &self.images {
             if !path.is_dir() && !is_table(path) {
-                files.push(path.clone());
+                inputs.files.push(path.clone());
                 continue;
             }
             let options = OpenOptions { root: self.root.clone(), keep_missing: true, ..OpenOptions::default() };
-            files.extend(data::open(path, &options)?.samples.into_iter().map(|sample| sample.path));
+            let dataset = data::open(path, &options)?;
+            if let Some(skipped) = describe_skipped(&dataset) {
+                printer.say(&skipped);
+            }
+            inputs.unread += dataset.unread();
+            inputs.files.extend(dataset.samples.into_iter().map(|sample| sample.path));
         }
-        Ok(files)
+        Ok(inputs)
     }
 }
 

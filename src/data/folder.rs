@@ -87,7 +87,7 @@ fn walk(root: &Path) -> Result<(Vec<String>, Vec<Skipped>)> {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                skipped.push(broken_link(root, error)?);
+                skipped.push(unread(root, error)?);
                 continue;
             }
         };
@@ -98,10 +98,12 @@ fn walk(root: &Path) -> Result<(Vec<String>, Vec<Skipped>)> {
                 entries.skip_current_dir();
             }
         } else if !entry.file_type().is_dir() {
-            if is_image(entry.path()) {
-                images.push(relative_id(root, entry.path())?);
-            } else {
-                skipped.push(Skipped { path: entry.path().to_path_buf(), reason: SkipReason::NotAnImage });
+            let id = relative_id(root, entry.path());
+            // Pipes and devices would be waited for.
+            match (entry.file_type().is_file() && is_image(entry.path()), id) {
+                (true, Some(id)) => images.push(id),
+                (true, None) => skipped.push(Skipped { path: entry.into_path(), reason: SkipReason::NameNotUtf8 }),
+                (false, _) => skipped.push(Skipped { path: entry.into_path(), reason: SkipReason::NotAnImage }),
             }
         }
     }
@@ -109,16 +111,24 @@ fn walk(root: &Path) -> Result<(Vec<String>, Vec<Skipped>)> {
     Ok((images, skipped))
 }
 
-/// A link to nothing is left out; anything else that stops the walk is an error.
-fn broken_link(root: &Path, error: walkdir::Error) -> Result<Skipped> {
+/// What the walk cannot enter or look at is left out, by its reason; a root that cannot be listed is
+/// an error.
+fn unread(root: &Path, error: walkdir::Error) -> Result<Skipped> {
     let path = error.path().unwrap_or(root).to_path_buf();
-    let link_to_nothing = error.io_error().is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
-        && path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-    if link_to_nothing {
-        return Ok(Skipped { path, reason: SkipReason::BrokenLink });
+    if error.depth() == 0 {
+        let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other("it leads back to itself"));
+        return Err(FileError::Io { action: "list", path, source }.into());
     }
-    let source = std::io::Error::other(error);
-    Err(FileError::Io { action: "list", path, source }.into())
+    let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+    let cause = error.io_error().map(std::io::Error::kind);
+    let reason = match cause {
+        _ if error.loop_ancestor().is_some() => SkipReason::LinkLoop,
+        Some(std::io::ErrorKind::PermissionDenied) => SkipReason::Unreadable,
+        // Nothing, itself, or links in a circle: there is nothing that it leads to.
+        _ if is_link => SkipReason::BrokenLink,
+        _ => SkipReason::Unreadable,
+    };
+    Ok(Skipped { path, reason })
 }
 
 /// Whether the extension is one of [`IMAGE_EXTENSIONS`], or none of a DICOM file.
@@ -139,16 +149,12 @@ fn starts_as_dicom(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name != "DICOMDIR") && path.is_file() && read().is_ok() && is_dicom(&head)
 }
 
-/// The path relative to `root`, with `/`.
-fn relative_id(root: &Path, path: &Path) -> Result<String> {
+/// The path relative to `root`, with `/`; `None` where a name in it is not UTF-8.
+fn relative_id(root: &Path, path: &Path) -> Option<String> {
     let relative = path.strip_prefix(root).unwrap_or(path);
-    let parts: Option<Vec<&str>> = relative
-        .components()
-        .filter_map(|part| match part {
-            Component::Normal(name) => Some(name.to_str()),
-            _ => None,
-        })
-        .collect();
-    let parts = parts.ok_or_else(|| DataError::NameNotUtf8 { path: path.to_path_buf() })?;
-    Ok(parts.join("/"))
+    let names = relative.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_str()),
+        _ => None,
+    });
+    Some(names.collect::<Option<Vec<&str>>>()?.join("/"))
 }

@@ -123,8 +123,15 @@ pub enum SkipReason {
     NotAnImage,
     /// An image outside the class folders, so that it has no class.
     OutsideClasses,
-    /// A symbolic link to nothing.
+    /// A symbolic link to nothing, or to itself.
     BrokenLink,
+    /// A symbolic link to a folder that it lies in: its images are there already.
+    LinkLoop,
+    /// Its name, or that of a folder above it, is not valid UTF-8, so that it cannot be an id.
+    NameNotUtf8,
+    /// The system does not let it be read: a folder that cannot be listed, an entry that vanished
+    /// while its folder was.
+    Unreadable,
 }
 
 /// A file that was found beside the images and left out.
@@ -180,6 +187,13 @@ impl Dataset {
     pub fn in_row_order(root: PathBuf, task: Task, classes: Vec<String>, samples: Vec<Sample>) -> Self {
         let source = DatasetSource { path: root.clone(), reading: OpenOptions::default() };
         Dataset { source, root, task, classes, samples, skipped: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Files and folders that were left out although they may hold images: what a run that goes on
+    /// without them should be remembered by.
+    pub fn unread(&self) -> usize {
+        let is_unread = |reason| matches!(reason, SkipReason::NameNotUtf8 | SkipReason::Unreadable);
+        self.skipped.iter().filter(|skipped| is_unread(skipped.reason)).count()
     }
 
     /// The same without any sample.

@@ -1,8 +1,10 @@
 //! What image files contain, told by their sha256, and a memory of files that need not be read
 //! again to know it.
 //!
-//! A file with the size, modification time and inode it had when it was hashed is taken to be
-//! unchanged.
+//! A file with the size, inode, and times of its last modification and last change it had when it
+//! was hashed is taken to be unchanged. On Unix the time of the last change is the system's own
+//! (`ctime`): a file that is written in place with its old size and modification time is noticed.
+//! Elsewhere such a file is not, until it is embedded into a new cache.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -89,6 +91,10 @@ pub(crate) struct Stamp {
     modified: u64,
     /// Number of the file in its file system, 0 where there is none.
     inode: u64,
+    /// Last change of content, name or permissions, nanoseconds since 1970; 0 where the system does
+    /// not tell, and in memories of before it was recorded.
+    #[serde(default)]
+    changed: i64,
 }
 
 impl Stamp {
@@ -96,10 +102,13 @@ impl Stamp {
     pub(crate) fn new(metadata: &Metadata) -> Option<Self> {
         let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
         #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(metadata);
+        let (inode, changed) = {
+            use std::os::unix::fs::MetadataExt as _;
+            (metadata.ino(), metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec()))
+        };
         #[cfg(not(unix))]
-        let inode = 0;
-        Some(Stamp { size: metadata.len(), modified: u64::try_from(modified.as_nanos()).ok()?, inode })
+        let (inode, changed) = (0, 0);
+        Some(Stamp { size: metadata.len(), modified: u64::try_from(modified.as_nanos()).ok()?, inode, changed })
     }
 }
 

@@ -32,12 +32,6 @@ pub enum DataError {
         /// The other folders that hold images.
         others: Vec<String>,
     },
-    /// A file name is not UTF-8, so that it cannot be an id.
-    #[error("the name of `{path}` is not valid UTF-8")]
-    NameNotUtf8 {
-        /// The file.
-        path: PathBuf,
-    },
     /// A class that the stated classes do not name.
     #[error("class `{class}` in `{path}`{} is not one of the stated classes", behind(rows))]
     UnknownClass {
@@ -294,7 +288,6 @@ impl DataError {
             DataError::MixedFolders { .. } => {
                 Some("say what the folders are with `--folders classes` or `--folders splits`, or write a table".into())
             }
-            DataError::NameNotUtf8 { .. } => Some("rename the file".into()),
             DataError::UnknownClass { nearest, stated, .. } if nearest.is_empty() => {
                 Some(format!("the stated classes are {}", quoted(stated)))
             }

@@ -89,3 +89,59 @@ fn images_without_folders_are_unlabelled_and_no_images_are_an_error() {
     assert!(open(empty.path()).unwrap_err().to_string().contains("holds no image; 1 other files"), "no image");
     assert!(open(&empty.path().join("nowhere")).is_err());
 }
+
+/// `python/cpython#88041`: a walk that follows links met one that leads back, and gave up.
+/// `jjjake/internetarchive#284`: one name in another encoding, and nothing was read at all.
+#[cfg(unix)]
+#[test]
+fn one_bad_entry_is_left_out_and_the_others_are_read() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::symlink;
+
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    touch(root, &["a/1.png", "b/2.png"]);
+    symlink("..", root.join("a/up")).unwrap();
+    symlink("self.png", root.join("a/self.png")).unwrap();
+    symlink("second", root.join("b/first")).unwrap();
+    symlink("first", root.join("b/second")).unwrap();
+    std::fs::write(root.join("b").join(OsStr::from_bytes(b"M\xfcller.png")), b"").unwrap();
+    std::fs::write(root.join("b").join(OsStr::from_bytes(b"n\xf6tes.txt")), b"").unwrap();
+    let directory = root.join(OsStr::from_bytes(b"\xe4"));
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("3.png"), b"").unwrap();
+    let status = std::process::Command::new("mkfifo").arg(root.join("a/pipe.png")).status().unwrap();
+    assert!(status.success());
+
+    let dataset = open(root).unwrap();
+    assert_eq!(rows(&dataset), ["a/1.png a -", "b/2.png b -"]);
+    let mut reasons: Vec<SkipReason> = dataset.skipped.iter().map(|skipped| skipped.reason).collect();
+    reasons.sort_unstable();
+    let (link, loops, name) = (SkipReason::BrokenLink, SkipReason::LinkLoop, SkipReason::NameNotUtf8);
+    assert_eq!(reasons, [SkipReason::NotAnImage, SkipReason::NotAnImage, link, link, link, loops, name, name]);
+    assert_eq!(dataset.unread(), 2);
+}
+
+/// As above, for a folder without rights; nothing is without rights for the administrator.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_listed_is_left_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    touch(folder.path(), &["a/1.png", "b/2.png"]);
+    let locked = folder.path().join("b");
+    let rights = |mode| std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(mode)).unwrap();
+    rights(0o000);
+    let may_read_everything = std::fs::read_dir(&locked).is_ok();
+    let dataset = open(folder.path());
+    rights(0o755);
+    let dataset = dataset.unwrap();
+    if may_read_everything {
+        assert_eq!(dataset.samples.len(), 2);
+    } else {
+        assert_eq!(rows(&dataset), ["a/1.png a -"]);
+        assert_eq!(dataset.skipped[0].reason, SkipReason::Unreadable);
+    }
+}

@@ -229,6 +229,22 @@ fn a_changed_image_is_embedded_again() {
     assert_eq!(changed, ["cat/00003.png"]);
 }
 
+/// Written in place with its size and modification time: the time of the last change tells.
+#[cfg(unix)]
+#[test]
+fn an_image_changed_in_place_with_its_old_size_and_time_is_embedded_again() {
+    let scene = Scene::new(6);
+    let path = scene.images().join("cat/00000.bmp");
+    scene.embed();
+    let modified = path.metadata().unwrap().modified().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last - 300..=last].iter_mut().for_each(|byte| *byte ^= 0xff);
+    std::fs::write(&path, &bytes).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    assert_eq!(counts(&scene.embed()), (6, 1, 5, 0));
+}
+
 #[test]
 fn bad_files_are_quarantined_with_reasons_and_not_tried_again() {
     let mut scene = Scene::new(12);

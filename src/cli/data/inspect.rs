@@ -13,8 +13,8 @@ use crate::support::numbers::{byte_size, counted, thousands};
 /// Show counts per class and split, image sizes and formats, broken files, duplicates, leaks
 /// between splits.
 ///
-/// Every image is decoded. The exit code is 1 when a file cannot be decoded, an image or a group is
-/// in two splits, or equal images have different labels.
+/// Every image is decoded. The exit code is 1 when a file cannot be read or decoded, an image or a
+/// group is in two splits, or equal images have different labels.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  defrost data inspect photos/\n  defrost data inspect lesions.csv --group-column patient_id\n  \

@@ -77,7 +77,7 @@ impl Arguments {
         }
         printer.result(&record, table::describe)?;
         printer.say(&format!("saved `{}`", self.out.join(RECORD).display()));
-        Ok(if unreadable == 0 { Outcome::Done } else { Outcome::Incomplete })
+        Ok(if unreadable == 0 && dataset.unread() == 0 { Outcome::Done } else { Outcome::Incomplete })
     }
 
     /// The configuration that the flags stand for; paths in it hold from anywhere.

@@ -52,6 +52,8 @@ pub struct Inspection {
     pub duplicates: Vec<Duplicate>,
     /// Files that were left out when the dataset was read.
     pub left_out: usize,
+    /// Those of them that may be images: names that are not UTF-8, folders that cannot be listed.
+    pub unread: usize,
     /// What a reader of the dataset should know.
     pub notes: Vec<String>,
 }
@@ -122,11 +124,12 @@ impl Inspection {
         self.duplicates.iter().filter(|duplicate| duplicate.labels_differ)
     }
 
-    /// Whether every file can be decoded, no image or group is in two splits and no equal images
+    /// Whether every file can be read and decoded, no image or group is in two splits and no equal images
     /// are labelled differently.
     pub fn is_sound(&self) -> bool {
         let undivided = self.groups.as_ref().is_none_or(|groups| groups.divided.is_empty());
-        self.broken.is_empty() && undivided && self.leaks().next().is_none() && self.contradictions().next().is_none()
+        let all_read = self.broken.is_empty() && self.unread == 0;
+        all_read && undivided && self.leaks().next().is_none() && self.contradictions().next().is_none()
     }
 }
 
@@ -162,6 +165,7 @@ pub fn inspect(dataset: &Dataset, limits: &DecodeLimits, progress: &dyn Progress
         broken: broken.collect(),
         duplicates: duplicates::find(dataset, &looks),
         left_out: dataset.skipped.len(),
+        unread: dataset.unread(),
         notes: dataset.notes.clone(),
     }
 }
