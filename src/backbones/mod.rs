@@ -25,6 +25,7 @@ mod json_config;
 mod layers;
 pub mod lock;
 mod onnx_file;
+mod onnx_input;
 mod options;
 mod parameters;
 mod pool;

@@ -7,20 +7,26 @@
 //! tokens [N, T, D] or a feature map [N, C, H, W]. Taps are further outputs, or inner values, of
 //! the same kinds.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::backbones::build::{CHANGES_PROPERTY, CHANGES_SEPARATOR, EMBEDDING, PREPROCESS_PROPERTY};
+use crate::backbones::onnx_input::{Described, ImageInput};
 use crate::backbones::pool::{Pooling, Source, TAPS_PROPERTY, note_taps, vector_info};
-use crate::backbones::sidecar::{Layout, Sidecar};
+use crate::backbones::sidecar::Sidecar;
 use crate::backbones::{Axes, Backbone, ModelOptions, Output, Pool, Provenance, Taps, hf_processor, sidecar};
 use crate::error::{FileError, ModelError, Result};
-use crate::graph::rewrite::{UniqueNames, transpose_input};
-use crate::graph::{Dim, Model, TensorData, TypeKind, ValueInfo, infer, shape_text, validate};
+use crate::graph::{
+    Dim, ElementType, Fact, Model, TensorData, TensorType, Type, TypeKind, ValueInfo, infer, inline_functions,
+    shape_text, validate,
+};
 use crate::preprocess::Preprocess;
+use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
+use crate::support::progress::Silent;
 use crate::support::{fs, mapped, names};
-use crate::tensor::DType;
+use crate::tensor::{DType, HostTensor};
 
 /// Opens a user's file.
 pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
@@ -37,13 +43,20 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
             return Err(ModelError::Misplaced { option, reason }.into());
         }
     }
-    let mut model = Model::load(path)?;
+    let model = Model::load(path)?;
     validate(&model)?;
+    let mut model = inline_functions(model)?;
     let sidecar = sidecar::beside(path)?;
     let preprocess = preprocess(path, options, &sidecar, &model)?;
     let file = External { path };
     let weights_sha256 = file.digest(&model)?;
-    let (input, fixed_batch) = file.image_input(&mut model, options, &sidecar, &preprocess)?;
+    let described = Described { path, options, sidecar: &sidecar, preprocess: &preprocess };
+    let ImageInput { name: input, fixed_batch } = described.image_input(&mut model)?;
+    let images = preprocess.clone().check()?.output_shape();
+    let probe = images.map(|[channels, height, width]| {
+        HostTensor::from_fn(&[fixed_batch.unwrap_or(1), channels, height, width], |_| 0f32)
+    });
+    let file = Outputs { file, model: &model.clone(), input: &input, probe, facts: infer(&model)?.facts };
     let (embedding, taps) = file.outputs(&mut model, options, &sidecar)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let random = model.property("defrost.weights").is_some_and(|weights| weights.starts_with("random weights"));
@@ -93,8 +106,19 @@ fn preprocess(path: &Path, options: &ModelOptions, sidecar: &Sidecar, model: &Mo
 }
 
 /// A user's file, for errors.
-struct External<'a> {
-    path: &'a Path,
+pub(super) struct External<'a> {
+    pub(super) path: &'a Path,
+}
+
+/// Finds out what a user's file gives.
+struct Outputs<'a> {
+    file: External<'a>,
+    model: &'a Model,
+    /// The input for images.
+    input: &'a str,
+    /// Black images that a run shows the sizes of outputs with, where their size is known.
+    probe: Option<HostTensor>,
+    facts: HashMap<String, Fact>,
 }
 
 impl External<'_> {
@@ -115,69 +139,61 @@ impl External<'_> {
         }
         Ok(fs::hexadecimal(&hasher.finalize()))
     }
+}
 
-    /// The name of the input for images, brought to [N, C, H, W], and its batch where that is
-    /// fixed.
-    fn image_input(
-        &self,
-        model: &mut Model,
-        options: &ModelOptions,
-        sidecar: &Sidecar,
-        preprocess: &Preprocess,
-    ) -> Result<(String, Option<usize>)> {
-        let inputs: Vec<ValueInfo> = model.graph.required_inputs().cloned().collect();
-        let wanted = options.input.as_ref().or(sidecar.input.as_ref());
-        let input = self.choose("input", &inputs, wanted)?;
-        if let Some(other) = inputs.iter().find(|other| other.name != input.name) {
-            return Err(self.unsuitable(&input, format!("the model needs `{}` too", other.name)));
+impl Outputs<'_> {
+    /// Element type and shape of a value: as the file tells them, else as inference finds them, else
+    /// as one run shows them.
+    fn tensor(&self, value: &ValueInfo) -> Result<(Option<DType>, Vec<Dim>)> {
+        let kind = value.r#type.as_ref().and_then(|known| known.kind.as_ref());
+        if kind.is_some_and(|kind| !matches!(kind, TypeKind::Tensor(_))) {
+            return self.file.tensor(value);
         }
-        let (dtype, shape) = self.tensor(&input)?;
-        if dtype != Some(DType::F32) {
-            return Err(self.unsuitable(&input, format!("it takes {} and not f32", self.type_text(&input))));
+        let is_closed = |shape: &[Dim]| !shape.is_empty() && shape[1..].iter().all(|dim| fixed(dim).is_some());
+        let declared = value.tensor_type();
+        if let Some(TensorType { element, shape: Some(shape), .. }) = declared
+            && (is_closed(shape) || element.dtype().is_none())
+        {
+            return Ok((element.dtype(), shape.clone()));
         }
-        let [batch, second, third, last] = shape.as_slice() else {
-            return Err(self.unsuitable(&input, format!("it is {} and not a batch of images", shape_text(&shape))));
+        let inferred = self.facts.get(&value.name).filter(|fact| fact.element.dtype().is_some());
+        if let Some(Fact { element, shape: Some(shape), .. }) = inferred
+            && is_closed(shape)
+        {
+            return Ok((element.dtype(), shape.clone()));
+        }
+        let known = declared.and_then(|known| known.shape.clone()).or_else(|| inferred?.shape.clone());
+        // A feature map or tokens of open size have their channels all the same.
+        let has_channels = |shape: &[Dim]| match shape {
+            [_, channels, _, _] | [_, _, channels] => fixed(channels).is_some(),
+            _ => false,
         };
-        let channels = preprocess.channels.count();
-        let is_channels = |dim: &Dim| matches!(fixed(dim), Some(1 | 3));
-        let layout = match (sidecar.layout, is_channels(second), is_channels(last)) {
-            (Some(layout), _, _) => layout,
-            (None, true, false) => Layout::Nchw,
-            (None, false, true) => Layout::Nhwc,
-            (None, ..) => {
-                let reason = format!(
-                    "it is {}, which does not tell channels from rows: write `layout = \"nchw\"` (or \"nhwc\") into `{}`",
-                    shape_text(&shape),
-                    self.path.with_extension("toml").display()
-                );
-                return Err(self.unsuitable(&input, reason));
+        match (&self.probe, known) {
+            (Some(images), known) if !known.as_deref().is_some_and(has_channels) => {
+                self.measured(&value.name, images, known.as_deref())
             }
-        };
-        let (channel, height, width) = match layout {
-            Layout::Nchw => (second, third, last),
-            Layout::Nhwc => (last, second, third),
-        };
-        if let Some(found) = fixed(channel).filter(|found| *found != channels) {
-            let reason = format!("it takes {found} channels, the preprocessing gives {channels}");
-            return Err(self.unsuitable(&input, reason));
-        }
-        let given = preprocess.clone().check()?.output_shape();
-        for (axis, dim, given) in [("rows", height, given.map(|s| s[1])), ("columns", width, given.map(|s| s[2]))] {
-            if let Some(needed) = fixed(dim).filter(|needed| given != Some(*needed)) {
-                let given = given.map_or("images of different sizes".to_owned(), |given| format!("{given} {axis}"));
-                return Err(
-                    self.unsuitable(&input, format!("it takes {needed} {axis}, the preprocessing gives {given}"))
-                );
+            (_, Some(shape)) => {
+                let element = declared.map(|known| known.element).or_else(|| Some(inferred?.element));
+                Ok((element.and_then(ElementType::dtype), shape))
             }
+            (_, None) => self.file.tensor(value),
         }
-        let fixed_batch = fixed(batch);
-        if layout == Layout::Nchw {
-            return Ok((input.name, fixed_batch));
+    }
+
+    /// Element type and shape of what one run gives; the first axis stays as it is known.
+    fn measured(&self, name: &str, images: &HostTensor, known: Option<&[Dim]>) -> Result<(Option<DType>, Vec<Dim>)> {
+        let mut model = self.model.clone();
+        model.graph.outputs = vec![ValueInfo::untyped(name)];
+        let runtime = Runtime::ensure(None, &Silent)?;
+        let options = SessionOptions { device: Device::Cpu, ..SessionOptions::default() };
+        let mut session = Session::open(&runtime, ModelSource::Detached(&model.detach()?), &options)?;
+        let results = session.run(&[(self.input, images)], &[name])?;
+        let Some(result) = results.first() else { return self.file.tensor(&ValueInfo::untyped(name)) };
+        let mut shape: Vec<Dim> = result.shape().iter().map(|&size| Dim::from(size)).collect();
+        if let Some(first) = shape.first_mut() {
+            *first = known.and_then(|known| known.first().cloned()).unwrap_or(Dim::Unknown);
         }
-        let name = UniqueNames::of(&model.graph).take(&format!("{}_nchw", input.name));
-        let shape = [batch, channel, height, width].map(Clone::clone).to_vec();
-        transpose_input(model, &input.name, &name, &[0, 2, 3, 1], shape).apply(model)?;
-        Ok((name, fixed_batch))
+        Ok((Some(result.dtype()), shape))
     }
 
     /// Embedding and taps as the outputs of the model; all others are dropped.
@@ -185,7 +201,7 @@ impl External<'_> {
         let mut pooling = Pooling::new(model);
         let (embedding, [source, info]) = self.embedding_output(model, &mut pooling, (options, sidecar))?;
         let (taps, infos): (Vec<Output>, Vec<ValueInfo>) =
-            self.taps(model, (&options.taps, &source.name), sidecar)?.into_iter().unzip();
+            self.taps(model, (&options.taps, &source.name), sidecar, &mut pooling)?.into_iter().unzip();
         pooling.patch.outputs = Some([info].into_iter().chain(infos).collect());
         pooling.patch.apply(model)?;
         if !taps.is_empty() {
@@ -205,16 +221,17 @@ impl External<'_> {
         // A file written here calls its embedding so, whatever else it gives.
         let own = Some(EMBEDDING.to_owned()).filter(|_| model.property("defrost.model").is_some());
         let wanted = options.output.as_ref().or(sidecar.output.as_ref()).or(own.as_ref());
-        let output = self.choose("output", &model.graph.outputs, wanted)?;
+        let output = self.file.choose("output", &model.graph.outputs, wanted)?;
         let (dtype, shape) = self.tensor(&output)?;
-        if dtype != Some(DType::F32) {
-            return Err(self.unsuitable(&output, format!("it gives {} and not f32", self.type_text(&output))));
-        }
+        let Some(dtype) = dtype.filter(|dtype| dtype.is_float()) else {
+            let reason = format!("it gives {} and no floating-point numbers", self.file.type_text(&output));
+            return Err(self.file.unsuitable(&output, reason));
+        };
         let axes = self.axes(model, sidecar, (&output, &shape))?;
         let channel = if axes == Axes::ChannelsFirst || axes == Axes::Vector { 1 } else { shape.len() - 1 };
         if fixed(&shape[channel]).is_none() {
             let reason = format!("it is {}: the number of features is open", shape_text(&shape));
-            return Err(self.unsuitable(&output, reason));
+            return Err(self.file.unsuitable(&output, reason));
         }
         let is_vector = axes == Axes::ChannelsFirst && shape[2..].iter().all(|dim| fixed(dim) == Some(1));
         let how = match (axes, options.pool.or(sidecar.pool)) {
@@ -227,10 +244,11 @@ impl External<'_> {
                     _ => "cls` or `--pool mean",
                 };
                 let several = format!("it is {}, several vectors per image", shape_text(&shape));
-                return Err(self.unsuitable(&output, format!("{several}: choose `--pool {choices}`")));
+                return Err(self.file.unsuitable(&output, format!("{several}: choose `--pool {choices}`")));
             }
         };
-        let source = Source { name: &output.name, axes, shape: &shape };
+        let single = if dtype == DType::F32 { output.name.clone() } else { pooling.to_f32(&output.name) };
+        let source = Source { name: &single, axes, shape: &shape };
         let (name, width) = pooling.add(&source, how.unwrap_or(Pool::Mean), None)?;
         let info = vector_info(&name, shape.first(), width);
         Ok((Output::embedding(&name, width, how), [output, info]))
@@ -242,6 +260,7 @@ impl External<'_> {
         model: &Model,
         (taps, source): (&Taps, &str),
         sidecar: &Sidecar,
+        pooling: &mut Pooling,
     ) -> Result<Vec<(Output, ValueInfo)>> {
         let noted = self.noted_taps(model)?;
         let names: Vec<&str> = match taps {
@@ -252,7 +271,7 @@ impl External<'_> {
             }
             Taps::Names(names) => names.iter().map(String::as_str).collect(),
         };
-        let facts = infer(model)?.facts;
+        let facts = &self.facts;
         let mut found = Vec::new();
         for name in names {
             if let Some(tap) = noted.iter().find(|tap| tap.tap == name || tap.name == name) {
@@ -263,15 +282,18 @@ impl External<'_> {
             let fact = facts.get(name).ok_or_else(|| self.unknown_tap(model, name))?;
             let info = ValueInfo { r#type: fact.to_type(), ..ValueInfo::untyped(name) };
             let (dtype, shape) = self.tensor(&info)?;
-            if dtype != Some(DType::F32) {
-                return Err(self.unsuitable(&info, format!("it gives {} and not f32", self.type_text(&info))));
-            }
+            let Some(dtype) = dtype.filter(|dtype| dtype.is_float()) else {
+                let reason = format!("it gives {} and no floating-point numbers", self.file.type_text(&info));
+                return Err(self.file.unsuitable(&info, reason));
+            };
             let axes = self.axes(model, sidecar, (&info, &shape))?;
             let channel = if axes == Axes::ChannelsFirst || axes == Axes::Vector { 1 } else { shape.len() - 1 };
             let width = fixed(&shape[channel]).ok_or_else(|| {
-                self.unsuitable(&info, format!("it is {}: the number of features is open", shape_text(&shape)))
+                self.file.unsuitable(&info, format!("it is {}: the number of features is open", shape_text(&shape)))
             })?;
-            found.push((Output { name: name.to_owned(), tap: name.to_owned(), width, axes, pool: None }, info));
+            let single = if dtype == DType::F32 { name.to_owned() } else { pooling.to_f32(name) };
+            let info = ValueInfo::new(&single, Type::tensor(DType::F32, Some(shape)));
+            found.push((Output { name: single, tap: name.to_owned(), width, axes, pool: None }, info));
         }
         Ok(found)
     }
@@ -279,7 +301,7 @@ impl External<'_> {
     /// What a file written here says about its taps.
     fn noted_taps(&self, model: &Model) -> Result<Vec<Output>> {
         let Some(text) = model.property(TAPS_PROPERTY) else { return Ok(Vec::new()) };
-        serde_json::from_str(text).map_err(|source| self.unreadable("defrost.taps", source))
+        serde_json::from_str(text).map_err(|source| self.file.unreadable("defrost.taps", source))
     }
 
     /// How the features of a value lie: as the file or its description says, else as the number of
@@ -292,23 +314,26 @@ impl External<'_> {
             2 => Ok(Axes::Vector),
             3 | 4 if model.property("defrost.model").is_some() => {
                 let reason = "the file does not tell how its features lie: build it again with `--taps`".to_owned();
-                Err(self.unsuitable(value, reason))
+                Err(self.file.unsuitable(value, reason))
             }
             3 => Ok(match sidecar.prefix {
                 Some(prefix) => Axes::Tokens { class: prefix > 0, prefix },
                 None => Axes::Sequence,
             }),
             4 => Ok(Axes::ChannelsFirst),
-            _ => Err(self.unsuitable(value, format!("it is {}, no vector per image", shape_text(shape)))),
+            _ => Err(self.file.unsuitable(value, format!("it is {}, no vector per image", shape_text(shape)))),
         }
     }
 
     fn unknown_tap(&self, model: &Model, name: &str) -> crate::error::Error {
         let known: Vec<String> = model.graph.outputs.iter().map(|output| output.name.clone()).collect();
         let nearest = names::nearest(name, model.graph.value_names()).into_iter().map(str::to_owned).collect();
-        ModelError::UnknownTap { model: self.path.display().to_string(), name: name.to_owned(), nearest, known }.into()
+        ModelError::UnknownTap { model: self.file.path.display().to_string(), name: name.to_owned(), nearest, known }
+            .into()
     }
+}
 
+impl External<'_> {
     fn unreadable(&self, property: &str, source: serde_json::Error) -> crate::error::Error {
         let format = match property {
             TAPS_PROPERTY => "backbone: its property `defrost.taps` lists no taps",
@@ -318,7 +343,12 @@ impl External<'_> {
     }
 
     /// The value of that name, or the only one.
-    fn choose(&self, direction: &'static str, values: &[ValueInfo], wanted: Option<&String>) -> Result<ValueInfo> {
+    pub(super) fn choose(
+        &self,
+        direction: &'static str,
+        values: &[ValueInfo],
+        wanted: Option<&String>,
+    ) -> Result<ValueInfo> {
         let known = || values.iter().map(|value| format!("{} {}", value.name, self.type_text(value))).collect();
         match (wanted, values) {
             (Some(wanted), _) => values.iter().find(|value| value.name == *wanted).cloned().ok_or_else(|| {
@@ -335,7 +365,7 @@ impl External<'_> {
     }
 
     /// Element type and shape of a value.
-    fn tensor(&self, value: &ValueInfo) -> Result<(Option<DType>, Vec<Dim>)> {
+    pub(super) fn tensor(&self, value: &ValueInfo) -> Result<(Option<DType>, Vec<Dim>)> {
         match value.r#type.as_ref().and_then(|r#type| r#type.kind.as_ref()) {
             Some(TypeKind::Tensor(tensor)) => match &tensor.shape {
                 Some(shape) => Ok((tensor.element.dtype(), shape.clone())),
@@ -345,17 +375,17 @@ impl External<'_> {
         }
     }
 
-    fn type_text(&self, value: &ValueInfo) -> String {
+    pub(super) fn type_text(&self, value: &ValueInfo) -> String {
         value.r#type.as_ref().map_or_else(|| "of unknown type".to_owned(), ToString::to_string)
     }
 
-    fn unsuitable(&self, value: &ValueInfo, reason: String) -> crate::error::Error {
+    pub(super) fn unsuitable(&self, value: &ValueInfo, reason: String) -> crate::error::Error {
         ModelError::Unsuitable { path: self.path.to_path_buf(), value: value.name.clone(), reason }.into()
     }
 }
 
 /// The size of an axis that is the same for all inputs.
-fn fixed(dim: &Dim) -> Option<usize> {
+pub(super) fn fixed(dim: &Dim) -> Option<usize> {
     match dim {
         Dim::Fixed(size) => usize::try_from(*size).ok().filter(|size| *size > 0),
         _ => None,

@@ -115,6 +115,12 @@ impl Pooling {
         })
     }
 
+    /// A value as f32.
+    pub(super) fn to_f32(&mut self, value: &str) -> String {
+        let code = i64::from(DType::F32.onnx_code());
+        self.node(Node::new("Cast", &[value], &[]).with("to", code), (value, Some(&format!("{value}_f32"))))
+    }
+
     fn first(&mut self, tokens: &str, result: Option<&str>) -> String {
         let index = self.constant(&HostTensor::scalar(0i64));
         self.node(Node::new("Gather", &[tokens, &index], &[]).with("axis", 1), (tokens, result))

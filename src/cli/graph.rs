@@ -1,7 +1,7 @@
 //! `defrost graph`: look into ONNX files, tap and cut them, copy them through this program's own
 //! reader and writer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 use crate::graph::autodiff::{Differentiation, LossKind, differentiate};
-use crate::graph::{Fact, Graph, Inference, Model, ValueInfo, infer, rewrite, text, validate};
+use crate::graph::{Carrier, Fact, Graph, Inference, Model, ValueInfo, infer, rewrite, stored_weights, text, validate};
 use crate::support::fs;
 
 const EXAMPLES: &str = "Examples:
@@ -78,8 +78,9 @@ enum Verb {
     /// Add a loss and the gradients of all weights: inputs are the model's and `labels`, outputs
     /// `loss` and `grad/WEIGHT`.
     ///
-    /// The result consists of standard operators. Weights are the floating-point initializers with
-    /// axes that reach the loss; single numbers stay constants.
+    /// The result consists of standard operators; functions of the model are inlined. Weights are the
+    /// floating-point initializers with axes that reach the loss, constants in nodes and dequantised
+    /// weights; single numbers stay constants.
     #[command(after_help = EXAMPLES)]
     Differentiate {
         /// The ONNX file.
@@ -193,6 +194,13 @@ fn summarize(model: &Model, file: &Path, printer: &Printer) -> Result<()> {
     operators.sort_by_key(|entry| std::cmp::Reverse(entry.count));
     let named = |domain: &str| if domain.is_empty() { "ai.onnx".to_owned() } else { domain.to_owned() };
     let stored = || graph.initializers.iter().chain(graph.sparse_initializers.iter().map(|sparse| &sparse.values));
+    let floats = stored().filter(|tensor| tensor.element.is_float());
+    let initializers: u64 = floats.map(|tensor| tensor.elements().unwrap_or(0) as u64).sum();
+    // Weights that are no initializers of floating-point numbers.
+    let weights = stored_weights(model);
+    let further = || weights.iter().filter(|weight| !matches!(weight.carrier, Carrier::Initializer | Carrier::Sparse));
+    let names: HashSet<&str> = graph.constant_names().collect();
+    let is_stored = |name: &str| names.contains(name);
     let summary = Summary {
         file: file.display().to_string(),
         file_bytes: fs::size(file)?,
@@ -203,11 +211,9 @@ fn summarize(model: &Model, file: &Path, printer: &Printer) -> Result<()> {
         outputs: graph.outputs.iter().map(|info| value_summary(info, &inference)).collect(),
         nodes: operators.iter().map(|entry| entry.count).sum(),
         operators,
-        parameters: stored()
-            .filter(|tensor| tensor.element.is_float())
-            .map(|tensor| tensor.elements().unwrap_or(0) as u64)
-            .sum(),
-        constant_bytes: stored().map(|tensor| tensor.data.size() as u64).sum(),
+        parameters: initializers + further().map(|weight| weight.elements as u64).sum::<u64>(),
+        constant_bytes: stored().map(|tensor| tensor.data.size() as u64).sum::<u64>()
+            + further().filter(|weight| !is_stored(&weight.name)).map(|weight| weight.bytes as u64).sum::<u64>(),
         properties: model.metadata.iter().map(|property| (property.key.clone(), property.value.clone())).collect(),
         problems: inference.problems.iter().map(ToString::to_string).collect(),
     };

@@ -40,6 +40,28 @@ pub enum FinetuneError {
         /// The parameter.
         name: String,
     },
+    /// Nothing but the head would be trained although more was asked for.
+    #[error("nothing but the head would be trained, although more was asked for{}", listed(fixed))]
+    OnlyHead {
+        /// The weights that stay as they are, with the reasons.
+        fixed: Vec<String>,
+    },
+    /// A network takes a number of images at once and no other.
+    #[error("the network takes {count} images at once and no other number, {problem}")]
+    FixedBatch {
+        /// The number.
+        count: usize,
+        /// What does not fit.
+        problem: String,
+    },
+    /// The network gives something else than a number per image and class.
+    #[error("the network gives logits of shape {found:?}, expected {expected:?}")]
+    Logits {
+        /// Images and classes.
+        expected: [usize; 2],
+        /// What it gives.
+        found: Vec<usize>,
+    },
     /// Weights do not fit the network they are read into.
     #[error("`{path}` does not hold `{name}` as {expected}")]
     Checkpoint {
@@ -104,6 +126,15 @@ pub enum FinetuneError {
     },
 }
 
+/// Weights with the reasons why they are fixed, the first few.
+fn listed(fixed: &[String]) -> String {
+    match fixed {
+        [] => ": the network has no weights that could be".to_owned(),
+        [first @ .., _] if first.len() > 4 => format!(": {} and {} more", first[..4].join(", "), fixed.len() - 4),
+        all => format!(": {}", all.join(", ")),
+    }
+}
+
 impl FinetuneError {
     pub(super) fn kind(&self) -> Kind {
         match self {
@@ -123,6 +154,14 @@ impl FinetuneError {
             FinetuneError::Blocks { found: 0, .. } => {
                 "the model names no blocks `block_00`, `block_01`, ...: use `--freeze all` or `--freeze none`".into()
             }
+            FinetuneError::OnlyHead { .. } => {
+                "`--freeze all` trains the head alone; export the model with its weights as floating-point tensors to \
+                 train them"
+                    .into()
+            }
+            FinetuneError::FixedBatch { count, .. } => format!(
+                "export the model with an open number of images (dynamic axes), or use batches of {count} images"
+            ),
             FinetuneError::Memory { batch, .. } => format!(
                 "`--micro-batch {}` gives the same gradients in smaller parts, `--recompute` keeps fewer activations, `--freeze` \
                  trains less of the network",

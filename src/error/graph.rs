@@ -178,6 +178,14 @@ pub enum GraphError {
         /// What it got.
         found: String,
     },
+    /// A function of the model cannot be replaced by its body.
+    #[error("the function `{function}` cannot be inlined: {problem}")]
+    Function {
+        /// The function, with its domain.
+        function: String,
+        /// Why not.
+        problem: String,
+    },
     /// A node between the loss and a value it is differentiated by has no gradient rule.
     #[error("node `{node}` ({operator}) has no gradient rule and lies on the way to the loss: {}", way(path))]
     NoGradient {
@@ -265,6 +273,9 @@ impl GraphError {
             GraphError::NoGradient { .. } => Some(
                 "differentiate by parameters behind that node only, or export the model without the operator".into(),
             ),
+            GraphError::Function { .. } => {
+                Some("inline the functions where the model is made: `onnx.inliner.inline_local_functions`".into())
+            }
             GraphError::NotScalar { .. } => Some("reduce it to its mean first, or choose a loss".into()),
             GraphError::Cut { .. } => Some("name exactly the values that the part starts from".into()),
             GraphError::Patch { source, .. } => source.hint(),

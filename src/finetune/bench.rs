@@ -79,6 +79,10 @@ pub fn train(
             return Err(FinetuneError::Setting { name, found: "0".into(), expected: "at least 1" }.into());
         }
     }
+    if let Some(count) = classifier.fixed_batch.filter(|count| *count != bench.batch) {
+        let problem = format!("steps of {} images are asked for", bench.batch);
+        return Err(FinetuneError::FixedBatch { count, problem }.into());
+    }
     let shape = bench.preprocess.clone().check()?.output_shape().ok_or(DataError::OpenSize)?;
     let trained = bench.freeze.trained(&classifier)?.into_iter().map(|name| (name, 1.0)).collect();
     let plan = StepPlan {

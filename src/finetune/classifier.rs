@@ -13,7 +13,7 @@ use rand::Rng;
 use crate::backbones::{Backbone, StackedHead};
 use crate::error::{FinetuneError, Result};
 use crate::finetune::Head;
-use crate::graph::{Builder, Dim, ElementType, Model, needed_nodes, rewrite};
+use crate::graph::{Builder, Dim, ElementType, Model, inline_functions, needed_nodes, rewrite};
 use crate::support::seed::Seed;
 use crate::tensor::safetensors::Tensors;
 use crate::tensor::{DType, HostTensor, Weights};
@@ -44,6 +44,8 @@ pub struct Classifier {
     /// those behind all of them.
     depths: BTreeMap<String, usize>,
     blocks: usize,
+    /// The number of images that the network takes at once, where it takes no other.
+    pub fixed_batch: Option<usize>,
 }
 
 /// A head that is put on a backbone.
@@ -78,6 +80,7 @@ impl Classifier {
     /// # Errors
     /// `GraphError` where the head does not fit the graph.
     pub fn with_linear(backbone: &Backbone, weight: &HostTensor, bias: &HostTensor) -> Result<Self> {
+        let backbone = &trainable(backbone)?;
         let name = free_head(backbone);
         let classes = bias.len();
         let mut b = Builder::with_opset(&name, backbone.graph.opset("").unwrap_or(0));
@@ -100,6 +103,7 @@ impl Classifier {
     /// `ModelError` where the backbone has no patch tokens, or the weights do not fit.
     pub fn deit(backbone: &Backbone, head: Head, classes: usize, weights: Option<&Path>, seed: Seed) -> Result<Self> {
         let Head::Deit { width, depth, heads } = head else { return Classifier::linear(backbone, classes, seed) };
+        let backbone = &trainable(backbone)?;
         let name = free_head(backbone);
         let weights = weights.map(Weights::open).transpose()?;
         let sizes = StackedHead { width, depth, heads, classes };
@@ -143,6 +147,7 @@ impl Classifier {
             head: name.to_owned(),
             depths,
             blocks,
+            fixed_batch: backbone.fixed_batch,
             model,
         })
     }
@@ -187,6 +192,20 @@ impl Classifier {
         }
         model
     }
+}
+
+/// The backbone in a form that is trained: functions inlined, at least operator set 17, in f32, all
+/// weights initializers as far as they can be such.
+fn trainable(backbone: &Backbone) -> Result<Backbone> {
+    let mut graph = rewrite::lift(inline_functions(backbone.graph.clone())?)?;
+    let (patch, exposed) = rewrite::expose_weights(&graph);
+    if !exposed.is_empty() {
+        patch.apply(&mut graph)?;
+    }
+    let (graph, _) = rewrite::single_precision(graph)?;
+    let mut parameters = backbone.parameters.clone();
+    parameters.extend(exposed);
+    Ok(Backbone { graph, parameters, ..backbone.clone() })
 }
 
 /// The first beginning of names that the backbone does not use.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Result;
+use crate::error::{FinetuneError, Result};
 use crate::finetune::classifier::LOGITS;
 use crate::finetune::drop_path::DROP_PATH;
 use crate::finetune::loss::{TARGETS, TargetBatch, WEIGHTS};
@@ -28,6 +28,8 @@ pub struct Trainer {
     /// Trained parameters and updated statistics.
     moving: Vec<String>,
     branches: usize,
+    /// Parameters that were to be trained and that the loss does not depend on.
+    unreached: Vec<String>,
     /// The factor on the loss, where it is scaled.
     scale: Option<LossScale>,
 }
@@ -94,6 +96,7 @@ impl Trainer {
         let session = open(runtime, &graphs.model, options)?;
         let options = SessionOptions { device: session.device(), ..options.clone() };
         let StepGraphs { update, trained, statistics, branches, .. } = graphs;
+        let unreached = plan.trained.keys().filter(|name| !trained.contains_key(*name)).cloned().collect();
         let moving: Vec<String> = trained.keys().chain(&statistics).cloned().collect();
         let mut trainer = Trainer {
             step: Engine::new(session)?,
@@ -102,6 +105,7 @@ impl Trainer {
             fed: BTreeMap::new(),
             moving,
             branches,
+            unreached,
             scale: plan.mixed_precision.then(LossScale::default),
         };
         if let Some(update) = update {
@@ -131,6 +135,11 @@ impl Trainer {
     /// The device that the network is trained on, and why.
     pub fn device(&self) -> (Device, &str) {
         (self.step.session.device(), self.step.session.device_reason())
+    }
+
+    /// Parameters that were to be trained and that the loss does not depend on.
+    pub fn unreached(&self) -> &[String] {
+        &self.unreached
     }
 
     /// Residual branches that masks are needed for.
@@ -326,6 +335,7 @@ pub(super) struct Evaluator {
     binding: Binding,
     input: String,
     classes: usize,
+    fixed_batch: Option<usize>,
     images: BTreeMap<usize, DeviceTensor>,
 }
 
@@ -352,24 +362,34 @@ impl Evaluator {
         }
         binding.bind_output_to_host(&session, LOGITS)?;
         let (input, classes) = (classifier.input.clone(), classifier.classes);
-        Ok(Evaluator { session, binding, input, classes, images: BTreeMap::new() })
+        let fixed_batch = classifier.fixed_batch;
+        Ok(Evaluator { session, binding, input, classes, fixed_batch, images: BTreeMap::new() })
     }
 
-    /// Logits `[N, K]` of images `[N, C, H, W]` in `shape`.
+    /// Logits `[N, K]` of images `[N, C, H, W]` in `shape`; where the network takes a fixed number of
+    /// images, up to so many, the rest of which are zeros.
     pub(super) fn logits(&mut self, images: &[f32], shape: &[usize]) -> Result<Vec<f32>> {
         let count = shape.first().copied().unwrap_or(0);
-        if !self.images.contains_key(&count) {
-            let tensor = DeviceTensor::allocate(DType::F32, shape, &self.session)?;
-            self.images.insert(count, tensor);
+        let taken = self.fixed_batch.unwrap_or(count).max(count);
+        let mut filled = images.to_vec();
+        filled.resize(taken * shape[1..].iter().product::<usize>(), 0.0);
+        let shape: Vec<usize> = std::iter::once(taken).chain(shape[1..].iter().copied()).collect();
+        if !self.images.contains_key(&taken) {
+            let tensor = DeviceTensor::allocate(DType::F32, &shape, &self.session)?;
+            self.images.insert(taken, tensor);
         }
-        if let Some(tensor) = self.images.get_mut(&count) {
-            tensor.write_values(images)?;
+        if let Some(tensor) = self.images.get_mut(&taken) {
+            tensor.write_values(&filled)?;
             self.binding.bind_input(&self.session, &self.input, tensor)?;
         }
         let outputs = self.binding.run(&mut self.session)?;
         let logits: Vec<HostTensor> = outputs.into_iter().map(DeviceTensor::into_host).collect::<Result<_>>()?;
-        let values = logits.first().and_then(|logits| Some(logits.to_f32()?.to_vec())).unwrap_or_default();
-        debug_assert_eq!(values.len(), count * self.classes);
+        let found = logits.first().and_then(|logits| Some(logits.to_f32()?.to_vec()));
+        let Some(mut values) = found.filter(|values| values.len() == taken * self.classes) else {
+            let found = logits.first().map_or_else(Vec::new, |logits| logits.shape().to_vec());
+            return Err(FinetuneError::Logits { expected: [taken, self.classes], found }.into());
+        };
+        values.truncate(count * self.classes);
         Ok(values)
     }
 }

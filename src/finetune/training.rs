@@ -1,6 +1,7 @@
 //! Epochs of training: batches go through the trainer, every step is written down, validation data
 //! judges each epoch.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use crate::data::augment::{Augmentation, Augmenter};
@@ -9,12 +10,14 @@ use crate::error::{FinetuneError, Result};
 use crate::finetune::checkpoint::TrainState;
 use crate::finetune::evaluation::Predicted;
 use crate::finetune::loss::Targets;
+use crate::finetune::policy::Freeze;
 use crate::finetune::run::TrainOptions;
 use crate::finetune::schedule::LrSchedule;
 use crate::finetune::step::StepPlan;
 use crate::finetune::trainer::{Evaluator, MicroBatch, StepHyperparams, StepOutcome, Trainer};
 use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Recipe, drop_path, policy, sampler};
+use crate::graph::fixed_weights;
 use crate::metrics::{Bootstrap, Evaluation, Metric};
 use crate::pixels::DecodeLimits;
 use crate::preprocess::Preprocess;
@@ -22,6 +25,9 @@ use crate::records::{Counts, Partition, deciding_metric, score};
 use crate::runtime::{Device, Runtime, SessionOptions};
 use crate::support::progress::Progress;
 use crate::support::seed::Seed;
+
+/// Weights that are named one by one when they are not trained.
+const MAX_NAMED: usize = 5;
 
 /// A network with its data, ready to be trained.
 pub(super) struct Training<'a> {
@@ -82,9 +88,15 @@ impl<'a> Training<'a> {
         let TrainInputs { recipe, classifier, material, partition, .. } = *subject;
         let loss = recipe.loss_of(material.dataset.task);
         let batch = recipe.batch.min(partition.train.len()).max(1);
-        let part = if recipe.micro_batch > 0 { recipe.micro_batch.min(batch) } else { batch };
-        let batch = batch / part * part;
+        let part = match (classifier.fixed_batch, recipe.micro_batch) {
+            (Some(count), micro) => fixed_part(count, micro, partition.train.len())?,
+            (None, 0) => batch,
+            (None, micro) => micro.min(batch),
+        };
+        let batch = (batch / part).max(1) * part;
         let trained = recipe.freeze.trained(classifier)?;
+        check_moves(classifier, recipe.freeze, &trained)?;
+        let asked: HashSet<String> = trained.iter().cloned().collect();
         let share = |name: String| {
             let share = policy::share(classifier, &name, recipe.layer_decay);
             (name, share)
@@ -107,6 +119,9 @@ impl<'a> Training<'a> {
             ..SessionOptions::default()
         };
         let trainer = Trainer::open(runtime, classifier, &plan, &session)?;
+        let reached: Vec<String> = asked.iter().filter(|name| !trainer.unreached().contains(name)).cloned().collect();
+        check_moves(classifier, recipe.freeze, &reached)?;
+        note_fixed(classifier, recipe.freeze, &reached, progress);
         let evaluator = Evaluator::beside(runtime, classifier, &trainer, &session)?;
         let (device, reason) = trainer.device();
         progress.note(&format!("training on {device}: {reason}"));
@@ -283,5 +298,58 @@ impl<'a> Training<'a> {
         let evaluation = predicted.evaluate(self.material, &Bootstrap { resamples: 0, ..Bootstrap::default() })?;
         let (decided, log_loss) = (score(&evaluation, self.metric()), score(&evaluation, Metric::LogLoss));
         Ok((evaluation, decided, log_loss))
+    }
+}
+
+/// The images of a part of a batch, for a network that takes `count` at once and no other number.
+fn fixed_part(count: usize, micro_batch: usize, images: usize) -> Result<usize, FinetuneError> {
+    let refused = |problem: String| FinetuneError::FixedBatch { count, problem };
+    if micro_batch != 0 && micro_batch != count {
+        return Err(refused(format!("parts of {micro_batch} images are asked for")));
+    }
+    if images < count {
+        return Err(refused(format!("there are {images} images to train on")));
+    }
+    Ok(count)
+}
+
+/// Refuses to train the head alone where more was asked for.
+fn check_moves(classifier: &Classifier, freeze: Freeze, moving: &[String]) -> Result<(), FinetuneError> {
+    let asks_for_more = match freeze {
+        Freeze::All => false,
+        Freeze::None => true,
+        Freeze::Blocks(count) => count < classifier.blocks(),
+    };
+    if asks_for_more && moving.iter().all(|name| classifier.is_head(name)) {
+        return Err(FinetuneError::OnlyHead { fixed: fixed(classifier, freeze, moving) });
+    }
+    Ok(())
+}
+
+/// The weights that stay as they are though nobody asked for that, with the reasons.
+fn fixed(classifier: &Classifier, freeze: Freeze, moving: &[String]) -> Vec<String> {
+    let frozen = |name: &str| match freeze {
+        Freeze::All => true,
+        Freeze::None => false,
+        Freeze::Blocks(count) => classifier.depth(name) < count,
+    };
+    let is_constant = |name: &str| {
+        let stored = classifier.model.graph.initializer(name);
+        stored.is_some_and(|tensor| tensor.element.is_float())
+            && !classifier.parameters.iter().any(|known| known == name)
+    };
+    fixed_weights(&classifier.model, |name| {
+        moving.iter().any(|moved| moved == name) || frozen(name) || is_constant(name)
+    })
+}
+
+/// Says which weights stay as they are though nobody asked for that.
+fn note_fixed(classifier: &Classifier, freeze: Freeze, moving: &[String], progress: &dyn Progress) {
+    let fixed = fixed(classifier, freeze, moving);
+    if !fixed.is_empty() {
+        let more =
+            if fixed.len() > MAX_NAMED { format!(" and {} more", fixed.len() - MAX_NAMED) } else { String::new() };
+        let named = fixed.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+        progress.note(&format!("warning: not all weights are trained; these stay as they are: {named}{more}"));
     }
 }

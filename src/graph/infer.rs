@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::error::{GraphError, Result};
+use crate::error::{Error, GraphError, Result};
+use crate::graph::control_flow;
+use crate::graph::inline::inline_functions;
 use crate::graph::ops::{OpContext, find};
 use crate::graph::order::topological_order;
-use crate::graph::{Fact, Model, Node};
+use crate::graph::{Fact, Graph, Model, Node};
 
-/// What inference found out about the main graph of a model.
+/// What inference found out about a graph.
 #[derive(Debug)]
 pub struct Inference {
     /// What is known about each value.
@@ -19,14 +21,29 @@ pub struct Inference {
 
 /// What is known about every value of the main graph.
 ///
-/// Outputs of operators without a rule (see [`ops::ALL`](super::ops::ALL)) are known as far as the
-/// model itself declares them.
+/// Calls of the model's own functions are seen through. Outputs of operators without a rule (see
+/// [`ops::ALL`](super::ops::ALL)) are known as far as the model itself declares them.
 ///
 /// # Errors
 /// [`GraphError::Cycle`].
 pub fn infer(model: &Model) -> Result<Inference> {
-    let graph = &model.graph;
     let opset = model.opset("").unwrap_or(0);
+    if model.functions.is_empty() {
+        return infer_graph(&model.graph, opset, &|_| None);
+    }
+    match inline_functions(model.clone()) {
+        Ok(inlined) => infer_graph(&inlined.graph, opset, &|_| None),
+        Err(Error::Graph(problem)) => {
+            let mut found = infer_graph(&model.graph, opset, &|_| None)?;
+            found.problems.push(problem);
+            Ok(found)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// What is known about the values of a graph; `outer` tells about those around it.
+pub(super) fn infer_graph(graph: &Graph, opset: i64, outer: &dyn Fn(&str) -> Option<Fact>) -> Result<Inference> {
     let mut facts: HashMap<String, Fact> = HashMap::new();
     for info in graph.value_infos.iter().chain(&graph.outputs).chain(&graph.inputs) {
         if let Some(known) = &info.r#type {
@@ -36,10 +53,19 @@ pub fn infer(model: &Model) -> Result<Inference> {
     for tensor in &graph.initializers {
         facts.insert(tensor.name.clone(), Fact::of_tensor(tensor));
     }
+    for sparse in &graph.sparse_initializers {
+        let shape = sparse.shape.iter().map(|&size| size.into()).collect();
+        facts.insert(sparse.values.name.clone(), Fact::new(sparse.values.element, Some(shape)));
+    }
     let mut problems = Vec::new();
     for index in topological_order(graph)? {
         let node = &graph.nodes[index];
-        match infer_node(node, opset, |name| facts.get(name).cloned()) {
+        let known = |name: &str| facts.get(name).cloned().or_else(|| outer(name));
+        let found = match control_flow::infer_node(node, opset, &known)? {
+            Some(found) => Ok(Some(found)),
+            None => infer_node(node, opset, known),
+        };
+        match found {
             Ok(Some(found)) => {
                 for (name, fact) in node.outputs.iter().zip(found) {
                     let declared = facts.entry(name.clone()).or_insert_with(Fact::unknown);

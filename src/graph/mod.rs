@@ -7,6 +7,7 @@
 pub mod autodiff;
 mod builder;
 mod chunks;
+mod control_flow;
 mod decode;
 mod detach;
 mod encode;
@@ -14,6 +15,7 @@ mod external;
 mod fact;
 mod infer;
 mod initializer;
+mod inline;
 mod io;
 mod model;
 mod node;
@@ -25,6 +27,7 @@ pub mod rewrite;
 mod text;
 mod types;
 mod validate;
+mod weights;
 
 use std::collections::HashMap;
 
@@ -33,6 +36,7 @@ pub use detach::{Detached, DetachedWeight};
 pub use fact::{Constant, Fact};
 pub use infer::{Inference, infer};
 pub use initializer::{SparseTensor, Tensor, TensorData};
+pub use inline::inline_functions;
 pub use io::SaveOptions;
 pub use model::{Function, KNOWN_OPSETS, Model, OperatorSet, Property, Training};
 pub use node::{Attribute, AttributeKind, AttributeValue, Node, ValueInfo};
@@ -41,6 +45,7 @@ pub use patch::Patch;
 pub use text::text;
 pub use types::{Dim, ElementType, TensorType, Type, TypeKind, shape_text};
 pub use validate::validate;
+pub use weights::{Carrier, StoredWeight, fixed_weights, stored_weights};
 
 /// A graph: named values computed by nodes from inputs and initializers.
 #[derive(Clone, Debug, Default, PartialEq)]

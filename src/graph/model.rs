@@ -6,7 +6,7 @@ use crate::graph::{Attribute, Graph, Node, ValueInfo};
 
 /// Lowest and highest version of the default operator set that `load` and `save` accept and keep as
 /// it is.
-pub const KNOWN_OPSETS: std::ops::RangeInclusive<i64> = 1..=23;
+pub const KNOWN_OPSETS: std::ops::RangeInclusive<i64> = 1..=28;
 
 /// One imported operator set.
 #[derive(Clone, Debug, PartialEq, Eq)]

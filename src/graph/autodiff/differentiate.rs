@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use crate::error::{GraphError, Result};
 use crate::graph::autodiff::loss::LossOptions;
 use crate::graph::autodiff::{GRADIENT, gradients, loss};
-use crate::graph::rewrite::{dead, lift, slice_sequences};
-use crate::graph::{Builder, Dim, Graph, Model, Value};
+use crate::graph::rewrite::{dead, expose_weights, lift, slice_sequences};
+use crate::graph::{Builder, Dim, Graph, Model, Value, inline_functions};
 use crate::support::seed::Seed;
 use crate::tensor::{DType, HostTensor};
 
@@ -37,17 +37,18 @@ pub struct Differentiation<'a> {
 
 /// Adds loss and gradients to a model; one of an operator set from 9 on is lifted to 17 first.
 ///
-/// Parameters are the floating-point initializers with axes that reach the loss. Constants stay
-/// single numbers (bounds, factors), running statistics of batch normalisations, and what a file
-/// keeps in `Constant` nodes: PyTorch's exporters put all parameters into initializers. Only `loss`
-/// and the gradients remain outputs.
+/// Functions are inlined first. Parameters are the floating-point initializers with axes, `Constant`
+/// nodes with more than one number, and weights that are dequantised, as far as they reach the loss.
+/// Constants stay single numbers (bounds, factors) and running statistics of batch normalisations.
+/// Only `loss` and the gradients remain outputs.
 ///
 /// # Errors
 /// As [`gradients`]; [`GraphError::UnknownValue`] for the output, [`GraphError::Operator`] for a
 /// head on something else than vectors of known length, [`GraphError::Opset`] for operator sets
 /// that cannot be lifted.
 pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model> {
-    let mut model = lift(model)?;
+    let mut model = lift(inline_functions(model)?)?;
+    expose_weights(&model).0.apply(&mut model)?;
     slice_sequences(&model)?.apply(&mut model)?;
     let constants: HashSet<String> = model.graph.constant_names().map(str::to_owned).collect();
     let statistics = running_statistics(&model.graph);

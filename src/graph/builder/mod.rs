@@ -48,7 +48,7 @@ use crate::tensor::{DType, HostTensor};
 /// everywhere.
 pub const DEFAULT_OPSET: i64 = 17;
 /// Operator sets a builder can write.
-pub const BUILDER_OPSETS: std::ops::RangeInclusive<i64> = 17..=23;
+pub const BUILDER_OPSETS: std::ops::RangeInclusive<i64> = 17..=28;
 
 /// Constants up to this many bytes are stored once, however often they are asked for.
 const SHARED_CONSTANT: usize = 64;
@@ -355,7 +355,10 @@ fn ir_version(opset: i64) -> i64 {
         ..=18 => 8,
         19 | 20 => 9,
         21 | 22 => 10,
-        _ => 11,
+        23 => 11,
+        24 => 12,
+        25..=27 => 13,
+        _ => 14,
     }
 }
 
