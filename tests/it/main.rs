@@ -30,6 +30,7 @@ mod manifest;
 mod metrics;
 mod model_commands;
 mod namings;
+mod onnx_forms;
 mod parity;
 mod pixels;
 mod preprocess;
