@@ -124,13 +124,15 @@ fn quantised_weights_and_half_floats_are_trained_in_f32() {
     ];
     let dequantize = Node::new("DequantizeLinear", &["q", "scale", "zero"], &["w"]).with("axis", 1);
     model.graph.nodes = vec![dequantize, Node::new("MatMul", &["x", "w"], &["y"])];
-    model.graph.outputs[0] = ValueInfo::untyped("y");
+    // The runtime computes what it dequantises itself in another way, unless the weight is an output.
+    model.graph.outputs = vec![ValueInfo::untyped("y"), ValueInfo::untyped("w")];
     let x = noise(&[4, 3]);
     let expected = outputs(&model, &[("x", &x)]);
     let (patch, names) = rewrite::expose_weights(&model);
     patch.apply(&mut model).unwrap();
     assert_eq!((names, model.graph.nodes.len()), (vec!["w".to_owned()], 1));
-    assert_eq!(outputs(&model, &[("x", &x)])[0].bytes(), expected[0].bytes());
+    assert_eq!(outputs(&model, &[("x", &x)])[1].bytes(), expected[1].bytes());
+    model.graph.outputs.truncate(1);
 
     // The same in f16: what is stored is exact in f32.
     let half: Vec<u8> = [0.5f32, -1.5, 2.0].iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect();
@@ -299,7 +301,7 @@ fn fixed_batches_are_trained_as_parts_of_a_step() {
         let (model, out) = (fixture(&format!("batch{count}.onnx")), format!("run{count}"));
         let run = ["finetune", &images, "--model", &model, "--epochs", "1", "--learning-rate", "0.01", "--out", &out];
         succeeds(folder.path(), &run);
-        let told = refused(folder.path(), &[&run[..8], &["--out", "other", "--micro-batch", "3"]].concat());
+        let told = refused(folder.path(), &[&run[..8], &["--out", "other", "--micro-batch", "2"]].concat());
         assert!(told.contains(&format!("takes {count} images at once and no other number")), "{told}");
     }
     // Parts of one image give what whole batches give.
