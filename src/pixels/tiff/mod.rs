@@ -6,7 +6,7 @@
 //!
 //! Written here, over this project's JPEG and the crates for LZW and Deflate, because the `tiff`
 //! crate refuses palettes, YCbCr and most of what scanners write, and decodes JPEG up to one shade
-//! beside libjpeg. CCITT fax is left to that crate. Other compressions, 12, 24 and 32 bits, signed
+//! beside libjpeg. CCITT group 4 fax is left to that crate. Other compressions, 12, 24 and 32 bits, signed
 //! and floating-point samples are refused by their names.
 //!
 //! Reference: TIFF 6.0; Technical Note 2 (JPEG); `tif_getimage.c` and `tif_color.c` of libtiff.
@@ -27,7 +27,7 @@ use unpack::{Compression, Depth};
 /// Samples of a pixel; more are no image.
 const MAX_SAMPLES: u64 = 16;
 
-/// The image of a directory, not yet turned upright; `None` for CCITT fax, which is read elsewhere.
+/// The image of a directory, not yet turned upright; `None` for CCITT group 4 fax, which is read elsewhere.
 pub(super) fn decode(directory: &Directory<'_>, limits: &DecodeLimits) -> Result<Option<Image>> {
     let layout = Layout::read(directory)?;
     limits.check_pixels(layout.width as u32, layout.height as u32)?;
@@ -61,7 +61,7 @@ struct Layout {
     /// Samples of a pixel, alpha and others included.
     samples: usize,
     colours: ColourSpace,
-    /// `None` for CCITT fax.
+    /// `None` for CCITT group 4 fax.
     compression: Option<Compression>,
     is_planar: bool,
     /// Whether samples are differences to their left neighbours.

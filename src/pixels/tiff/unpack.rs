@@ -21,15 +21,17 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    /// The compression of a tag's value; `None` for CCITT fax.
+    /// The compression of a tag's value; `None` for CCITT group 4 fax.
     pub(super) fn read(code: u64) -> Result<Option<Self>, PixelError> {
         let name = match code {
             1 => return Ok(Some(Compression::None)),
-            2..=4 => return Ok(None),
+            4 => return Ok(None),
             5 => return Ok(Some(Compression::Lzw)),
             7 => return Ok(Some(Compression::Jpeg)),
             8 | 32_946 => return Ok(Some(Compression::Deflate)),
             32_773 => return Ok(Some(Compression::PackBits)),
+            2 => "CCITT run-length",
+            3 => "CCITT group 3 fax",
             6 => "old-style JPEG",
             34_712 => "JPEG 2000",
             34_887 => "LERC",
