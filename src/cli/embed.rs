@@ -1,6 +1,8 @@
 //! `defrost embed`: images and a network in, an embedding cache out.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::backbones::ComputeDType;
 use crate::cli::dataset::DatasetArguments;
@@ -63,6 +65,9 @@ pub(crate) struct Arguments {
     /// Largest image that is decoded, in millions of pixels.
     #[arg(long, alias = "most-megapixels", default_value_t = 100, value_name = "MEGAPIXELS")]
     max_megapixels: u32,
+    /// Longest time to decode an image, in seconds: a file that takes longer is set aside.
+    #[arg(long, value_name = "SECONDS")]
+    max_seconds: Option<NonZeroU32>,
     #[command(flatten)]
     pixels: PixelFlags,
     #[command(flatten)]
@@ -83,6 +88,7 @@ impl Arguments {
             ..EmbedOptions::default()
         };
         options.limits.max_pixels = u64::from(self.max_megapixels) * 1_000_000;
+        options.limits.max_time = self.max_seconds.map(|seconds| Duration::from_secs(seconds.get().into()));
         let embedder = Embedder::new(&self.model)?
             .model_options(self.flags.options())
             .compute(self.compute)

@@ -52,7 +52,7 @@ impl Default for EmbedOptions {
             wait: true,
             retry: false,
             allow_low_fidelity: false,
-            limits: DecodeLimits { max_pixels: 100_000_000, max_bytes: 512 << 20 },
+            limits: DecodeLimits { max_pixels: 100_000_000, max_bytes: 512 << 20, max_time: None },
         }
     }
 }

@@ -16,6 +16,21 @@ pub enum PixelError {
         /// What is wrong with its content.
         source: Box<PixelError>,
     },
+    /// Decoding takes too long.
+    #[error("decoding takes longer than {seconds} seconds")]
+    Time {
+        /// The time that was allowed.
+        seconds: f64,
+    },
+    /// The decoder panicked.
+    #[error("the decoder gave up on this file")]
+    Panic,
+    /// No thread can be started.
+    #[error("no thread can be started to decode the file")]
+    Thread {
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The file has no content.
     #[error("the file is empty")]
     Empty,
@@ -135,9 +150,12 @@ impl PixelError {
             PixelError::File { source, .. } => return source.hint(),
             PixelError::Empty | PixelError::Truncated { .. } => "copy or download the file again",
             PixelError::NotAnImage { .. } | PixelError::Format { .. } => {
-                "JPEG, PNG, TIFF, BMP, WebP and DICOM are read; convert the file or leave it out"
+                "JPEG, PNG, TIFF, BMP, WebP, GIF, PNM and DICOM are read; convert the file or leave it out"
             }
             PixelError::Variant { .. } => "convert the file to an 8-bit or 16-bit PNG",
+            PixelError::Time { .. } => "allow more seconds, or convert the file",
+            PixelError::Panic => "convert the file, and report it if other programs read it",
+            PixelError::Thread { .. } => "use fewer threads, or free memory",
             PixelError::TooManyPixels { .. } | PixelError::TooManyBytes { .. } => {
                 "scale the image down, or cut it into tiles"
             }

@@ -8,12 +8,13 @@
 
 use std::io::Cursor;
 use std::path::Path;
+use std::time::Duration;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits};
 
 use super::recognise::{Format, recognise};
-use super::{bmp, dicom, frame, jpeg, orientation, tiff, windowing};
+use super::{bmp, dicom, frame, jpeg, orientation, tiff, watch, windowing};
 use crate::error::{Error, PixelError, Result};
 use crate::preprocess::{Image, Preprocess, Reduction, Samples, Window};
 use crate::support::fs;
@@ -25,12 +26,14 @@ pub struct DecodeLimits {
     pub max_pixels: u64,
     /// Most bytes of a file.
     pub max_bytes: u64,
+    /// Longest time to decode a file; `None` waits for every decoder.
+    pub max_time: Option<Duration>,
 }
 
-/// 178,956,970 pixels, where PIL raises its `DecompressionBombError`, and 1 GiB.
+/// 178,956,970 pixels, where PIL raises its `DecompressionBombError`, 1 GiB, any time.
 impl Default for DecodeLimits {
     fn default() -> Self {
-        DecodeLimits { max_pixels: 178_956_970, max_bytes: 1 << 30 }
+        DecodeLimits { max_pixels: 178_956_970, max_bytes: 1 << 30, max_time: None }
     }
 }
 
@@ -57,9 +60,13 @@ impl Decoding {
     ///
     /// # Errors
     /// [`PixelError`] with the reason: empty, not an image, a format or variant that is not read,
-    /// truncated, damaged, too large.
+    /// truncated, damaged, too large, too slow.
     pub fn decode(&self, bytes: &[u8]) -> Result<Image> {
         let limits = &self.limits;
+        if let Some(time) = limits.max_time {
+            let decoding = Decoding { limits: DecodeLimits { max_time: None, ..*limits }, ..*self };
+            return watch::within(time, bytes, move |bytes| decoding.decode(bytes));
+        }
         check_size(bytes.len() as u64, limits)?;
         let (format, name) = match recognise(bytes)? {
             Format::Dicom => return dicom::decode(bytes, limits, self.frame, self.window),

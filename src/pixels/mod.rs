@@ -15,6 +15,7 @@ mod jpegls;
 mod orientation;
 mod recognise;
 mod tiff;
+mod watch;
 mod windowing;
 
 pub(crate) use decode::check_size;

@@ -37,7 +37,10 @@ pub(crate) const TARGETS: [Target; 13] = [
 const MAX_PIXELS: u64 = 1 << 20;
 
 fn decoding() -> Decoding {
-    Decoding { limits: DecodeLimits { max_pixels: MAX_PIXELS, max_bytes: 1 << 24 }, ..Decoding::default() }
+    Decoding {
+        limits: DecodeLimits { max_pixels: MAX_PIXELS, max_bytes: 1 << 24, max_time: None },
+        ..Decoding::default()
+    }
 }
 
 /// JPEG streams: sequential, progressive, lossless, of 8 to 16 bits.

@@ -176,3 +176,23 @@ fn several_labels_ids_groups_and_weights_survive_writing() {
     assert_eq!(read["fingerprint"], written["fingerprint"]);
     assert_eq!(read["classes"][1]["unknown"], 14);
 }
+
+#[test]
+fn a_file_whose_decoding_takes_too_long_is_set_aside_by_embed_and_inspect() {
+    // 8,000 x 8,000 pixels of noise-free PNG take an unoptimised decoder far longer than a second.
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    image::RgbImage::from_fn(8000, 8000, |x, y| image::Rgb([x as u8, y as u8, (x * y) as u8]))
+        .save(images.join("slow.png"))
+        .unwrap();
+    image::RgbImage::new(8, 8).save(images.join("quick.png")).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_defrost"))
+        .args(["data", "inspect", "--max-seconds", "1"])
+        .arg(&images)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("decoding takes longer than 1 seconds"), "{text}");
+}

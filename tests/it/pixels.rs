@@ -217,7 +217,7 @@ fn bombs_are_refused_by_their_header() {
     ] {
         assert_eq!(refused(bytes), message);
     }
-    let small = DecodeLimits { max_pixels: 35 * 23 - 1, max_bytes: 1 << 20 };
+    let small = DecodeLimits { max_pixels: 35 * 23 - 1, max_bytes: 1 << 20, max_time: None };
     for name in ["rgb.tif", "rgb.bmp", "lossless.webp", "palette.png", "cmyk.jpg"] {
         let error = decode(&fixture(name), &small).unwrap_err();
         assert!(matches!(error, Error::Pixels(PixelError::TooManyPixels { width: 35, height: 23, .. })), "{name}");

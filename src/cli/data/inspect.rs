@@ -1,5 +1,8 @@
 //! `defrost data inspect`: what is in a dataset, and what is wrong with it.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use crate::cli::data::census_rows;
 use crate::cli::dataset::DatasetArguments;
 use crate::cli::text_table::columns;
@@ -26,13 +29,18 @@ pub(super) struct Arguments {
     /// List every broken file and duplicate instead of the first ten of each kind.
     #[arg(long)]
     all: bool,
+    /// Longest time to decode an image, in seconds: a file that takes longer counts as broken.
+    #[arg(long, value_name = "SECONDS")]
+    max_seconds: Option<NonZeroU32>,
 }
 
 impl Arguments {
     /// Inspects and prints.
     pub(super) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let dataset = self.dataset.open(printer)?;
-        let inspection = data::inspect::inspect(&dataset, &DecodeLimits::default(), printer);
+        let max_time = self.max_seconds.map(|seconds| Duration::from_secs(seconds.get().into()));
+        let limits = DecodeLimits { max_time, ..DecodeLimits::default() };
+        let inspection = data::inspect::inspect(&dataset, &limits, printer);
         let most = if self.all { usize::MAX } else { 10 };
         printer.result(&inspection, |inspection| text(inspection, most))?;
         Ok(if inspection.is_sound() { Outcome::Done } else { Outcome::Incomplete })
