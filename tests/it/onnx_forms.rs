@@ -301,7 +301,8 @@ fn fixed_batches_are_trained_as_parts_of_a_step() {
         let (model, out) = (fixture(&format!("batch{count}.onnx")), format!("run{count}"));
         let run = ["finetune", &images, "--model", &model, "--epochs", "1", "--learning-rate", "0.01", "--out", &out];
         succeeds(folder.path(), &run);
-        let told = refused(folder.path(), &[&run[..8], &["--out", "other", "--micro-batch", "2"]].concat());
+        let told =
+            refused(folder.path(), &[&run[..8], &["--out", &format!("other{count}"), "--micro-batch", "2"]].concat());
         assert!(told.contains(&format!("takes {count} images at once and no other number")), "{told}");
     }
     // Parts of one image give what whole batches give.
