@@ -8,13 +8,13 @@ use crate::error::Result;
 use crate::metrics::Bootstrap;
 use crate::records::{Comparison, PredictionTable, Record, compare};
 
-/// Compare two classifiers on the test samples that both predict: paired bootstrap of every metric,
-/// DeLong's test of the areas under the ROC curves.
+/// Compare two classifiers on the test samples that both predict: the paired difference of
+/// every metric with its interval, DeLong's test of the areas under the ROC curves.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  defrost compare cache/probes/linear.json cache/probes/knn.json\n  \
     defrost compare dinov2/probes/linear.json deit/probes/linear.json --json\n  \
     defrost compare cache/probes/linear.json run/record.json\n\n\
-    Samples are paired by id; where they have groups (patients), whole groups are resampled. Splits drawn with the same seed \
+    Samples are paired by id; where they have groups (patients), whole groups are the units of intervals and tests. Splits drawn with the same seed \
     from the same data are the same.")]
 pub(crate) struct Arguments {
     /// Record of a probe or run (.json), or its predictions (.parquet).
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// The same of the other classifier; differences are this one minus the first.
     #[arg(value_name = "SECOND")]
     second: PathBuf,
-    /// Resamples behind each interval.
+    /// Resamples behind the intervals of losses; 0 gives no intervals.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     bootstrap: usize,
 }
@@ -39,12 +39,15 @@ impl Arguments {
                 comparison.only_first, comparison.only_second
             ));
         }
+        for warning in &comparison.warnings {
+            printer.say(&format!("warning: {warning}"));
+        }
         printer.result(&comparison, |comparison| self.describe(comparison))?;
         Ok(Outcome::Done)
     }
 
     fn describe(&self, comparison: &Comparison) -> String {
-        let how = if comparison.by_group { ", whole groups resampled" } else { "" };
+        let how = if comparison.by_group { ", whole groups are the units" } else { "" };
         let mut text = format!(
             "first   {}\nsecond  {}\n{} samples{how}\n\n",
             self.first.display(),
@@ -87,9 +90,6 @@ impl Arguments {
                 ]);
             }
             text.push_str(&format!("\n\n{}", columns(&rows)));
-            if comparison.by_group {
-                text.push_str("\n(DeLong's test takes samples as independent: with groups, trust the bootstrap)");
-            }
         }
         text
     }

@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// Column of the table with the samples' ids [default: `id`, otherwise `path`].
     #[arg(long, value_name = "COLUMN")]
     id_column: Option<String>,
-    /// Resamples behind each interval.
+    /// Resamples behind the intervals of losses; 0 gives no intervals.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     bootstrap: usize,
 }
@@ -68,7 +68,13 @@ impl Arguments {
             printer.say(&format!("note: decided by {}, as chosen on validation data", in_words(decision)));
         }
         if evaluated.parts.iter().any(|part| part.evaluation.groups.is_some()) {
-            printer.say("note: intervals are by resampling whole groups (patients, lesions)");
+            printer.say("note: whole groups (patients, lesions) are the units of the intervals");
+        }
+        for part in &evaluated.parts {
+            let of = if self.by.is_some() { format!(" ({})", part.name(self.by.as_deref())) } else { String::new() };
+            for warning in &part.evaluation.warnings {
+                printer.say(&format!("warning{of}: {warning}"));
+            }
         }
         printer.result(&evaluated, describe)?;
         Ok(Outcome::Done)
@@ -97,11 +103,7 @@ fn in_words(decision: &Decision) -> String {
 
 /// A line per metric, a column per part; then why metrics are undefined.
 fn describe(evaluated: &Evaluated) -> String {
-    let name = |part: &Subgroup| match (&evaluated.by, &part.value) {
-        (None, _) => "all".to_owned(),
-        (Some(by), Some(value)) => format!("{by} {value}"),
-        (Some(by), None) => format!("{by} unknown"),
-    };
+    let name = |part: &Subgroup| part.name(evaluated.by.as_deref());
     let mut rows = vec![vec!["metric".to_owned()]];
     rows[0].extend(evaluated.parts.iter().map(|part| match part.evaluation.groups {
         Some(groups) => format!("{} ({} in {})", name(part), part.evaluation.samples, counted(groups, "group")),

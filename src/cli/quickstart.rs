@@ -206,8 +206,7 @@ fn accuracy(record: &Record) -> Accuracy {
 fn gain(probe: &Path, run: &Path, report: PathBuf) -> Result<Finetuned> {
     let comparison = compare(&predictions(probe)?, &predictions(run)?, &Bootstrap::default())?;
     let gain = comparison.differences.get(&Metric::Accuracy).cloned();
-    let nothing = Difference { value: None, low: None, high: None, p: None, n: 0 };
-    Ok(Finetuned { accuracy: accuracy(&Record::read(run)?), gain: gain.unwrap_or(nothing), report })
+    Ok(Finetuned { accuracy: accuracy(&Record::read(run)?), gain: gain.unwrap_or_default(), report })
 }
 
 /// What the fine-tuned network reaches, and whether that is more than the probe.

@@ -137,6 +137,7 @@ pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<Re
         warnings.push(format!("{} images could not be read and are left out", first.unreadable));
     }
     warnings.extend(first.judged.adjustment.iter().flat_map(|adjustment| adjustment.gaps()));
+    warnings.extend(first.judged.evaluation.warnings.iter().cloned());
     let bootstrap = bootstrap(recipe, true);
     let evaluation = &first.judged.evaluation;
     Ok(Record {

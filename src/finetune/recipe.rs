@@ -77,7 +77,7 @@ pub struct Recipe {
     pub resplit: bool,
     /// Accept given splits that divide a group between them.
     pub allow_leak: bool,
-    /// Resamples behind each confidence interval; 0 for none.
+    /// Resamples behind the intervals of losses; 0 gives no intervals at all.
     pub bootstrap: usize,
     /// What is fitted on validation predictions in the end.
     #[serde(skip_serializing_if = "CalibrationConfig::is_none")]

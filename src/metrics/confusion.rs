@@ -1,12 +1,36 @@
 //! What follows from the confusion matrix alone: accuracy, recall, precision, F1 and Cohen's kappa.
 
 use crate::metrics::estimate::{Score, Undefined};
+use crate::metrics::ratio::Part;
 
 /// Weighted counts of true class (row) by predicted class (column).
 #[derive(Clone, Debug)]
 pub(super) struct Confusion {
     classes: usize,
     counts: Vec<f64>,
+}
+
+/// A share of samples of which a class is decided rightly.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ClassShare {
+    /// Of those that have it.
+    Recall,
+    /// Of those that lack it.
+    Specificity,
+    /// Of those that are predicted to have it.
+    Precision,
+}
+
+impl ClassShare {
+    /// What a sample adds to the share; `None` where it does not count.
+    pub(super) fn part(self, present: bool, predicted: bool) -> Option<Part> {
+        let (counts, is_right) = match self {
+            ClassShare::Recall => (present, predicted),
+            ClassShare::Specificity => (!present, !predicted),
+            ClassShare::Precision => (predicted, present),
+        };
+        counts.then(|| Part { value: f64::from(u8::from(is_right)), weight: 1.0 })
+    }
 }
 
 /// Right and wrong decisions about one class.

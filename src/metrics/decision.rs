@@ -4,8 +4,6 @@
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::predictions::predicted_classes;
-
 /// How probabilities are decided. Without one, the most probable class is the answer, and labels
 /// are present above one half.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +49,22 @@ impl Decision {
             Decision::CutPoints(points) => !is_of_labels && points.len() + 1 == classes && points.is_sorted(),
         }
     }
+}
+
+/// The predicted class of each row of probabilities: the first of the largest; of two classes,
+/// class 1 from one half on.
+pub fn predicted_classes(probabilities: ArrayView2<'_, f64>) -> Vec<usize> {
+    let binary = probabilities.ncols() == 2;
+    let first_of_largest = |row: ndarray::ArrayView1<'_, f64>| {
+        let mut best = 0;
+        for (class, &value) in row.iter().enumerate() {
+            if value > row[best] || (binary && value == row[best]) {
+                best = class;
+            }
+        }
+        best
+    };
+    probabilities.rows().into_iter().map(first_of_largest).collect()
 }
 
 /// The mean of the class numbers under the probabilities, row by row: 0 to C - 1.

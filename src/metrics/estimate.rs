@@ -2,28 +2,40 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A metric on N samples with its bootstrap interval.
+use crate::metrics::interval::{Interval, IntervalMethod};
+
+/// A metric on N samples with its interval.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The metric on all samples; `None` where it is undefined.
     pub value: Option<f64>,
-    /// Lower end of the interval; `None` where the metric is undefined, for fewer than two samples
-    /// or groups, and where fewer than half of the resamples define the metric.
+    /// Lower end of the interval; `None` where the metric is undefined or no interval was asked
+    /// for.
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,
+    /// How the interval was computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<IntervalMethod>,
     /// Number of samples.
     pub n: usize,
     /// Why the metric is undefined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undefined: Option<String>,
-    /// Resamples in which the metric is undefined; the interval rests on the others.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub undefined_resamples: usize,
 }
 
-fn is_zero(count: &usize) -> bool {
-    *count == 0
+impl Estimate {
+    /// A value on `n` samples, with its interval where one was computed.
+    pub(super) fn new(value: f64, interval: Option<Interval>, n: usize) -> Self {
+        Estimate {
+            value: Some(value),
+            low: interval.map(|interval| interval.low),
+            high: interval.map(|interval| interval.high),
+            method: interval.map(|interval| interval.method),
+            n,
+            undefined: None,
+        }
+    }
 }
 
 /// Why a metric has no value.

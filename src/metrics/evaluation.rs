@@ -6,21 +6,25 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::bootstrap::Bootstrap;
-use crate::metrics::calibration::ReliabilityBin;
-use crate::metrics::confusion::Decisions;
+use crate::metrics::calibration::{CalibrationBins, ReliabilityBin, Statement};
+use crate::metrics::confusion::{ClassShare, Decisions};
 use crate::metrics::estimate::{Estimate, Score};
+use crate::metrics::interval::Basis;
+use crate::metrics::intervals::Intervals;
 use crate::metrics::metric::Metric;
 use crate::metrics::multiclass::Multiclass;
 use crate::metrics::multilabel::Multilabel;
 use crate::metrics::predictions::{Predictions, Truth};
 use crate::metrics::ranking::RankingScores;
+use crate::metrics::ratio::Part;
+use crate::metrics::units::Units;
 
 /// The evaluation of one set of predictions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Number of samples.
     pub samples: usize,
-    /// Number of groups, where resampling draws groups.
+    /// Number of groups, where they are the independent units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<usize>,
     /// How the intervals were computed.
@@ -36,7 +40,17 @@ pub struct Evaluation {
     /// The reliability diagram: of the most probable class's probability, or of all known labels'
     /// probabilities.
     pub reliability: Vec<ReliabilityBin>,
+    /// What makes the intervals wide or rough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
+
+/// Samples below which intervals are said to be rough.
+const MIN_SAMPLES: usize = 30;
+/// Groups below which intervals are said to be rough.
+const MIN_GROUPS: usize = 10;
+/// Absent classes that are named.
+const MAX_NAMED: usize = 5;
 
 /// How one class (or label) fares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,11 +63,20 @@ pub struct ClassScores {
     pub predicted: usize,
     /// Share of its samples that are found; `None` when it has none.
     pub recall: Option<f64>,
+    /// Wilson's interval of that, where intervals were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall_interval: Option<[f64; 2]>,
     /// Share of the other samples that it is not predicted for; `None` when there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specificity: Option<f64>,
+    /// Wilson's interval of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specificity_interval: Option<[f64; 2]>,
     /// Share of its predictions that are right; `None` when it is never predicted.
     pub precision: Option<f64>,
+    /// Wilson's interval of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision_interval: Option<[f64; 2]>,
     /// Harmonic mean of the two; `None` when it neither occurs nor is predicted.
     pub f1: Option<f64>,
     /// Area under the ROC curve against the rest; `None` when it has no samples or all, and for
@@ -84,6 +107,54 @@ impl Scorer {
         }
     }
 
+    /// The statements about probabilities, of each label.
+    pub(super) fn statements(&self) -> Vec<&[Statement]> {
+        match self {
+            Scorer::Multiclass(scorer) => scorer.statements(),
+            Scorer::Multilabel(scorer) => scorer.statements(),
+        }
+    }
+
+    /// The samples that a share or a mean is of, with what they add to it; none for other metrics.
+    pub(super) fn parts(&self, metric: Metric) -> Option<Vec<(usize, Part)>> {
+        match self {
+            Scorer::Multiclass(scorer) => scorer.parts(metric),
+            Scorer::Multilabel(scorer) => scorer.parts(metric),
+        }
+    }
+
+    /// The samples that a share of one class is of, and whether they are right.
+    pub(super) fn class_parts(&self, class: usize, share: ClassShare) -> Vec<(usize, Part)> {
+        match self {
+            Scorer::Multiclass(scorer) => scorer.class_parts(class, share),
+            Scorer::Multilabel(scorer) => scorer.label_parts(class, share),
+        }
+    }
+
+    /// The mean of `metric`, a loss, over samples that are all right, and over all if each were wrong.
+    pub(super) fn losses(&self, metric: Metric, predictions: &Predictions) -> [f64; 2] {
+        match self {
+            Scorer::Multiclass(scorer) => scorer.losses(metric, predictions.probabilities()),
+            Scorer::Multilabel(scorer) => scorer.losses(metric, predictions.probabilities()),
+        }
+    }
+
+    /// What each sample adds to the (mean) area under the ROC curve.
+    pub(super) fn area_influences(&self, predictions: &Predictions) -> Vec<f64> {
+        match self {
+            Scorer::Multiclass(scorer) => scorer.area_influences(predictions.probabilities()),
+            Scorer::Multilabel(scorer) => scorer.area_influences(predictions.probabilities()),
+        }
+    }
+
+    /// What means over classes rest on.
+    pub(super) fn class_bases(&self, units: &Units, of_ranks: bool) -> Vec<Basis> {
+        match self {
+            Scorer::Multiclass(scorer) => scorer.class_bases(units, of_ranks),
+            Scorer::Multilabel(scorer) => scorer.label_bases(units, of_ranks),
+        }
+    }
+
     /// The values alone, in the order of [`Scorer::scores`].
     pub(super) fn values(&self, counts: &[u32]) -> Vec<Option<f64>> {
         self.scores(counts).into_iter().map(|(_, score)| score.ok()).collect()
@@ -94,8 +165,9 @@ impl Scorer {
 pub fn evaluate(predictions: &Predictions, bootstrap: &Bootstrap) -> Evaluation {
     let scorer = Scorer::new(predictions);
     let once = vec![1; predictions.len()];
-    let resamples = bootstrap.over(predictions, |counts| scorer.values(counts));
     let scores = scorer.scores(&once);
+    let intervals = (bootstrap.resamples > 0).then(|| Intervals::new(predictions, &scorer, bootstrap));
+    let bins = CalibrationBins::new(&scorer.statements(), &Units::new(predictions));
     let undefined = |metric: Metric| scores.iter().any(|(other, score)| *other == metric && score.is_err());
     let estimate = |(position, (metric, score)): (usize, &(Metric, Score))| {
         if metric.replaces().is_some_and(|strict| !undefined(strict)) {
@@ -109,26 +181,75 @@ pub fn evaluate(predictions: &Predictions, bootstrap: &Bootstrap) -> Evaluation 
                 return Some((*metric, Estimate { n, undefined, ..Estimate::default() }));
             }
         };
-        let (interval, undefined_resamples) = bootstrap.interval(resamples.iter().map(|values| values[position]));
-        let [low, high] = interval.map_or([None; 2], |ends| ends.map(Some));
-        Some((*metric, Estimate { value: Some(value), low, high, n, undefined: None, undefined_resamples }))
+        let found = intervals.as_ref().map(|intervals| intervals.of(*metric, position, value, bins.as_ref()));
+        Some((*metric, Estimate::new(value, found, n)))
     };
-    let metrics = scores.iter().enumerate().filter_map(estimate).collect();
+    let mut metrics: BTreeMap<Metric, Estimate> = scores.iter().enumerate().filter_map(estimate).collect();
+    if let (Some(bins), Some(ece)) = (&bins, metrics.get(&Metric::Ece)) {
+        metrics.insert(Metric::EceDebiased, Estimate { value: Some(bins.debiased()), ..ece.clone() });
+    }
     let ((decisions, rankings), confusion, reliability) = match &scorer {
         Scorer::Multiclass(scorer) => {
             (scorer.per_class(&once), Some(scorer.confusion(&once).rows()), scorer.reliability(&once))
         }
         Scorer::Multilabel(scorer) => (scorer.per_label(&once), None, scorer.reliability(&once)),
     };
+    let mut classes = class_scores(&predictions.names, &decisions, rankings);
+    let mut warnings = Vec::new();
+    if let Some(intervals) = &intervals {
+        for (class, scores) in classes.iter_mut().enumerate() {
+            let interval = |share| intervals.of_class(class, share);
+            scores.recall_interval = interval(ClassShare::Recall);
+            scores.specificity_interval = interval(ClassShare::Specificity);
+            scores.precision_interval = interval(ClassShare::Precision);
+        }
+        warnings = cautions(predictions, &metrics, &classes);
+    }
     Evaluation {
         samples: predictions.len(),
         groups: predictions.group_count(),
         bootstrap: *bootstrap,
         metrics,
-        classes: class_scores(&predictions.names, &decisions, rankings),
+        classes,
         confusion,
         reliability,
+        warnings,
     }
+}
+
+/// What makes intervals wide or rough, in words.
+fn cautions(predictions: &Predictions, metrics: &BTreeMap<Metric, Estimate>, classes: &[ClassScores]) -> Vec<String> {
+    let mut cautions = Vec::new();
+    let samples = predictions.len();
+    if samples < MIN_SAMPLES {
+        cautions.push(format!(
+            "the figures rest on {samples} samples: with fewer than {MIN_SAMPLES}, intervals are wide and rough"
+        ));
+    }
+    if let Some(groups) = predictions.group_count().filter(|groups| *groups < MIN_GROUPS) {
+        cautions.push(format!(
+            "the samples belong to {groups} groups: with fewer than {MIN_GROUPS}, intervals are wide and rough"
+        ));
+    }
+    let accuracy = metrics.get(&Metric::Accuracy).and_then(|estimate| estimate.value);
+    match accuracy {
+        Some(1.0) => cautions.push(format!(
+            "all {samples} samples are right: the intervals are what so many can exclude, not what was seen to vary"
+        )),
+        Some(0.0) => cautions.push(format!(
+            "all {samples} samples are wrong: the intervals are what so many can exclude, not what was seen to vary"
+        )),
+        _ => {}
+    }
+    let absent: Vec<String> =
+        classes.iter().filter(|class| class.support == 0).map(|class| format!("`{}`", class.name)).collect();
+    if !absent.is_empty() {
+        let shown = absent.iter().take(MAX_NAMED).cloned().collect::<Vec<String>>().join(", ");
+        let more = absent.len().saturating_sub(MAX_NAMED);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        cautions.push(format!("no sample has {shown}{rest}: means over classes are of the others"));
+    }
+    cautions
 }
 
 fn class_scores(names: &[String], decisions: &[Decisions], rankings: Vec<Option<RankingScores>>) -> Vec<ClassScores> {
@@ -137,8 +258,11 @@ fn class_scores(names: &[String], decisions: &[Decisions], rankings: Vec<Option<
         support: decisions.support() as usize,
         predicted: decisions.predicted() as usize,
         recall: decisions.recall(),
+        recall_interval: None,
         specificity: decisions.specificity(),
+        specificity_interval: None,
         precision: decisions.precision(),
+        precision_interval: None,
         f1: decisions.f1(),
         roc_auc: ranking.as_ref().and_then(|ranking| ranking.roc_auc.ok()),
         average_precision: ranking.as_ref().and_then(|ranking| ranking.average_precision.ok()),

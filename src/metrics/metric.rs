@@ -80,6 +80,11 @@ pub enum Metric {
     /// Expected calibration error in 15 bins of equal width `(low, high]`: of the most probable
     /// class's probability; multi-label: mean over labels of that of the label's probability.
     Ece,
+    /// `Ece` without the error that chance adds: calibrated probabilities, too, differ from the
+    /// shares that a bin's few samples show. Each bin's `|share - probability|` is lowered by what
+    /// a normal variable of its variance adds to the size of its mean (as Kumar et al. 2019 debias
+    /// the squared error; Ferro and Fricker 2012), and the sum is at least 0.
+    EceDebiased,
 }
 
 impl Metric {
@@ -109,6 +114,7 @@ impl Metric {
             Metric::LogLoss => "log_loss",
             Metric::Brier => "brier",
             Metric::Ece => "ece",
+            Metric::EceDebiased => "ece_debiased",
         }
     }
 
@@ -138,12 +144,36 @@ impl Metric {
             Metric::LogLoss => "Log loss",
             Metric::Brier => "Brier score",
             Metric::Ece => "Calibration error (ECE)",
+            Metric::EceDebiased => "Calibration error, debiased",
         }
     }
 
     /// Whether larger is better; losses and errors are better when small.
     pub const fn larger_is_better(self) -> bool {
-        !matches!(self, Metric::LogLoss | Metric::Brier | Metric::Ece)
+        !matches!(self, Metric::LogLoss | Metric::Brier | Metric::Ece | Metric::EceDebiased)
+    }
+
+    /// The smallest and the largest value that it can have.
+    pub(super) const fn range(self) -> [f64; 2] {
+        match self {
+            Metric::CohenKappa | Metric::QuadraticKappa => [-1.0, 1.0],
+            // -ln 2^-52, the largest loss of a clipped probability.
+            Metric::LogLoss => [0.0, 52.0 * std::f64::consts::LN_2],
+            Metric::Brier => [0.0, 2.0],
+            _ => [0.0, 1.0],
+        }
+    }
+
+    /// Whether it is an area under a ROC curve, or the mean of one per class.
+    pub(super) const fn is_area(self) -> bool {
+        matches!(
+            self,
+            Metric::RocAuc
+                | Metric::RocAucMacro
+                | Metric::RocAucMacroPresent
+                | Metric::RocAucOneVsRest
+                | Metric::RocAucOneVsRestPresent
+        )
     }
 
     /// The metric whose place this one takes where that one is undefined for want of samples of

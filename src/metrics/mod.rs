@@ -1,4 +1,4 @@
-//! How good predictions are, in f64: metrics with bootstrap intervals, paired differences,
+//! How good predictions are, in f64: metrics with intervals, paired differences,
 //! similarity of representations; and what makes them better afterwards: temperatures, thresholds,
 //! cut-points.
 //!
@@ -25,26 +25,31 @@ mod decision;
 mod delong;
 mod estimate;
 mod evaluation;
+mod interval;
+mod intervals;
 mod metric;
 mod multiclass;
 mod multilabel;
 mod paired;
 mod predictions;
 mod ranking;
+mod ratio;
 mod scores;
 mod temperature;
 mod threshold;
+mod units;
 
 pub use bootstrap::Bootstrap;
 pub use calibration::{CALIBRATION_BINS, ReliabilityBin};
 pub use cut_points::{CutPoints, cut_points};
-pub use decision::{Decision, expected_grades};
+pub use decision::{Decision, expected_grades, predicted_classes};
 pub use delong::{DeLong, delong};
 pub use estimate::Estimate;
 pub use evaluation::{ClassScores, Evaluation, evaluate};
+pub use interval::IntervalMethod;
 pub use metric::Metric;
 pub use paired::{Difference, difference};
-pub use predictions::{Predictions, predicted_classes};
+pub use predictions::Predictions;
 pub use scores::Activation;
 pub use temperature::{Temperature, temperatures};
 pub use threshold::{ClassThreshold, ThresholdRule, thresholds};

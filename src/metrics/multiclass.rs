@@ -1,12 +1,19 @@
 //! All metrics of one true class per sample, from statistics computed once.
 
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+
 use crate::metrics::calibration::{self, ReliabilityBin, Statement};
-use crate::metrics::confusion::{Confusion, Decisions, macro_scores};
-use crate::metrics::decision::Decision;
+use crate::metrics::confusion::{ClassShare, Confusion, Decisions, macro_scores};
+use crate::metrics::decision::{Decision, predicted_classes};
+use crate::metrics::delong::{Components, mean_of_influences};
 use crate::metrics::estimate::{Score, Undefined};
+use crate::metrics::interval::Basis;
 use crate::metrics::metric::Metric;
-use crate::metrics::predictions::{Predictions, predicted_classes};
+use crate::metrics::predictions::Predictions;
 use crate::metrics::ranking::{Ranking, RankingScores, means};
+use crate::metrics::ratio::Part;
+use crate::metrics::units::Units;
 
 /// Per-sample statistics of multiclass predictions; [`Multiclass::scores`] weighs them.
 pub(super) struct Multiclass {
@@ -111,6 +118,88 @@ impl Multiclass {
         let (all, present) = one_vs_one(&rankings);
         scores.extend([(Metric::RocAucOneVsOne, all), (Metric::RocAucOneVsOnePresent, present)]);
         scores
+    }
+
+    pub(super) fn statements(&self) -> Vec<&[Statement]> {
+        vec![&self.statements]
+    }
+
+    /// The samples that a share or a mean is of, with what they add to it; none for other metrics.
+    pub(super) fn parts(&self, metric: Metric) -> Option<Vec<(usize, Part)>> {
+        let of = |value: &dyn Fn(usize) -> f64| {
+            Some((0..self.truth.len()).map(|row| (row, Part { value: value(row), weight: 1.0 })).collect())
+        };
+        match metric {
+            Metric::Accuracy => of(&|row| f64::from(u8::from(self.truth[row] == self.predicted[row]))),
+            Metric::TopFiveAccuracy => of(&|row| f64::from(u8::from(self.among_five[row]))),
+            Metric::Sensitivity => Some(self.class_parts(1, ClassShare::Recall)),
+            Metric::Specificity => Some(self.class_parts(0, ClassShare::Recall)),
+            Metric::LogLoss => of(&|row| self.surprises[row]),
+            Metric::Brier => of(&|row| self.distances[row]),
+            _ => None,
+        }
+    }
+
+    /// The samples that a share of one class is of, and whether they are right.
+    pub(super) fn class_parts(&self, class: usize, share: ClassShare) -> Vec<(usize, Part)> {
+        let decided = |row: usize| share.part(self.truth[row] as usize == class, self.predicted[row] as usize == class);
+        (0..self.truth.len()).filter_map(|row| Some((row, decided(row)?))).collect()
+    }
+
+    /// The mean loss of the right answers, and that of all samples were each of another class.
+    pub(super) fn losses(&self, metric: Metric, probabilities: ArrayView2<'_, f64>) -> [f64; 2] {
+        let others = 1.0 / (self.classes - 1) as f64;
+        let (mut right, mut rights, mut wrong) = (0.0, 0.0, 0.0);
+        for (row, probabilities) in probabilities.rows().into_iter().enumerate() {
+            let said = self.predicted[row] as usize;
+            let squares: f64 = probabilities.iter().map(|p| p * p).sum();
+            let loss = |class: usize| match metric {
+                Metric::LogLoss => calibration::surprise(probabilities[class]),
+                _ if self.classes == 2 => (1.0 - probabilities[class]).powi(2),
+                _ => squares + 1.0 - 2.0 * probabilities[class],
+            };
+            if self.truth[row] as usize == said {
+                right += loss(said);
+                rights += 1.0;
+            }
+            wrong += (0..self.classes).filter(|&class| class != said).map(loss).sum::<f64>() * others;
+        }
+        [if rights > 0.0 { right / rights } else { 0.0 }, wrong / self.truth.len() as f64]
+    }
+
+    /// What each sample adds to an area under the ROC curve, or to the mean of those of the classes
+    /// that have one.
+    pub(super) fn area_influences(&self, probabilities: ArrayView2<'_, f64>) -> Vec<f64> {
+        let classes = if self.classes == 2 { 1..2 } else { 0..self.classes };
+        let of_class = |class: usize| {
+            let truth: Vec<bool> = self.truth.iter().map(|&own| own as usize == class).collect();
+            let scores: Vec<f64> = probabilities.column(class).to_vec();
+            (truth.contains(&true) && truth.contains(&false))
+                .then(|| Components::new(&truth, &scores).influences(&truth))
+        };
+        mean_of_influences(classes.into_par_iter().filter_map(of_class).collect(), self.truth.len())
+    }
+
+    /// What the means over classes rest on: `of_ranks` for areas under ROC curves, else the samples
+    /// of each class.
+    pub(super) fn class_bases(&self, units: &Units, of_ranks: bool) -> Vec<Basis> {
+        let first = usize::from(self.classes == 2 && of_ranks);
+        let of_class = |class: usize| {
+            let members = |wanted: bool| {
+                let rows = (0..self.truth.len()).filter(move |&row| (self.truth[row] as usize == class) == wanted);
+                Basis::new(&units.sums(rows.map(|row| (row, 1.0))))
+            };
+            if of_ranks { members(true).against(members(false)) } else { members(true) }
+        };
+        (first..self.classes).map(of_class).filter(|basis| basis.size > 0.0).collect()
+    }
+
+    /// The share of all pairs of truth and prediction that would disagree by chance.
+    pub(super) fn chance_disagreement(&self) -> f64 {
+        let once = vec![1; self.truth.len()];
+        let total = self.truth.len() as f64;
+        let decisions = self.confusion(&once).decisions();
+        1.0 - decisions.iter().map(|class| class.support() * class.predicted()).sum::<f64>() / (total * total)
     }
 
     fn rank(&self, counts: &[u32]) -> Vec<RankingScores> {

@@ -1,15 +1,20 @@
 //! All metrics of several labels per sample, unknown labels left out, from statistics computed
 //! once.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
 
 use crate::metrics::calibration::{self, ReliabilityBin, Statement};
-use crate::metrics::confusion::{Decisions, macro_scores};
+use crate::metrics::confusion::{ClassShare, Decisions, macro_scores};
 use crate::metrics::decision::Decision;
+use crate::metrics::delong::{Components, mean_of_influences};
 use crate::metrics::estimate::{Score, Undefined};
+use crate::metrics::interval::Basis;
 use crate::metrics::metric::Metric;
 use crate::metrics::predictions::Predictions;
 use crate::metrics::ranking::{Ranking, RankingScores, means};
+use crate::metrics::ratio::Part;
+use crate::metrics::units::Units;
 
 /// Per-sample statistics of multi-label predictions; a label is predicted when its probability is
 /// above its threshold.
@@ -113,6 +118,82 @@ impl Multilabel {
             (Metric::Brier, ratio(distance, known)),
             (Metric::Ece, means(errors).1),
         ]
+    }
+
+    pub(super) fn statements(&self) -> Vec<&[Statement]> {
+        self.labels.iter().map(|label| label.statements.as_slice()).collect()
+    }
+
+    /// The samples that a share or a mean is of, with what they add to it; none for other metrics.
+    pub(super) fn parts(&self, metric: Metric) -> Option<Vec<(usize, Part)>> {
+        let known =
+            self.known_and_right.iter().zip(&self.losses).enumerate().filter(|(_, ([known, _], _))| *known > 0.0);
+        let part = |([known, right], losses): (&[f64; 2], &[f64; 2])| match metric {
+            Metric::Accuracy => Some(Part { value: *right, weight: *known }),
+            Metric::SubsetAccuracy => Some(Part { value: f64::from(u8::from(right == known)), weight: 1.0 }),
+            Metric::LogLoss => Some(Part { value: losses[0], weight: *known }),
+            Metric::Brier => Some(Part { value: losses[1], weight: *known }),
+            _ => None,
+        };
+        known.map(|(row, sample)| Some((row, part(sample)?))).collect()
+    }
+
+    /// The samples that a share of one label is of, and whether they are right.
+    pub(super) fn label_parts(&self, label: usize, share: ClassShare) -> Vec<(usize, Part)> {
+        let column = &self.labels[label];
+        let decided = |row: usize| share.part(column.truth[row] == 1, column.predicted[row]);
+        column.known.iter().filter_map(|&row| Some((row as usize, decided(row as usize)?))).collect()
+    }
+
+    /// The mean loss of the labels that are decided rightly, and that of all were each the other.
+    pub(super) fn losses(&self, metric: Metric, probabilities: ArrayView2<'_, f64>) -> [f64; 2] {
+        let (mut right, mut rights, mut wrong, mut known) = (0.0, 0.0, 0.0, 0.0);
+        for (label, column) in self.labels.iter().enumerate() {
+            for row in column.known.iter().map(|&row| row as usize) {
+                let p = probabilities[[row, label]];
+                let loss =
+                    |p: f64| if metric == Metric::LogLoss { calibration::surprise(p) } else { (1.0 - p).powi(2) };
+                let of_said = if column.predicted[row] { p } else { 1.0 - p };
+                if column.predicted[row] == (column.truth[row] == 1) {
+                    right += loss(of_said);
+                    rights += 1.0;
+                }
+                wrong += loss(1.0 - of_said);
+                known += 1.0;
+            }
+        }
+        [if rights > 0.0 { right / rights } else { 0.0 }, if known > 0.0 { wrong / known } else { 0.0 }]
+    }
+
+    /// What each sample adds to the mean area under the ROC curve of the labels that have one.
+    pub(super) fn area_influences(&self, probabilities: ArrayView2<'_, f64>) -> Vec<f64> {
+        let samples = self.known_and_right.len();
+        let of_label = |label: usize| {
+            let column = &self.labels[label];
+            let truth: Vec<bool> = column.known.iter().map(|&row| column.truth[row as usize] == 1).collect();
+            let scores: Vec<f64> = column.known.iter().map(|&row| probabilities[[row as usize, label]]).collect();
+            if !truth.contains(&true) || !truth.contains(&false) {
+                return None;
+            }
+            let mut influences = vec![0.0; samples];
+            let known = Components::new(&truth, &scores).influences(&truth);
+            column.known.iter().zip(known).for_each(|(&row, value)| influences[row as usize] = value);
+            Some(influences)
+        };
+        mean_of_influences((0..self.labels.len()).into_par_iter().filter_map(of_label).collect(), samples)
+    }
+
+    /// What the means over labels rest on: `of_ranks` for areas under ROC curves, else the samples
+    /// that have each label.
+    pub(super) fn label_bases(&self, units: &Units, of_ranks: bool) -> Vec<Basis> {
+        let of_label = |label: &LabelColumn| {
+            let members = |wanted: u32| {
+                let rows = label.known.iter().map(|&row| row as usize).filter(|&row| label.truth[row] == wanted);
+                Basis::new(&units.sums(rows.map(|row| (row, 1.0))))
+            };
+            if of_ranks { members(1).against(members(0)) } else { members(1) }
+        };
+        self.labels.iter().map(of_label).filter(|basis| basis.size > 0.0).collect()
     }
 
     /// Reasons speak of the label, not of class 1 of its column.

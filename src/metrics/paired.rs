@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{MetricError, Result};
 use crate::metrics::bootstrap::Bootstrap;
+use crate::metrics::calibration::CalibrationBins;
 use crate::metrics::evaluation::Scorer;
+use crate::metrics::interval::{IntervalMethod, student, two_sided};
 use crate::metrics::metric::Metric;
 use crate::metrics::predictions::Predictions;
+use crate::metrics::units::{Units, error_of_sum, jackknife};
 
 /// How much larger a metric is for the second predictions than for the first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// Second minus first, on all samples; `None` where either is undefined.
     pub value: Option<f64>,
@@ -20,15 +23,20 @@ pub struct Difference {
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,
-    /// Two-sided bootstrap p-value of "no difference": twice the smaller share of resamples on
-    /// either side of 0, from 1 / (resamples + 1) to 1.
+    /// Two-sided p-value of "no difference" by Student's t.
     pub p: Option<f64>,
+    /// How the standard error behind interval and p-value was computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<IntervalMethod>,
     /// Number of samples.
     pub n: usize,
 }
 
-/// The paired difference of every metric: both predictions are resampled together, so that what the
-/// samples share cancels.
+/// The paired difference of every metric, its interval and its p-value by Student's t with as many
+/// degrees of freedom as there are samples, or groups, less one. The standard error is that of the
+/// paired difference itself, so that what the samples share cancels: by DeLong's components for areas
+/// under ROC curves, else by the jackknife. What chance adds to two calibration
+/// errors is much the same: their difference is not debiased.
 ///
 /// # Errors
 /// [`MetricError::Unpaired`] when truth, groups or numbers of classes differ.
@@ -49,34 +57,78 @@ pub fn difference(
     }
     // Both must have the same metrics, at the same positions.
     let is_ordered = first.is_ordered && second.is_ordered;
-    let scorers = [first, second].map(|predictions| Scorer::new(&predictions.clone().with_order(is_ordered)));
-    let differences = |counts: &[u32]| -> Vec<Option<f64>> {
-        let [first, second] = scorers.each_ref().map(|scorer| scorer.values(counts));
-        first.into_iter().zip(second).map(|(first, second)| Some(second? - first?)).collect()
+    let pair = Pair {
+        scorers: [first, second].map(|predictions| Scorer::new(&predictions.clone().with_order(is_ordered))),
+        units: Units::new(first),
     };
     let once = vec![1; first.len()];
-    let metrics: Vec<Metric> = scorers[0].scores(&once).into_iter().map(|(metric, _)| metric).collect();
-    let values = differences(&once);
-    let resamples = bootstrap.over(first, differences);
-    let describe = |(position, metric): (usize, Metric)| {
-        let column = || resamples.iter().map(|values| values[position]);
-        let value = values[position];
-        let interval = value.and_then(|_| bootstrap.interval(column()).0);
-        let p = interval.map(|_| p_value(column().flatten()));
-        let [low, high] = interval.map_or([None; 2], |ends| ends.map(Some));
-        (metric, Difference { value, low, high, p, n: first.len() })
+    let values = pair.differences(&once);
+    let intervals = bootstrap.resamples > 0;
+    let without = if intervals { pair.units.leave_out(|counts| pair.differences(counts)) } else { Vec::new() };
+    let is_same = first.probabilities == second.probabilities && first.decision == second.decision;
+    let [a, b] = [(first, &pair.scorers[0]), (second, &pair.scorers[1])]
+        .map(|(predictions, scorer)| scorer.area_influences(predictions));
+    let areas = b.iter().zip(&a).map(|(b, a)| b - a).enumerate();
+    let area_error = error_of_sum(&pair.units.sums(areas));
+    let calibration = pair.calibration();
+    let describe = |position: usize, metric: Metric| {
+        let column = || without.iter().map(|values| values[position]);
+        let (value, error, method) = match metric {
+            Metric::Ece => (
+                calibration.map(|(difference, _)| difference),
+                calibration.map(|(_, error)| error),
+                IntervalMethod::FoldedNormal,
+            ),
+            metric if metric.is_area() => (values[position], Some(area_error), IntervalMethod::Delong),
+            _ => {
+                let value = values[position];
+                (value, value.and_then(|value| jackknife(value, column())), IntervalMethod::Jackknife)
+            }
+        };
+        let mut found =
+            Difference { value: values[position], low: None, high: None, p: None, method: None, n: first.len() };
+        let (Some(value), true) = (value, intervals) else { return found };
+        let (error, units) = (error.unwrap_or(0.0), pair.units.len());
+        let quantile = student((1.0 + bootstrap.coverage) / 2.0, units);
+        let width = metric.range()[1] - metric.range()[0];
+        let mut reach = quantile * error;
+        if error <= 1e-12 && !is_same {
+            // Nothing differs, or all by the same: as many more as so many units can have missed.
+            reach = width * quantile * quantile / (units as f64 + quantile * quantile);
+        }
+        found.low = Some((value - reach).max(-width));
+        found.high = Some((value + reach).min(width));
+        found.p = Some(if error <= 1e-12 {
+            f64::from(u8::from(value.abs() <= reach))
+        } else {
+            two_sided(value, error, units)
+        });
+        found.method = Some(method);
+        found
     };
-    Ok(metrics.into_iter().enumerate().map(describe).collect())
+    let metrics = pair.scorers[0].scores(&once).into_iter().map(|(metric, _)| metric);
+    Ok(metrics.enumerate().map(|(position, metric)| (metric, describe(position, metric))).collect())
 }
 
-fn p_value(differences: impl Iterator<Item = f64>) -> f64 {
-    let (mut count, mut not_above, mut not_below) = (1.0, 1.0, 1.0);
-    for difference in differences {
-        count += 1.0;
-        not_above += f64::from(u8::from(difference <= 0.0));
-        not_below += f64::from(u8::from(difference >= 0.0));
+/// Two sets of predictions of the same samples.
+struct Pair {
+    scorers: [Scorer; 2],
+    units: Units,
+}
+
+impl Pair {
+    /// Second minus first of every metric.
+    fn differences(&self, counts: &[u32]) -> Vec<Option<f64>> {
+        let [first, second] = self.scorers.each_ref().map(|scorer| scorer.values(counts));
+        first.into_iter().zip(second).map(|(first, second)| Some(second? - first?)).collect()
     }
-    (2.0 * f64::min(not_above, not_below) / count).min(1.0)
+
+    /// The difference of the calibration errors with its standard error.
+    fn calibration(&self) -> Option<(f64, f64)> {
+        let bins = |scorer: &Scorer| CalibrationBins::new(&scorer.statements(), &self.units);
+        let [first, second] = self.scorers.each_ref().map(bins);
+        Some(first?.difference(&second?))
+    }
 }
 
 #[cfg(test)]

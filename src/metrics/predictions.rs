@@ -149,19 +149,3 @@ impl Predictions {
         self.groups.as_ref().map(|groups| groups.iter().max().map_or(0, |last| last + 1))
     }
 }
-
-/// The predicted class of each row of probabilities: the first of the largest; of two classes,
-/// class 1 from one half on.
-pub fn predicted_classes(probabilities: ArrayView2<'_, f64>) -> Vec<usize> {
-    let binary = probabilities.ncols() == 2;
-    let first_of_largest = |row: ndarray::ArrayView1<'_, f64>| {
-        let mut best = 0;
-        for (class, &value) in row.iter().enumerate() {
-            if value > row[best] || (binary && value == row[best]) {
-                best = class;
-            }
-        }
-        best
-    };
-    probabilities.rows().into_iter().map(first_of_largest).collect()
-}

@@ -243,6 +243,7 @@ impl Experiment {
         };
         let mut warnings = partition.warnings;
         warnings.extend(trial.warnings);
+        warnings.extend(evaluation.warnings);
         let record = Record {
             chosen: trial.chosen,
             metrics: evaluation.metrics,

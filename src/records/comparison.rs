@@ -19,17 +19,20 @@ pub struct Comparison {
     pub only_first: usize,
     /// Samples that only the second predicts.
     pub only_second: usize,
-    /// Whether resampling drew whole groups.
+    /// Whether whole groups are the independent units.
     pub by_group: bool,
     /// The metrics of each on the common samples, with intervals.
     pub first: BTreeMap<Metric, Estimate>,
     /// The same of the second.
     pub second: BTreeMap<Metric, Estimate>,
-    /// Second minus first, by paired bootstrap.
+    /// Second minus first, with intervals of the paired differences.
     pub differences: BTreeMap<Metric, Difference>,
     /// DeLong's test of the areas under the ROC curves: of class 1 of two, or of each class or
     /// label against the rest.
     pub delong: Vec<(String, DeLong)>,
+    /// What makes the intervals wide or rough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Compares two classifiers on the samples that both predict.
@@ -58,7 +61,10 @@ pub fn compare(first: &PredictionTable, second: &PredictionTable, bootstrap: &Bo
     a.groups.iter_mut().zip(&b.groups).for_each(|(group, other)| *group = group.take().or_else(|| other.clone()));
     b.groups.clone_from(&a.groups);
     let (left, right) = (a.predictions()?, b.predictions()?);
-    let (of_first, of_second) = (evaluate(&left, bootstrap).metrics, evaluate(&right, bootstrap).metrics);
+    let (of_left, of_right) = (evaluate(&left, bootstrap), evaluate(&right, bootstrap));
+    let mut warnings = of_left.warnings;
+    warnings.extend(of_right.warnings.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
+    let (of_first, of_second) = (of_left.metrics, of_right.metrics);
     let mut differences = difference(&left, &right, bootstrap)?;
     // Metrics that stand in for undefined ones differ where those do, too: they are told only where
     // they are reported.
@@ -72,6 +78,7 @@ pub fn compare(first: &PredictionTable, second: &PredictionTable, bootstrap: &Bo
         second: of_second,
         differences,
         delong: areas(&a, &b),
+        warnings,
     })
 }
 
@@ -87,9 +94,16 @@ fn areas(a: &PredictionTable, b: &PredictionTable) -> Vec<(String, DeLong)> {
         };
         let rows: Vec<(usize, bool)> = (0..a.ids.len()).filter_map(|row| Some((row, known(row)?))).collect();
         let truth: Vec<bool> = rows.iter().map(|row| row.1).collect();
+        // A sample without a group is one of its own.
+        let group = |row: usize| a.groups[row].as_deref().ok_or(row);
+        let known: BTreeSet<std::result::Result<&str, usize>> = rows.iter().map(|(row, _)| group(*row)).collect();
+        let numbers: BTreeMap<std::result::Result<&str, usize>, usize> =
+            known.into_iter().enumerate().map(|(at, key)| (key, at)).collect();
+        let groups: Vec<usize> = rows.iter().map(|(row, _)| numbers[&group(*row)]).collect();
+        let groups = a.groups.iter().any(Option::is_some).then_some(groups.as_slice());
         let [first, second] = [a, b]
             .map(|table| -> Vec<f64> { rows.iter().map(|(row, _)| table.probabilities[[*row, class]]).collect() });
-        Some((a.classes[class].clone(), delong(&truth, &first, &second)?))
+        Some((a.classes[class].clone(), delong(&truth, &first, &second, groups)?))
     };
     classes.into_iter().filter_map(of_class).collect()
 }
@@ -101,6 +115,17 @@ pub struct Subgroup {
     pub value: Option<String>,
     /// How the classifier does on them.
     pub evaluation: Evaluation,
+}
+
+impl Subgroup {
+    /// `sex F`, `sex unknown`; `all` where samples are not divided by anything.
+    pub fn name(&self, by: Option<&str>) -> String {
+        match (by, &self.value) {
+            (None, _) => "all".to_owned(),
+            (Some(by), Some(value)) => format!("{by} {value}"),
+            (Some(by), None) => format!("{by} unknown"),
+        }
+    }
 }
 
 /// Evaluates a classifier on each part of its test samples; `values` has one entry per sample of
@@ -177,7 +202,9 @@ mod tests {
             ..table(|_| true)
         };
         let found = compare(&three, &three, &Bootstrap::default()).unwrap();
-        assert!(found.differences.keys().eq(found.first.keys()), "{:?}", found.differences.keys());
+        // The difference of calibration errors is that of `ece`.
+        let reported = found.first.keys().filter(|metric| **metric != Metric::EceDebiased);
+        assert!(found.differences.keys().eq(reported), "{:?}", found.differences.keys());
     }
 
     #[test]

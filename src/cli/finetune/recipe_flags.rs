@@ -115,7 +115,7 @@ pub(super) struct RecipeFlags {
     /// Accept given splits that divide a group (a patient, say) between them.
     #[arg(long, help_heading = EVALUATION)]
     allow_leak: bool,
-    /// Resamples behind each confidence interval; 0 for none.
+    /// Resamples behind the intervals of losses; 0 gives no intervals at all.
     #[arg(long, help_heading = EVALUATION, value_name = "N")]
     bootstrap: Option<usize>,
     #[command(flatten)]

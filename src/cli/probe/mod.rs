@@ -120,7 +120,7 @@ struct Shared {
     /// validation.
     #[arg(long)]
     no_refit: bool,
-    /// Resamples behind each confidence interval; 0 for none.
+    /// Resamples behind the intervals of losses; 0 gives no intervals at all.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     bootstrap: usize,
     /// Folder for record, predictions and weights; by default `probes` in the cache, nowhere for a
