@@ -18,8 +18,8 @@ use crate::metrics::predictions::Predictions;
 use crate::metrics::ratio::Ratio;
 use crate::metrics::units::{Units, error_of_sum, jackknife};
 
-/// Errors below which the losses of errors that were not seen count.
-const FEW_ERRORS: f64 = 10.0;
+/// Errors, or right answers, below which the losses of those that were not seen count.
+const FEW: f64 = 3.0;
 
 /// The intervals of one set of predictions.
 pub(super) struct Intervals<'a> {
@@ -72,15 +72,23 @@ impl<'a> Intervals<'a> {
 
     /// The interval of a mean loss. Of few errors, or none, resamples do not tell how many more could
     /// have been: the upper end is at least the mean loss of right answers and, with the share that
-    /// is the upper end of Wilson's interval of errors, of wrong ones.
+    /// is the upper end of Wilson's interval of errors, of wrong ones. Likewise the lower end, of few
+    /// right answers.
     fn of_loss(&self, metric: Metric, ratio: &Ratio) -> Interval {
         let mut found = ratio.bootstrap_t(self.bootstrap, metric.range()[1]);
         let answers = self.scorer.parts(Metric::Accuracy).unwrap_or_default();
         let answers = Ratio::new(&self.units, answers.into_iter());
-        if answers.errors() < FEW_ERRORS {
-            let errors = 1.0 - share(&answers, self.bootstrap.coverage).low;
+        let (hits, errors) = (answers.hits(), answers.errors());
+        if hits < FEW || errors < FEW {
+            let right_share = share(&answers, self.bootstrap.coverage);
             let [right, wrong] = self.scorer.losses(metric, self.predictions);
-            found.high = found.high.max((1.0 - errors) * right + errors * wrong).min(metric.range()[1]);
+            let mixed = |share: f64| share * right + (1.0 - share) * wrong;
+            if errors < FEW {
+                found.high = found.high.max(mixed(right_share.low)).min(metric.range()[1]);
+            }
+            if hits < FEW {
+                found.low = found.low.min(mixed(right_share.high)).max(0.0);
+            }
         }
         found
     }

@@ -146,10 +146,10 @@ impl Multiclass {
         (0..self.truth.len()).filter_map(|row| Some((row, decided(row)?))).collect()
     }
 
-    /// The mean loss of the right answers, and that of all samples were each of another class.
+    /// The mean loss of the right answers (of all if each were right, where none is), and that of all samples were each of another class.
     pub(super) fn losses(&self, metric: Metric, probabilities: ArrayView2<'_, f64>) -> [f64; 2] {
         let others = 1.0 / (self.classes - 1) as f64;
-        let (mut right, mut rights, mut wrong) = (0.0, 0.0, 0.0);
+        let [mut right, mut rights, mut wrong, mut said_right] = [0.0; 4];
         for (row, probabilities) in probabilities.rows().into_iter().enumerate() {
             let said = self.predicted[row] as usize;
             let squares: f64 = probabilities.iter().map(|p| p * p).sum();
@@ -162,9 +162,11 @@ impl Multiclass {
                 right += loss(said);
                 rights += 1.0;
             }
+            said_right += loss(said);
             wrong += (0..self.classes).filter(|&class| class != said).map(loss).sum::<f64>() * others;
         }
-        [if rights > 0.0 { right / rights } else { 0.0 }, wrong / self.truth.len() as f64]
+        let count = self.truth.len() as f64;
+        [if rights > 0.0 { right / rights } else { said_right / count }, wrong / count]
     }
 
     /// What each sample adds to an area under the ROC curve, or to the mean of those of the classes

@@ -145,9 +145,9 @@ impl Multilabel {
         column.known.iter().filter_map(|&row| Some((row as usize, decided(row as usize)?))).collect()
     }
 
-    /// The mean loss of the labels that are decided rightly, and that of all were each the other.
+    /// The mean loss of the labels that are decided rightly (of all if each were, where none is), and that of all were each the other.
     pub(super) fn losses(&self, metric: Metric, probabilities: ArrayView2<'_, f64>) -> [f64; 2] {
-        let (mut right, mut rights, mut wrong, mut known) = (0.0, 0.0, 0.0, 0.0);
+        let [mut right, mut rights, mut wrong, mut said_right, mut known] = [0.0; 5];
         for (label, column) in self.labels.iter().enumerate() {
             for row in column.known.iter().map(|&row| row as usize) {
                 let p = probabilities[[row, label]];
@@ -158,11 +158,13 @@ impl Multilabel {
                     right += loss(of_said);
                     rights += 1.0;
                 }
+                said_right += loss(of_said);
                 wrong += loss(1.0 - of_said);
                 known += 1.0;
             }
         }
-        [if rights > 0.0 { right / rights } else { 0.0 }, if known > 0.0 { wrong / known } else { 0.0 }]
+        // A mean loss is of one known label at least.
+        [if rights > 0.0 { right / rights } else { said_right / known }, wrong / known]
     }
 
     /// What each sample adds to the mean area under the ROC curve of the labels that have one.

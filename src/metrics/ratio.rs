@@ -48,6 +48,11 @@ impl Ratio {
         self.parts.len()
     }
 
+    /// Of a share: what it counts.
+    pub(super) fn hits(&self) -> f64 {
+        self.total.value
+    }
+
     /// Of a share: what is missing to 1, counted.
     pub(super) fn errors(&self) -> f64 {
         self.total.weight - self.total.value

@@ -87,7 +87,7 @@ fn few_samples_few_groups_and_absent_classes_are_told() {
     warned(&one, "no sample has `1`");
     let alone = certain(40, 36).with_groups(&[0; 40]).unwrap();
     let accuracy = &evaluate(&alone, &Bootstrap::default()).metrics[&Metric::Accuracy];
-    assert!(accuracy.high.unwrap() - accuracy.low.unwrap() > 0.5, "one group tells next to nothing: {accuracy:?}");
+    assert!(accuracy.high.unwrap() - accuracy.low.unwrap() > 0.4, "one group tells next to nothing: {accuracy:?}");
 }
 
 #[test]

@@ -14,6 +14,10 @@ use serde_json::Value;
 /// Largest difference between our figures and the reference's, both computed in f64.
 const ROUNDING: f64 = 1e-12;
 
+/// How wide an interval over groups of copies is against that of the samples themselves: the effect of
+/// groups is estimated, and averaged with that of groups that err as a whole.
+const AS_WIDE: std::ops::Range<f64> = 0.9..1.25;
+
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/numerics").join(name)
 }
@@ -231,13 +235,13 @@ fn intervals_enclose_the_value_and_groups_widen_them() {
         assert_eq!(grouped.groups, Some(original.samples));
         for (metric, estimate) in &original.metrics {
             let (low, high) = (estimate.low.unwrap(), estimate.high.unwrap());
-            // The calibration error of a resample is biased upwards and may leave the value below
-            // its interval.
-            if *metric != Metric::Ece {
+            // The interval of calibration errors is around the debiased one and ends at 0.
+            if !matches!(*metric, Metric::Ece | Metric::EceDebiased) {
                 assert!(low < estimate.value.unwrap() && estimate.value.unwrap() < high, "{metric}");
             }
             let by_group = &grouped.metrics[metric];
-            assert!((by_group.low.unwrap() - low).abs() < ROUNDING, "{metric}: groups of copies change the interval");
+            let wider = (by_group.high.unwrap() - by_group.low.unwrap()) / (high - low);
+            assert!(AS_WIDE.contains(&wider), "{metric}: groups of copies make the interval {wider} times as wide");
             let copies = &independent.metrics[metric];
             let narrower = (copies.high.unwrap() - copies.low.unwrap()) / (high - low);
             assert!((0.35..0.75).contains(&narrower), "{metric}: width ratio {narrower}");

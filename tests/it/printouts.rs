@@ -25,6 +25,14 @@ fn printed(here: &Path, arguments: &[&str]) -> String {
     printed
 }
 
+/// What a probe of few samples prints, which has nothing else to tell.
+fn printed_of_few(here: &Path, arguments: &[&str]) -> String {
+    let (code, printed, told) = defrost(here, arguments);
+    let few = "warning: the figures rest on 18 samples: with fewer than 30, intervals are wide and rough\n";
+    assert_eq!((code, told.as_str()), (Some(0), few), "{printed}");
+    printed
+}
+
 /// 90 samples of three classes on overlapping arcs of a circle.
 fn features(path: &Path) {
     let angle = |row: usize| (row % 3) as f32 * 0.9 + (row * 37 % 89) as f32 * 0.017;
@@ -122,7 +130,7 @@ fn a_probe_prints_what_was_chosen_its_metrics_and_its_mistakes() {
     features(&here.path().join("features.parquet"));
     let shared = ["features.parquet", "--bootstrap", "200"];
     let linear = [&["probe", "linear"], &shared[..], &["--c-grid", "0.1,1,10"]].concat();
-    insta::assert_snapshot!(printed(here.path(), &linear), @r"
+    insta::assert_snapshot!(printed_of_few(here.path(), &linear), @r"
     linear probe of `features.parquet`
     features    `embedding`, 3 values
     samples     train 54, validation 18, test 18 (given)
@@ -148,7 +156,7 @@ fn a_probe_prints_what_was_chosen_its_metrics_and_its_mistakes() {
     horse      0      2      4
     ");
     let knn = [&["probe", "knn"], &shared[..], &["--k", "3,7,11"]].concat();
-    insta::assert_snapshot!(printed(here.path(), &knn), @r"
+    insta::assert_snapshot!(printed_of_few(here.path(), &knn), @r"
     knn probe of `features.parquet`
     features    `embedding`, 3 values
     samples     train 54, validation 18, test 18 (given)

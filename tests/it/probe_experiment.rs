@@ -251,7 +251,8 @@ fn a_group_in_two_given_splits_is_refused_unless_allowed() {
     assert!(record.leaks.iter().any(|leak| leak.contains("in two splits")), "{:?}", record.leaks);
     plan.division.redraw = true;
     let record = run(&plan, leaking).unwrap().record;
-    assert_eq!((record.settings.splits.as_str(), record.warnings.len()), ("grouped random", 0));
+    assert_eq!((record.settings.splits.as_str(), record.leaks.len()), ("grouped random", 0));
+    assert!(record.warnings.iter().all(|warning| warning.contains("intervals")), "{:?}", record.warnings);
 }
 
 #[test]
