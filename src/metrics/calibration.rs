@@ -205,13 +205,18 @@ impl CalibrationBins {
 
     /// `quantile` errors above (or below) the mean of the error where each bin's truth is given.
     fn tail(&self, truth: &dyn Fn(&Bin) -> f64, quantile: f64) -> f64 {
-        let mean: f64 = self.bins.iter().map(|bin| bin.folded_normal(truth(bin))[0]).sum();
+        let [mut mean, mut variance] = [0.0; 2];
+        for [own_mean, own_variance, _] in self.bins.iter().map(|bin| bin.folded_normal(truth(bin))) {
+            mean += own_mean;
+            variance += own_variance;
+        }
         if quantile == 0.0 {
             return mean;
         }
         let error = |is_coherent: bool| {
             let (influences, remainder) = self.influences(truth, is_coherent);
-            (error_of_sum(&influences).powi(2) + remainder).sqrt()
+            // Statements that are all alike have no spread to be seen.
+            (error_of_sum(&influences).powi(2) + remainder).max(variance).sqrt()
         };
         // Groups move the differences of all bins together.
         let together = if self.is_grouped { error(true) } else { 0.0 };
@@ -246,12 +251,16 @@ impl CalibrationBins {
     /// The interval of the true error.
     pub(super) fn interval(&self, coverage: f64) -> Interval {
         let quantile = student((1.0 + coverage) / 2.0, self.units);
-        let mut high = self.solve(Shape::Seen, -quantile).max(self.solve(Shape::Even, -quantile));
+        let method = IntervalMethod::FoldedNormal;
         if self.bins.iter().all(|bin| bin.variance == 0.0) {
-            // As many more as would be missed by statements that were certain and all came true.
-            high = self.error() + quantile * quantile / (self.count as f64 + quantile * quantile);
+            // Statements that were certain and all came true, or none: as many otherwise as so many
+            // can have missed.
+            let missed = quantile * quantile / (self.count as f64 + quantile * quantile);
+            let (low, high) = ((self.error() - missed).max(0.0), (self.error() + missed).min(1.0));
+            return Interval { low, high, method };
         }
-        Interval { low: self.solve(Shape::Seen, quantile), high: high.min(1.0), method: IntervalMethod::FoldedNormal }
+        let high = self.solve(Shape::Seen, -quantile).max(self.solve(Shape::Even, -quantile)).min(1.0);
+        Interval { low: self.solve(Shape::Seen, quantile), high, method }
     }
 
     /// How much larger the error of `other` is, with the standard error of that: what the same units

@@ -136,19 +136,20 @@ fn a_probe_prints_what_was_chosen_its_metrics_and_its_mistakes() {
     samples     train 54, validation 18, test 18 (given)
     chosen      C = 10.000, best of 3 by Accuracy on 18 validation samples (0.667)
 
-    test split                value  95 % interval  
-    Accuracy                  0.667  0.444 .. 0.833 
-    Balanced accuracy         0.667  0.423 .. 0.868 
-    Recall, macro             0.667  0.423 .. 0.868 
-    Precision, macro          0.700  0.400 .. 0.867 
-    F1, macro                 0.675  0.400 .. 0.841 
-    Cohen's kappa             0.500  0.114 .. 0.750 
-    ROC-AUC, one-vs-rest      0.917  0.789 .. 1.000 
-    ROC-AUC, one-vs-one       0.917  0.775 .. 1.000 
-    Average precision         0.866  0.681 .. 1.000 
-    Log loss                  0.564  0.344 .. 0.827 
-    Brier score               0.383  0.216 .. 0.590 
-    Calibration error (ECE)   0.131  0.049 .. 0.323 
+    test split                    value  95 % interval  
+    Accuracy                      0.667  0.437 .. 0.837 
+    Balanced accuracy             0.667  0.385 .. 0.865 
+    Recall, macro                 0.667  0.385 .. 0.865 
+    Precision, macro              0.700  0.423 .. 0.881 
+    F1, macro                     0.675  0.415 .. 0.859 
+    Cohen's kappa                 0.500  0.069 .. 0.774 
+    ROC-AUC, one-vs-rest          0.917  0.747 .. 0.976 
+    ROC-AUC, one-vs-one           0.917  0.736 .. 0.977 
+    Average precision             0.866  0.619 .. 0.963 
+    Log loss                      0.564  0.301 .. 0.827 
+    Brier score                   0.383  0.180 .. 0.588 
+    Calibration error (ECE)       0.131  0.000 .. 0.334 
+    Calibration error, debiased   0.040  0.000 .. 0.334 
 
              cat    dog  horse   <- predicted
     cat        4      2      0
@@ -162,19 +163,20 @@ fn a_probe_prints_what_was_chosen_its_metrics_and_its_mistakes() {
     samples     train 54, validation 18, test 18 (given)
     chosen      k = 11, temperature 0.07, best of 3 by Accuracy on 18 validation samples (0.667)
 
-    test split                value  95 % interval  
-    Accuracy                  0.722  0.500 .. 0.944 
-    Balanced accuracy         0.722  0.494 .. 0.934 
-    Recall, macro             0.722  0.489 .. 0.934 
-    Precision, macro          0.735  0.462 .. 0.926 
-    F1, macro                 0.725  0.469 .. 0.937 
-    Cohen's kappa             0.583  0.217 .. 0.903 
-    ROC-AUC, one-vs-rest      0.912  0.789 .. 1.000 
-    ROC-AUC, one-vs-one       0.912  0.787 .. 1.000 
-    Average precision         0.848  0.691 .. 1.000 
-    Log loss                  0.465  0.329 .. 0.616 
-    Brier score               0.328  0.226 .. 0.438 
-    Calibration error (ECE)   0.036  0.011 .. 0.225 
+    test split                    value  95 % interval  
+    Accuracy                      0.722  0.491 .. 0.875 
+    Balanced accuracy             0.722  0.439 .. 0.896 
+    Recall, macro                 0.722  0.439 .. 0.896 
+    Precision, macro              0.735  0.456 .. 0.902 
+    F1, macro                     0.725  0.463 .. 0.890 
+    Cohen's kappa                 0.583  0.154 .. 0.827 
+    ROC-AUC, one-vs-rest          0.912  0.742 .. 0.974 
+    ROC-AUC, one-vs-one           0.912  0.730 .. 0.975 
+    Average precision             0.848  0.585 .. 0.956 
+    Log loss                      0.465  0.266 .. 0.595 
+    Brier score                   0.328  0.186 .. 0.428 
+    Calibration error (ECE)       0.036  0.000 .. 0.234 
+    Calibration error, debiased   0.000  0.000 .. 0.234 
 
              cat    dog  horse   <- predicted
     cat        4      2      0
