@@ -92,12 +92,12 @@ impl InputChannels {
         let rule = rule.unwrap_or(if count == 1 { ChannelRule::Sum } else { ChannelRule::Repeat });
         let refuse = |option, reason: &str| Err(ModelError::Misplaced { option, reason: reason.to_owned() }.into());
         match (rule, count) {
-            (_, 0) => refuse("--channels", "a network has at least one input channel"),
+            (_, 0) => refuse("channels", "a network has at least one input channel"),
             (ChannelRule::Sum, 2..) if count != COLOURS => {
-                refuse("--channel-rule", "`sum` makes one channel; for more there are `repeat` and `red`")
+                refuse("channel-rule", "`sum` makes one channel; for more there are `repeat` and `red`")
             }
             (ChannelRule::Repeat, 1) => {
-                refuse("--channel-rule", "`repeat` makes two or more channels; for one there are `sum` and `red`")
+                refuse("channel-rule", "`repeat` makes two or more channels; for one there are `sum` and `red`")
             }
             _ => Ok(InputChannels { count, rule }),
         }

@@ -213,7 +213,7 @@ fn check_name(cache: &Path, name: &str, replace: bool) -> Result<()> {
     }
     match lock::record(cache, name)? {
         Some(record) if record.source != Source::Import => Err(refuse("a model of that name was pulled").into()),
-        Some(_) if !replace => Err(refuse("there is an import of that name, which `--replace` replaces").into()),
+        Some(_) if !replace => Err(refuse("there is an import of that name, which `replace` replaces").into()),
         _ => Ok(()),
     }
 }

@@ -31,12 +31,12 @@ use crate::tensor::{DType, HostTensor};
 /// Opens a user's file.
 pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
     for (given, option) in [
-        (options.weights.is_some(), "--weights"),
-        (options.random_weights.is_some(), "--random-weights"),
-        (options.size.is_some(), "--size"),
-        (options.channels.is_some(), "--channels"),
-        (options.channel_rule.is_some(), "--channel-rule"),
-        (options.keep_blocks.is_some(), "--keep-blocks"),
+        (options.weights.is_some(), "weights"),
+        (options.random_weights.is_some(), "random-weights"),
+        (options.size.is_some(), "size"),
+        (options.channels.is_some(), "channels"),
+        (options.channel_rule.is_some(), "channel-rule"),
+        (options.keep_blocks.is_some(), "keep-blocks"),
     ] {
         if given {
             let reason = "it applies to models of the catalog, not to an ONNX file".to_owned();
@@ -241,10 +241,10 @@ impl Outputs<'_> {
             (_, None) => {
                 let choices = match axes {
                     Axes::ChannelsFirst | Axes::ChannelsLast => "mean",
-                    _ => "cls` or `--pool mean",
+                    _ => "cls` or `mean",
                 };
                 let several = format!("it is {}, several vectors per image", shape_text(&shape));
-                return Err(self.file.unsuitable(&output, format!("{several}: choose `--pool {choices}`")));
+                return Err(self.file.unsuitable(&output, format!("{several}: choose `pool`: `{choices}`")));
             }
         };
         let single = if dtype == DType::F32 { output.name.clone() } else { pooling.to_f32(&output.name) };
@@ -313,7 +313,7 @@ impl Outputs<'_> {
         match shape.len() {
             2 => Ok(Axes::Vector),
             3 | 4 if model.property("defrost.model").is_some() => {
-                let reason = "the file does not tell how its features lie: build it again with `--taps`".to_owned();
+                let reason = "the file does not tell how its features lie: build it again with `taps`".to_owned();
                 Err(self.file.unsuitable(value, reason))
             }
             3 => Ok(match sidecar.prefix {

@@ -52,8 +52,8 @@ impl ModelOptions {
             (Some(count), rule) => Some(InputChannels::new(count, rule)?),
             (None, None) => None,
             (None, Some(_)) => {
-                let reason = "it says how `--channels` are made, and there are none".to_owned();
-                return Err(ModelError::Misplaced { option: "--channel-rule", reason }.into());
+                let reason = "it says how `channels` are made, and there are none".to_owned();
+                return Err(ModelError::Misplaced { option: "channel-rule", reason }.into());
             }
         };
         Ok(Changes { channels, keep_blocks: self.keep_blocks })

@@ -39,7 +39,7 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
         Err(_) => pull::folder(name)?,
     };
     let is_built = entry.is_ok() || folder.is_some();
-    for (given, option) in [(options.input.is_some(), "--input"), (options.output.is_some(), "--output")] {
+    for (given, option) in [(options.input.is_some(), "input"), (options.output.is_some(), "output")] {
         if given && is_built {
             let reason = format!("`{name}` is built here, which decides that");
             return Err(ModelError::Misplaced { option, reason }.into());
@@ -48,11 +48,11 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
     if options.pool.is_some() && options.taps == Taps::None && is_built {
         let reason =
             "it says how taps are pooled, and there are none; the embedding is defined by the model".to_owned();
-        return Err(ModelError::Misplaced { option: "--pool", reason }.into());
+        return Err(ModelError::Misplaced { option: "pool", reason }.into());
     }
     if options.random_weights.is_some() && options.weights.is_some() {
         let reason = "weights cannot be given and random at once".to_owned();
-        return Err(ModelError::Misplaced { option: "--random-weights", reason }.into());
+        return Err(ModelError::Misplaced { option: "random-weights", reason }.into());
     }
     let mut backbone = match (entry, folder) {
         (Ok(entry), _) => from_catalog(&entry, options, progress)?,

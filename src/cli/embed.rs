@@ -104,7 +104,9 @@ impl Arguments {
         let EmbedSummary { rows, computed, reused, failed, seconds, .. } = summary;
         let out = self.out.display();
         let mut text = match computed {
-            0 => format!("{out}: {rows} rows, everything reused, {seconds:.1} s"),
+            0 if *rows == 0 => format!("{out}: no rows, {seconds:.1} s"),
+            0 if *failed == 0 => format!("{out}: {rows} rows, everything reused, {seconds:.1} s"),
+            0 => format!("{out}: {rows} rows, all of them reused, {seconds:.1} s"),
             _ => format!("{out}: {rows} rows, {computed} computed, {reused} reused, {seconds:.1} s"),
         };
         if let Some(rate) = summary.images_per_second {

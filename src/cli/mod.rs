@@ -15,6 +15,7 @@ mod embed;
 mod evaluate;
 mod export;
 mod finetune;
+mod flag_names;
 mod graph;
 mod model_flags;
 mod models;
@@ -30,8 +31,9 @@ mod text_table;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
+use crate::cli::flag_names::FlagNames;
 use crate::error::{Kind, Result};
 use crate::runtime::Runtime;
 use crate::support::env;
@@ -68,60 +70,59 @@ struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 finished, but some items failed or a check did not hold; \
                           2 bad flags or input; 3 environment (ONNX Runtime, device, disk).";
 
-/// One verb per variant; each lives in its own file as `Arguments` with `fn run(&self, printer:
+/// One row per verb: its variant and its module, where `Arguments` has `fn run(&self, printer:
 /// &Printer) -> Result<Outcome>`.
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    Bench(Box<bench::Arguments>),
-    Cache(cache::Arguments),
-    Compare(compare::Arguments),
-    Data(Box<data::Arguments>),
-    Doctor(doctor::Arguments),
-    Embed(Box<embed::Arguments>),
-    Evaluate(evaluate::Arguments),
-    Finetune(Box<finetune::Arguments>),
-    Export(Box<export::Arguments>),
-    Graph(graph::Arguments),
-    Models(models::Arguments),
-    Predict(predict::Arguments),
-    Probe(Box<probe::Arguments>),
-    Quickstart(quickstart::Arguments),
-    Report(report::Arguments),
-    Runtime(runtime::Arguments),
+macro_rules! verbs {
+    ($($variant:ident($module:ident)),+ $(,)?) => {
+        /// The verbs.
+        #[derive(Debug, clap::Subcommand)]
+        enum Command {
+            $($variant(Box<$module::Arguments>)),+
+        }
+
+        impl Command {
+            fn run(&self, printer: &Printer) -> Result<Outcome> {
+                match self {
+                    $(Command::$variant(arguments) => arguments.run(printer)),+
+                }
+            }
+        }
+    };
 }
 
-impl Command {
-    fn run(&self, printer: &Printer) -> Result<Outcome> {
-        match self {
-            Command::Bench(arguments) => arguments.run(printer),
-            Command::Cache(arguments) => arguments.run(printer),
-            Command::Compare(arguments) => arguments.run(printer),
-            Command::Data(arguments) => arguments.run(printer),
-            Command::Doctor(arguments) => arguments.run(printer),
-            Command::Embed(arguments) => arguments.run(printer),
-            Command::Evaluate(arguments) => arguments.run(printer),
-            Command::Finetune(arguments) => arguments.run(printer),
-            Command::Export(arguments) => arguments.run(printer),
-            Command::Graph(arguments) => arguments.run(printer),
-            Command::Models(arguments) => arguments.run(printer),
-            Command::Predict(arguments) => arguments.run(printer),
-            Command::Probe(arguments) => arguments.run(printer),
-            Command::Quickstart(arguments) => arguments.run(printer),
-            Command::Report(arguments) => arguments.run(printer),
-            Command::Runtime(arguments) => arguments.run(printer),
-        }
-    }
+verbs! {
+    Bench(bench),
+    Cache(cache),
+    Compare(compare),
+    Data(data),
+    Doctor(doctor),
+    Embed(embed),
+    Evaluate(evaluate),
+    Finetune(finetune),
+    Export(export),
+    Graph(graph),
+    Models(models),
+    Predict(predict),
+    Probe(probe),
+    Quickstart(quickstart),
+    Report(report),
+    Runtime(runtime),
 }
 
 /// Reads the arguments, runs the verb, prints what it has to say, and gives the exit code.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(said) => return usage(&said),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(said) => return usage(&said),
     };
     let filter = env::text(env::LOG).unwrap_or_else(|| "off".to_owned());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false).init();
-    let printer = Printer::new(cli.json, cli.quiet);
+    let flags = FlagNames::new(Cli::command(), &matches);
+    let printer = Printer::new(cli.json, cli.quiet).with_flags(flags);
     if let Some(library) = &cli.runtime_library {
         Runtime::name_library(library);
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::cli::flag_names::FlagNames;
 use crate::error::{Error, FileError, Result};
 use crate::support::progress::Progress;
 
@@ -19,19 +20,26 @@ pub struct Printer {
     /// Whether results are kept back: those of a step, where the whole prints one JSON object at
     /// its end.
     mute: bool,
+    /// How hints name options.
+    flags: Option<FlagNames>,
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Printer {
     /// A printer; `json` chooses machine-readable results, `quiet` hides notes and progress.
     pub fn new(json: bool, quiet: bool) -> Self {
-        Printer { json, quiet, mute: false, bar: Mutex::new(None) }
+        Printer { json, quiet, mute: false, flags: None, bar: Mutex::new(None) }
+    }
+
+    /// The same printer; hints name options by these flags.
+    pub(super) fn with_flags(self, flags: FlagNames) -> Self {
+        Printer { flags: Some(flags), ..self }
     }
 
     /// The printer of one step of a larger piece of work: with `--json` only the whole prints its
     /// result.
     pub(crate) fn of_a_step(&self) -> Self {
-        Printer { mute: self.json, ..Printer::new(self.json, self.quiet) }
+        Printer { mute: self.json, flags: self.flags.clone(), ..Printer::new(self.json, self.quiet) }
     }
 
     /// Whether results are to be JSON.
@@ -77,7 +85,30 @@ impl Printer {
 
     /// Prints an error, its causes and its next step on stderr.
     pub fn error(&self, error: &Error) {
-        self.above_bar(&describe(error));
+        self.above_bar(&self.describe(error));
+    }
+
+    /// The error, its causes and its next step, a line each.
+    fn describe(&self, error: &Error) -> String {
+        let mut text = format!("error: {error}");
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            text.push_str(&format!("\n  cause: {inner}"));
+            cause = inner.source();
+        }
+        if let Some(hint) = self.hint(error) {
+            text.push_str(&format!("\n  hint: {hint}"));
+        }
+        text
+    }
+
+    /// An error's next step in the words of the command line.
+    pub(crate) fn hint(&self, error: &Error) -> Option<String> {
+        let hint = error.hint()?;
+        Some(match &self.flags {
+            Some(flags) => hint.render(|option, value| flags.flag(option, value)),
+            None => hint.to_string(),
+        })
     }
 
     fn show_bar(&self, template: &str, title: &str, total: u64, done: u64) {
@@ -119,20 +150,6 @@ fn write_stdout(text: &str) -> std::io::Result<()> {
 /// code tells what became of the run.
 pub(super) fn write_stderr(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// The error, its causes and its next step, a line each.
-fn describe(error: &Error) -> String {
-    let mut text = format!("error: {error}");
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!("\n  cause: {inner}"));
-        cause = inner.source();
-    }
-    if let Some(hint) = error.hint() {
-        text.push_str(&format!("\n  hint: {hint}"));
-    }
-    text
 }
 
 impl Progress for Printer {

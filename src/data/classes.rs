@@ -57,7 +57,7 @@ mod tests {
     fn a_class_that_is_not_stated_is_refused_with_the_nearest_names() {
         let error = order(&["mild", "severe"], &["sever"]).unwrap_err();
         assert_eq!(error.to_string(), "class `sever` in `table.csv` is not one of the stated classes");
-        assert!(error.hint().unwrap().contains("`severe`"), "{:?}", error.hint());
+        assert!(error.hint().unwrap().to_string().contains("`severe`"), "{:?}", error.hint());
         assert!(order(&["mild", "mild"], &["mild"]).is_err());
     }
 }

@@ -26,7 +26,7 @@ const SCORES: &str = "logits";
 pub(super) fn open(folder: &Path, options: &ExportOptions) -> Result<Source> {
     if options.model.is_some() {
         let reason = "a run holds its own network".to_owned();
-        return Err(ModelError::Misplaced { option: "--model", reason }.into());
+        return Err(ModelError::Misplaced { option: "model", reason }.into());
     }
     let not_a_run = |problem: String| DeployError::NotASource { path: folder.to_path_buf(), problem };
     let record_file = folder.join(finetune::RECORD);

@@ -166,8 +166,8 @@ impl Fields {
     fn choose(file: &Path, columns: &FeatureColumns) -> Result<Fields> {
         let schema = table::schema_of(file)?;
         let present: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-        let missing = |wanted, flag| {
-            CacheError::NoColumn { path: file.to_path_buf(), wanted, present: present.clone(), flag }.into()
+        let missing = |wanted, option| {
+            CacheError::NoColumn { path: file.to_path_buf(), wanted, present: present.clone(), option }.into()
         };
         let mut candidates: Vec<String> = schema
             .fields()
@@ -178,17 +178,17 @@ impl Fields {
         let wanted = "embeddings (lists of floats)";
         let features = match &columns.features {
             Some(name) if candidates.contains(name) => name.clone(),
-            Some(_) => return Err(missing(wanted, "--features")),
+            Some(_) => return Err(missing(wanted, "embedding")),
             None if candidates.iter().any(|name| name == schema::EMBEDDING) => schema::EMBEDDING.to_owned(),
             None if candidates.len() > 1 => {
                 let path = file.to_path_buf();
-                return Err(CacheError::AmbiguousColumn { path, wanted, candidates, flag: "--features" }.into());
+                return Err(CacheError::AmbiguousColumn { path, wanted, candidates, option: "embedding" }.into());
             }
-            None => candidates.pop().ok_or_else(|| missing(wanted, "--features"))?,
+            None => candidates.pop().ok_or_else(|| missing(wanted, "embedding"))?,
         };
         let label = match &columns.label {
             Some(name) if present.contains(name) => Some(name.clone()),
-            Some(_) => return Err(missing("labels", "--label")),
+            Some(_) => return Err(missing("labels", "label")),
             None => [schema::LABEL, schema::LABELS]
                 .into_iter()
                 .find(|name| present.iter().any(|column| column == name))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::Kind;
+use crate::error::{Diagnostic, Kind};
 
 /// An embedding cache or a feature table is not as needed.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +33,8 @@ pub enum CacheError {
         wanted: &'static str,
         /// All columns.
         present: Vec<String>,
-        /// The flag that names the column.
-        flag: &'static str,
+        /// The option that names the column.
+        option: &'static str,
     },
     /// Several columns of a table can hold what is asked for.
     #[error("`{path}` has several columns of {wanted}: {}", quoted(candidates))]
@@ -45,8 +45,8 @@ pub enum CacheError {
         wanted: &'static str,
         /// The columns.
         candidates: Vec<String>,
-        /// The flag that names the column.
-        flag: &'static str,
+        /// The option that names the column.
+        option: &'static str,
     },
     /// A row does not hold what it should.
     #[error("`{path}`, row {row}, column `{column}`: {problem}")]
@@ -136,8 +136,8 @@ pub enum CacheError {
     NoFixedSize,
 }
 
-impl CacheError {
-    pub(super) fn kind(&self) -> Kind {
+impl Diagnostic for CacheError {
+    fn kind(&self) -> Kind {
         match self {
             CacheError::NotACache { .. }
             | CacheError::NoColumn { .. }
@@ -156,7 +156,7 @@ impl CacheError {
         }
     }
 
-    pub(super) fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match self {
             CacheError::NotACache { .. } => {
                 Some("make a cache with `defrost embed DATA --model MODEL --out CACHE`, or give a Parquet file".into())
@@ -164,20 +164,20 @@ impl CacheError {
             CacheError::Damaged { .. } => {
                 Some("a cache is repaired by the same `defrost embed` command; a table must be written again".into())
             }
-            CacheError::NoColumn { flag, .. } | CacheError::AmbiguousColumn { flag, .. } => {
-                Some(format!("name the column with `{flag}`"))
+            CacheError::NoColumn { option, .. } | CacheError::AmbiguousColumn { option, .. } => {
+                Some(format!("name the column with `<{option}>`"))
             }
             CacheError::Mixed { path, .. } => Some(format!(
-                "choose another `--out`, or delete `{}` if its embeddings are no longer needed",
+                "choose another `<out>`, or delete `{}` if its embeddings are no longer needed",
                 path.display()
             )),
-            CacheError::Locked { .. } => Some("leave out `--no-wait` to wait until it is done".into()),
-            CacheError::NotEmpty { .. } => Some("choose a new or empty directory with `--out`".into()),
+            CacheError::Locked { .. } => Some("leave out `<no-wait>` to wait until it is done".into()),
+            CacheError::NotEmpty { .. } => Some("choose a new or empty directory with `<out>`".into()),
             CacheError::RowTooLarge { .. } => {
-                Some("cache fewer taps at once, or pool them: `--pool cls`, `mean` or `cls+mean`".into())
+                Some("cache fewer taps at once, or pool them: `<pool cls>`, `mean` or `cls+mean`".into())
             }
             CacheError::LowFidelity { .. } => Some(
-                "compute in f32 (leave `--compute` out), or go on all the same with `--allow-low-fidelity`; accepted are a mean \
+                "compute in f32 (leave `<compute>` out), or go on all the same with `<allow-low-fidelity>`; accepted are a mean \
                  cosine of 0.99 and 80 % of neighbours the same"
                     .into(),
             ),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::Kind;
+use crate::error::Diagnostic;
 
 /// A dataset, table or split is not as needed.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +71,8 @@ pub enum DataError {
         nearest: Vec<String>,
         /// All columns.
         present: Vec<String>,
-        /// The flag that names the column.
-        flag: &'static str,
+        /// The option that names the column.
+        option: &'static str,
     },
     /// A label file lacks a column that its manifest names.
     #[error("`{path}` has no column `{column}`; it has {}", quoted(present))]
@@ -272,12 +272,8 @@ pub enum DataError {
     OpenSize,
 }
 
-impl DataError {
-    pub(super) fn kind(&self) -> Kind {
-        Kind::Input
-    }
-
-    pub(super) fn hint(&self) -> Option<String> {
+impl Diagnostic for DataError {
+    fn hint(&self) -> Option<String> {
         match self {
             DataError::UnknownSource { .. } => {
                 Some("give a folder of class folders, a folder of images, or a table with a column `path`".into())
@@ -286,17 +282,17 @@ impl DataError {
                 Some("images are read from .bmp, .dcm, .jpg, .png, .tif and .webp files and their other spellings".into())
             }
             DataError::MixedFolders { .. } => {
-                Some("say what the folders are with `--folders classes` or `--folders splits`, or write a table".into())
+                Some("say what the folders are with `<folders classes>` or `<folders splits>`, or write a table".into())
             }
             DataError::UnknownClass { nearest, stated, .. } if nearest.is_empty() => {
                 Some(format!("the stated classes are {}", quoted(stated)))
             }
             DataError::UnknownClass { nearest, .. } => Some(format!("did you mean {}?", quoted(nearest))),
-            DataError::MissingColumn { nearest, flag, .. } if nearest.is_empty() => {
-                Some(format!("name the column with `{flag}`"))
+            DataError::MissingColumn { nearest, option, .. } if nearest.is_empty() => {
+                Some(format!("name the column with `<{option}>`"))
             }
-            DataError::MissingColumn { nearest, flag, .. } => {
-                Some(format!("did you mean {}? name the column with `{flag}`", quoted(nearest)))
+            DataError::MissingColumn { nearest, option, .. } => {
+                Some(format!("did you mean {}? name the column with `<{option}>`", quoted(nearest)))
             }
             DataError::NoColumn { nearest, .. } if nearest.is_empty() => {
                 Some("is it the file as published? a manifest of your own can name other columns".into())
@@ -308,21 +304,21 @@ impl DataError {
             }
             DataError::UnknownVariant { known, .. } => Some(format!("its variants are {}", quoted(known))),
             DataError::LabelFile { .. } => {
-                Some("`--root` is the folder that holds the label files as published; `defrost data manifests` says which".into())
+                Some("`<root>` is the folder that holds the label files as published; `defrost data manifests` says which".into())
             }
-            DataError::Outside { .. } => Some("`--root FOLDER` names the folder that holds all images of a table".into()),
+            DataError::Outside { .. } => Some("`<root FOLDER>` names the folder that holds all images of a table".into()),
             DataError::Cell { found, .. } if found.is_empty() => {
                 Some("fill in the cells, or leave the rows out".into())
             }
-            DataError::Unpack { .. } => Some("`--unpack FOLDER` names one".into()),
+            DataError::Unpack { .. } => Some("`<unpack FOLDER>` names one".into()),
             DataError::DuplicateIds { .. } => {
                 Some("give each row its own value in a column `id`, or remove the repeated rows".into())
             }
             DataError::MissingFiles { .. } => Some(
-                "paths are relative to the table's folder unless `--root` says otherwise; `--keep-missing` goes on without them"
+                "paths are relative to the table's folder unless `<root>` says otherwise; `<keep-missing>` goes on without them"
                     .into(),
             ),
-            DataError::TableExists { .. } => Some("choose another name, or add `--force` to replace it".into()),
+            DataError::TableExists { .. } => Some("choose another name, or add `<force>` to replace it".into()),
             DataError::Fractions { .. } | DataError::FractionsText { .. } => {
                 Some("for example `0.7,0.1,0.2`, the default".into())
             }
@@ -333,7 +329,7 @@ impl DataError {
                 Some("add samples, or set the fraction of a split to 0".into())
             }
             DataError::OpenSize => Some("give the preprocessing a `crop`, or an `exact` resize".into()),
-            DataError::NoGroups => Some("name the column of patients or other units with `--group-column`".into()),
+            DataError::NoGroups => Some("name the column of patients or other units with `<group-column>`".into()),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::Kind;
+use crate::error::{Diagnostic, Kind};
 
 /// A classifier cannot be exported or run.
 #[derive(Debug, thiserror::Error)]
@@ -116,28 +116,28 @@ pub enum DeployError {
     },
 }
 
-impl DeployError {
-    pub(super) fn kind(&self) -> Kind {
+impl Diagnostic for DeployError {
+    fn kind(&self) -> Kind {
         match self {
             DeployError::Differs { .. } | DeployError::Decides { .. } => Kind::Incomplete,
             _ => Kind::Input,
         }
     }
 
-    pub(super) fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             DeployError::NotASource { .. } => {
                 "name a record that `defrost probe` saved, such as `CACHE/probes/linear.json`, or the directory of a run"
                     .into()
             }
             DeployError::ForeignFeatures { .. } => {
-                "make a cache with `defrost embed`, probe it, and export that probe; or name its cache with `--cache`".into()
+                "make a cache with `defrost embed`, probe it, and export that probe; or name its cache with `<cache>`".into()
             }
-            DeployError::ModelNeeded { .. } => "name the file with `--model FILE`".into(),
+            DeployError::ModelNeeded { .. } => "name the file with `<model FILE>`".into(),
             DeployError::OtherModel { .. } => {
-                "name the model as `defrost embed` was given it: `--model`, `--weights`, `--preprocess` and the others".into()
+                "name the model as `defrost embed` was given it: `<model>`, `<weights>`, `<preprocess>` and the others".into()
             }
-            DeployError::NoImages { .. } => "name images with `--verify DATA`".into(),
+            DeployError::NoImages { .. } => "name images with `<verify DATA>`".into(),
             DeployError::NotAClassifier { .. } | DeployError::Output { .. } => "make one with `defrost export`".into(),
             DeployError::Depth { .. } => "convert it to 8 bits as your application will do".into(),
             DeployError::Inexpressible { .. }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::Kind;
+use crate::error::{Diagnostic, Kind};
 
 /// A wheel could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -101,12 +101,12 @@ pub enum FetchError {
     NoCacheDirectory,
 }
 
-impl FetchError {
-    pub(super) fn kind(&self) -> Kind {
+impl Diagnostic for FetchError {
+    fn kind(&self) -> Kind {
         Kind::Environment
     }
 
-    pub(super) fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             FetchError::NoPython { .. } => {
                 "install Python 3 with pip (it is used for downloads only), or name an interpreter with `DEFROST_PYTHON`".into()

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use crate::error::Kind;
+use crate::error::{Diagnostic, Kind};
 
 /// A file or directory could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +47,8 @@ pub enum FileError {
     },
 }
 
-impl FileError {
-    pub(super) fn kind(&self) -> Kind {
+impl Diagnostic for FileError {
+    fn kind(&self) -> Kind {
         match self {
             FileError::Io { source, .. } => match source.kind() {
                 ErrorKind::NotFound | ErrorKind::InvalidInput => Kind::Input,
@@ -59,7 +59,7 @@ impl FileError {
         }
     }
 
-    pub(super) fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match self {
             FileError::Io { source, path, .. } => match source.kind() {
                 ErrorKind::NotFound => Some("check the path; relative paths start at the current directory".into()),

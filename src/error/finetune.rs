@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::Kind;
+use crate::error::{Diagnostic, Kind};
 
 /// A network cannot be trained, or a run cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -135,8 +135,8 @@ fn listed(fixed: &[String]) -> String {
     }
 }
 
-impl FinetuneError {
-    pub(super) fn kind(&self) -> Kind {
+impl Diagnostic for FinetuneError {
+    fn kind(&self) -> Kind {
         match self {
             FinetuneError::Memory { .. } => Kind::Environment,
             FinetuneError::NotFinite { .. } => Kind::Incomplete,
@@ -144,18 +144,18 @@ impl FinetuneError {
         }
     }
 
-    pub(super) fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             FinetuneError::NotFinite { checkpoint: Some(path), .. } => format!(
-                "lower the learning rate, or clip gradients with `--clip`; the last good weights lie in `{}`",
+                "lower the learning rate, or clip gradients with `<clip>`; the last good weights lie in `{}`",
                 path.display()
             ),
-            FinetuneError::NotFinite { .. } => "lower the learning rate, or clip gradients with `--clip`".into(),
+            FinetuneError::NotFinite { .. } => "lower the learning rate, or clip gradients with `<clip>`".into(),
             FinetuneError::Blocks { found: 0, .. } => {
-                "the model names no blocks `block_00`, `block_01`, ...: use `--freeze all` or `--freeze none`".into()
+                "the model names no blocks `block_00`, `block_01`, ...: use `<freeze all>` or `<freeze none>`".into()
             }
             FinetuneError::OnlyHead { .. } => {
-                "`--freeze all` trains the head alone; export the model with its weights as floating-point tensors to \
+                "`<freeze all>` trains the head alone; export the model with its weights as floating-point tensors to \
                  train them"
                     .into()
             }
@@ -163,12 +163,12 @@ impl FinetuneError {
                 "export the model with an open number of images (dynamic axes), or use batches of {count} images"
             ),
             FinetuneError::Memory { batch, .. } => format!(
-                "`--micro-batch {}` gives the same gradients in smaller parts, `--recompute` keeps fewer activations, `--freeze` \
+                "`<micro-batch {}>` gives the same gradients in smaller parts, `<recompute>` keeps fewer activations, `<freeze>` \
                  trains less of the network",
                 (batch / 2).max(1)
             ),
             FinetuneError::OtherRun { .. } => {
-                "choose another folder with `--out`, or give the settings of the run to go on with it".into()
+                "choose another folder with `<out>`, or give the settings of the run to go on with it".into()
             }
             FinetuneError::Loss { .. } => {
                 "`cross-entropy` is for one class of several, `bce` for several labels, `mse` for ordered classes"

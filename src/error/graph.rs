@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::Kind;
+use crate::error::Diagnostic;
 
 /// An ONNX graph is malformed or an edit of it is impossible.
 #[derive(Debug, thiserror::Error)]
@@ -251,12 +251,8 @@ fn way(path: &[String]) -> String {
     }
 }
 
-impl GraphError {
-    pub(super) fn kind(&self) -> Kind {
-        Kind::Input
-    }
-
-    pub(super) fn hint(&self) -> Option<String> {
+impl Diagnostic for GraphError {
+    fn hint(&self) -> Option<String> {
         match self {
             GraphError::Protobuf { .. } => {
                 Some("check that the file is an ONNX model and that its download is complete".into())

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::Kind;
+use crate::error::{Diagnostic, Kind};
 
 /// A model's files could not be fetched, or are not those that were fetched before.
 #[derive(Debug, thiserror::Error)]
@@ -112,8 +112,8 @@ impl std::fmt::Display for Of {
     }
 }
 
-impl HubError {
-    pub(super) fn kind(&self) -> Kind {
+impl Diagnostic for HubError {
+    fn kind(&self) -> Kind {
         match self {
             HubError::Status { status: 404, .. }
             | HubError::NoSuchFile { .. }
@@ -123,11 +123,11 @@ impl HubError {
         }
     }
 
-    pub(super) fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             HubError::Unreachable { .. } => {
                 "check the network, and set `HTTPS_PROXY`, `SSL_CERT_FILE` or `HF_ENDPOINT` as yours needs it; without \
-                 network, fetch the repository elsewhere and name its folder with `--from FOLDER`"
+                 network, fetch the repository elsewhere and name its folder with `<from FOLDER>`"
                     .into()
             }
             HubError::Status { status: 401 | 403, .. } => {

@@ -1,6 +1,6 @@
 //! Failures of evaluating predictions: what is given does not fit together.
 
-use crate::error::Kind;
+use crate::error::Diagnostic;
 
 /// Predictions cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +61,8 @@ pub enum MetricError {
     },
 }
 
-impl MetricError {
-    pub(super) fn kind(&self) -> Kind {
-        Kind::Input
-    }
-
-    pub(super) fn hint(&self) -> Option<String> {
+impl Diagnostic for MetricError {
+    fn hint(&self) -> Option<String> {
         match self {
             MetricError::Unpaired { .. } => Some(
                 "compare predictions of the same samples in the same order, with the same labels and groups".into(),

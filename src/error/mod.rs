@@ -12,6 +12,7 @@ mod fetch;
 mod files;
 mod finetune;
 mod graph;
+mod hint;
 mod hub;
 mod metric;
 mod model;
@@ -27,6 +28,7 @@ pub use fetch::FetchError;
 pub use files::FileError;
 pub use finetune::FinetuneError;
 pub use graph::GraphError;
+pub use hint::Hint;
 pub use hub::HubError;
 pub use metric::MetricError;
 pub use model::{ModelError, PREPROCESS_TEMPLATE, WeightMismatch};
@@ -122,41 +124,43 @@ impl Error {
 
     /// What the reader can do about it; decides the exit code.
     pub fn kind(&self) -> Kind {
-        match self {
-            Error::File(e) => e.kind(),
-            Error::Fetch(e) => e.kind(),
-            Error::Hub(e) => e.kind(),
-            Error::Graph(e) => e.kind(),
-            Error::Runtime(e) => e.kind(),
-            Error::Pixels(e) => e.kind(),
-            Error::Model(e) => e.kind(),
-            Error::Cache(e) => e.kind(),
-            Error::Data(e) => e.kind(),
-            Error::Metric(e) => e.kind(),
-            Error::Probe(e) => e.kind(),
-            Error::Finetune(e) => e.kind(),
-            Error::Deploy(e) => e.kind(),
-            Error::Report(e) => e.kind(),
-        }
+        self.area().kind()
     }
 
     /// The next step, one sentence, where there is one that helps.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<Hint> {
+        self.area().hint().map(Hint::new)
+    }
+
+    fn area(&self) -> &dyn Diagnostic {
         match self {
-            Error::File(e) => e.hint(),
-            Error::Fetch(e) => e.hint(),
-            Error::Hub(e) => e.hint(),
-            Error::Graph(e) => e.hint(),
-            Error::Runtime(e) => e.hint(),
-            Error::Pixels(e) => e.hint(),
-            Error::Model(e) => e.hint(),
-            Error::Cache(e) => e.hint(),
-            Error::Data(e) => e.hint(),
-            Error::Metric(e) => e.hint(),
-            Error::Probe(e) => e.hint(),
-            Error::Finetune(e) => e.hint(),
-            Error::Deploy(e) => e.hint(),
-            Error::Report(e) => e.hint(),
+            Error::File(error) => error,
+            Error::Fetch(error) => error,
+            Error::Hub(error) => error,
+            Error::Graph(error) => error,
+            Error::Runtime(error) => error,
+            Error::Pixels(error) => error,
+            Error::Model(error) => error,
+            Error::Cache(error) => error,
+            Error::Data(error) => error,
+            Error::Metric(error) => error,
+            Error::Probe(error) => error,
+            Error::Finetune(error) => error,
+            Error::Deploy(error) => error,
+            Error::Report(error) => error,
         }
+    }
+}
+
+/// What an area's errors say beyond their message.
+trait Diagnostic {
+    /// What the reader can do about it.
+    fn kind(&self) -> Kind {
+        Kind::Input
+    }
+
+    /// The next step, with options written as [`Hint`] says.
+    fn hint(&self) -> Option<String> {
+        None
     }
 }

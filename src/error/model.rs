@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::Kind;
+use crate::error::{Diagnostic, Kind};
 
 /// Weights or a model description do not fit.
 #[derive(Debug, thiserror::Error)]
@@ -318,8 +318,8 @@ impl std::fmt::Display for WeightMismatch {
     }
 }
 
-impl ModelError {
-    pub(super) fn kind(&self) -> Kind {
+impl Diagnostic for ModelError {
+    fn kind(&self) -> Kind {
         match self {
             ModelError::ForbiddenGlobal { .. }
             | ModelError::Malformed { .. }
@@ -352,7 +352,7 @@ impl ModelError {
         }
     }
 
-    pub(super) fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         match self {
             ModelError::ForbiddenGlobal { .. } => Some(
                 "if you trust its origin, load it once in Python and save the state dict alone: \
@@ -365,55 +365,55 @@ impl ModelError {
                 let whole = size.map(|length| (length / patch).max(1) * patch);
                 Some(format!("the nearest smaller size is {}x{}", whole[0], whole[1]))
             }
-            ModelError::NoClassToken { .. } => Some("take its mean, `--pool mean`, or all of it, `--pool none`".into()),
-            ModelError::Unpooled { .. } => Some("choose `--pool cls`, `mean`, `cls+mean` or `none`".into()),
-            ModelError::OpenSize { .. } => Some("build it for one size with `--size HEIGHTxWIDTH`".into()),
+            ModelError::NoClassToken { .. } => Some("take its mean, `<pool mean>`, or all of it, `<pool none>`".into()),
+            ModelError::Unpooled { .. } => Some("choose `<pool cls>`, `mean`, `cls+mean` or `none`".into()),
+            ModelError::OpenSize { .. } => Some("build it for one size with `<size HEIGHTxWIDTH>`".into()),
             ModelError::OneSize { size: [height, width], .. } => Some(format!(
-                "leave `--size` out for the size of its preprocessing, or give one; its weights were trained at `--size {height}x{width}`"
+                "leave `<size>` out for the size of its preprocessing, or give one; its weights were trained at `<size {height}x{width}>`"
             )),
-            ModelError::ImportName { .. } => Some("give another one with `--name NAME`".into()),
+            ModelError::ImportName { .. } => Some("give another one with `<name NAME>`".into()),
             ModelError::UnknownModel { .. } => {
                 Some("`defrost models list` shows the catalog; a path to an `.onnx` file works too".into())
             }
             ModelError::Blocks { has, .. } => Some(format!("keep 1 to {has}; `models show` tells what its blocks are")),
             ModelError::Channels { gives, .. } => {
-                Some(format!("build the model for {gives} channels with `--channels {gives}`, or change its preprocessing"))
+                Some(format!("build the model for {gives} channels with `<channels {gives}>`, or change its preprocessing"))
             }
-            ModelError::NoPatches { .. } => Some("`--head linear` stands on the embedding of any model".into()),
-            ModelError::Misplaced { option, .. } => Some(format!("leave `{option}` out")),
+            ModelError::NoPatches { .. } => Some("`<head linear>` stands on the embedding of any model".into()),
+            ModelError::Misplaced { option, .. } => Some(format!("leave `<{option}>` out")),
             ModelError::UnknownValue { path, .. } | ModelError::Unsuitable { path, .. } => {
                 Some(format!("`defrost graph show {}` lists inputs and outputs", path.display()))
             }
             ModelError::Ambiguous { direction, .. } => Some(format!(
-                "choose one with `--{direction} NAME`, or with `{direction} = ...` in a TOML file beside the model"
+                "choose one with `<{direction} NAME>`, or with `{direction} = ...` in a TOML file beside the model"
             )),
             ModelError::NoPreprocess { path } => Some(format!(
                 "put the model's `preprocessor_config.json` beside it, or write `{}` like this:\n\n{PREPROCESS_TEMPLATE}\n",
                 path.with_extension("toml").display()
             )),
             ModelError::Processor { .. } => Some(format!(
-                "describe the steps in a TOML file beside an ONNX model, or in one named with `--preprocess`:\n\n{PREPROCESS_TEMPLATE}\n"
+                "describe the steps in a TOML file beside an ONNX model, or in one named with `<preprocess>`:\n\n{PREPROCESS_TEMPLATE}\n"
             )),
             ModelError::Configuration { .. } => Some(
                 "`defrost models build --help` says which configurations are read; a model exported to ONNX works whatever its architecture"
                     .into(),
             ),
             ModelError::NoConfiguration { path, .. } => Some(format!(
-                "for weights alone, name the model they belong to: `--model NAME --weights {}`",
+                "for weights alone, name the model they belong to: `<model NAME>` with `<weights {}>`",
                 path.display()
             )),
             ModelError::UnknownTap { known, .. } => Some(format!("it has `{}`", known.join("`, `"))),
             ModelError::WeightsNeeded { model, origin, pullable: true } => Some(format!(
-                "`defrost models pull {model}` fetches {origin}; or name a file with `--weights FILE`, or try things out with `--random-weights SEED`"
+                "`defrost models pull {model}` fetches {origin}; or name a file with `<weights FILE>`, or try things out with `<random-weights SEED>`"
             )),
             ModelError::WeightsNeeded { origin, .. } => {
-                Some(format!("fetch {origin} and name the file with `--weights FILE`, or try things out with `--random-weights SEED`"))
+                Some(format!("fetch {origin} and name the file with `<weights FILE>`, or try things out with `<random-weights SEED>`"))
             }
             ModelError::ForeignWeights { found, .. } => Some(format!(
                 "check that the weights belong to this model; among its tensors are `{}`",
                 found.join("`, `")
             )),
-            ModelError::SeveralNetworks { .. } => Some("choose one with `--weights-prefix PREFIX`".into()),
+            ModelError::SeveralNetworks { .. } => Some("choose one with `<weights-prefix PREFIX>`".into()),
             ModelError::Misfit { .. } => {
                 Some("check that the variant (`defrost models list`) is the one the weights were trained for".into())
             }

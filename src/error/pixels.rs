@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::Kind;
+use crate::error::Diagnostic;
 
 /// An image could not be decoded or preprocessed.
 #[derive(Debug, thiserror::Error)]
@@ -140,12 +140,8 @@ pub enum PixelError {
     },
 }
 
-impl PixelError {
-    pub(super) fn kind(&self) -> Kind {
-        Kind::Input
-    }
-
-    pub(super) fn hint(&self) -> Option<String> {
+impl Diagnostic for PixelError {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             PixelError::File { source, .. } => return source.hint(),
             PixelError::Empty | PixelError::Truncated { .. } => "copy or download the file again",
@@ -159,7 +155,7 @@ impl PixelError {
             PixelError::TooManyPixels { .. } | PixelError::TooManyBytes { .. } => {
                 "scale the image down, or cut it into tiles"
             }
-            PixelError::SeveralFrames { .. } => "choose with `--frames`, or write `FILE#FRAME` in the column of paths",
+            PixelError::SeveralFrames { .. } => "choose with `<frames>`, or write `FILE#FRAME` in the column of paths",
             PixelError::Frame { .. } => "frames are counted from 1",
             PixelError::OutputSize { .. } => "add a `crop` to the preprocess specification, or resize to an exact size",
             PixelError::NotInGraph { .. } => "leave the field out, and do this to the images beforehand",

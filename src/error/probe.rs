@@ -1,6 +1,6 @@
 //! Failures of fitting and evaluating probes.
 
-use crate::error::Kind;
+use crate::error::Diagnostic;
 
 /// A probe cannot be fitted or evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -136,27 +136,23 @@ pub enum ProbeError {
     Library(#[from] linfa::Error),
 }
 
-impl ProbeError {
-    pub(super) fn kind(&self) -> Kind {
-        Kind::Input
-    }
-
-    pub(super) fn hint(&self) -> Option<String> {
+impl Diagnostic for ProbeError {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             ProbeError::NotFinite { .. } => "remove the row, or find out why the model gives such features".into(),
-            ProbeError::Unlabelled => "name the column of the labels with `--label`".into(),
+            ProbeError::Unlabelled => "name the column of the labels with `<label>`".into(),
             ProbeError::EmptySplit { split: "test" | "validation" } => {
                 "add samples to the split, or leave the splits out of the table to have them drawn".into()
             }
             ProbeError::EmptySplit { .. } => "a probe needs labelled samples to learn from".into(),
             ProbeError::OneClass { .. } => "check the labels and the splits: a probe needs two classes at least".into(),
             ProbeError::Leak { .. } | ProbeError::RepeatedImage { .. } => {
-                "correct the splits, draw them with `--resplit`, or accept the leak with `--allow-leak`".into()
+                "correct the splits, draw them with `<resplit>`, or accept the leak with `<allow-leak>`".into()
             }
             ProbeError::NothingToChoose { .. } => {
-                "choose another metric with `--metric`, or fix the hyper-parameter".into()
+                "choose another metric with `<metric>`, or fix the hyper-parameter".into()
             }
-            ProbeError::NothingVaries { .. } => "leave `--repeats` out, or draw new splits with `--resplit`".into(),
+            ProbeError::NothingVaries { .. } => "leave `<repeats>` out, or draw new splits with `<resplit>`".into(),
             ProbeError::Changed { .. } => "run the probe again".into(),
             _ => return None,
         })

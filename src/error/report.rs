@@ -1,6 +1,6 @@
 //! Failures of making reports.
 
-use crate::error::Kind;
+use crate::error::{Diagnostic, Kind};
 
 /// A report cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +14,8 @@ pub enum ReportError {
     },
 }
 
-impl ReportError {
-    pub(super) fn kind(&self) -> Kind {
+impl Diagnostic for ReportError {
+    fn kind(&self) -> Kind {
         Kind::Environment
-    }
-
-    pub(super) fn hint(&self) -> Option<String> {
-        None
     }
 }

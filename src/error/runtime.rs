@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::Kind;
+use crate::error::{Diagnostic, Kind};
 
 /// ONNX Runtime is missing, unusable or refused a call.
 #[derive(Debug, thiserror::Error)]
@@ -159,8 +159,8 @@ fn suggestion(nearest: &[String], known: &[String]) -> String {
     }
 }
 
-impl RuntimeError {
-    pub(super) fn kind(&self) -> Kind {
+impl Diagnostic for RuntimeError {
+    fn kind(&self) -> Kind {
         match self {
             RuntimeError::UnknownDevice { .. }
             | RuntimeError::Model { .. }
@@ -174,7 +174,7 @@ impl RuntimeError {
         }
     }
 
-    pub(super) fn hint(&self) -> Option<String> {
+    fn hint(&self) -> Option<String> {
         Some(match self {
             RuntimeError::NotFound { .. } => {
                 "run `defrost runtime install`, or name a library with `ORT_DYLIB_PATH`".into()
@@ -188,7 +188,7 @@ impl RuntimeError {
             }
             RuntimeError::UnknownDevice { .. } => "devices are `auto`, `cpu`, `cuda` and `cuda:N`".into(),
             RuntimeError::Device { .. } => {
-                "use `--device cpu`, or run `defrost runtime install --cuda` on a machine with an NVIDIA driver and look at `defrost doctor`"
+                "use `<device cpu>`, or run `defrost runtime install --cuda` on a machine with an NVIDIA driver and look at `defrost doctor`"
                     .into()
             }
             RuntimeError::UnknownName { .. } => "`defrost graph show` lists a model's inputs and outputs".into(),

@@ -228,7 +228,7 @@ fn what_cannot_be_changed_is_refused() {
         (ModelOptions { keep_blocks: Some(5), ..ModelOptions::default() }, "has 4 blocks, of which 5 cannot be kept"),
         (
             ModelOptions { channel_rule: Some(ChannelRule::Red), ..ModelOptions::default() },
-            "`--channel-rule` does not apply",
+            "`channel-rule` does not apply",
         ),
         (
             ModelOptions { channels: Some(4), channel_rule: Some(ChannelRule::Sum), ..ModelOptions::default() },

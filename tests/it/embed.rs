@@ -311,7 +311,7 @@ fn another_model_preprocessing_or_precision_is_refused() {
         change(&mut scene.network.key);
         let error = scene.embed_into(&scene.cache()).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
-        assert!(error.hint().unwrap().contains("--out"));
+        assert!(error.hint().unwrap().to_string().contains("`out`"));
     };
     refused(&|key| key.model.weights = "0".repeat(64), "weights: cached");
     refused(&|key| key.preprocess = Preprocess::imagenet(36, SIDE), "preprocess `resize`");

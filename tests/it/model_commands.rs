@@ -173,7 +173,7 @@ fn names_of_imports_are_checked_and_replaced_on_demand() {
     }
     home.json(&["models", "import", "net.onnx"], 0);
     let said = home.failure(&["models", "import", "net.onnx"], 2);
-    assert!(said.contains("`--replace` replaces"), "{said}");
+    assert!(said.contains("`replace` replaces"), "{said}");
     home.json(&["models", "import", "net.onnx", "--replace"], 0);
     let said = home.failure(&["models", "import", "net.onnx", "--name", "other", "--output", "no such"], 2);
     assert!(said.contains("has no output `no such`"), "{said}");

@@ -197,7 +197,7 @@ fn errors_of_files_name_the_path_and_keep_the_reason() {
     assert_eq!(error.to_string(), format!("cannot decode `{}`", path.display()));
     let reason = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(reason, "not an image: the content starts with `not a photo`");
-    assert!(error.hint().unwrap().contains("JPEG, PNG"));
+    assert!(error.hint().unwrap().to_string().contains("JPEG, PNG"));
     let missing = decode_file(Path::new("no/such.png"), &DecodeLimits::default()).unwrap_err();
     assert!(matches!(missing, Error::File(_)));
 }

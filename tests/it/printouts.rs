@@ -204,3 +204,20 @@ fn a_probe_of_what_cannot_be_probed_tells_why_and_what_to_do() {
       hint: check the path; relative paths start at the current directory
     ");
 }
+
+/// Hints name flags that this verb has: case `c30`.
+#[test]
+fn a_choice_between_columns_is_made_by_a_flag_of_the_verb() {
+    let here = tempfile::tempdir().unwrap();
+    let rows =
+        || FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>((0..4).map(|row| Some([Some(row as f32)])), 1);
+    let text = Arc::new(StringArray::from_iter_values(["a", "b", "a", "b"])) as ArrayRef;
+    let columns =
+        vec![("first", Arc::new(rows()) as ArrayRef), ("second", Arc::new(rows()) as ArrayRef), ("label", text)];
+    write_parquet(&here.path().join("two.parquet"), columns);
+    for verb in [&["probe", "linear", "two.parquet"][..], &["data", "audit", "two.parquet", "--embedding", "third"]] {
+        let (code, _, told) = defrost(here.path(), verb);
+        assert_eq!(code, Some(2), "{told}");
+        assert!(told.ends_with("hint: name the column with `--embedding`\n"), "{told}");
+    }
+}

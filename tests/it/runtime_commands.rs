@@ -122,3 +122,63 @@ fn the_doctor_tries_the_library_and_tells_what_to_do() {
     assert!(String::from_utf8_lossy(&broken.stdout).contains("none that works"));
     assert!(stderr(&broken).contains("hint: "), "{}", stderr(&broken));
 }
+
+/// A home that cannot be written: case `c33`, a container of `--user 1000`.
+#[test]
+fn the_doctor_names_a_cache_directory_that_cannot_be_written() {
+    let home = tempfile::tempdir().unwrap();
+    let library = runtime().library().to_path_buf();
+    let examined = |command: &mut Command| -> (Option<i32>, serde_json::Value) {
+        let output = command.env("ORT_DYLIB_PATH", &library).arg("--json").output().unwrap();
+        (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+    };
+    let problems = |found: &serde_json::Value| found["problems"].to_string();
+    let file = home.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for cache in [file.clone(), file.join("below")] {
+        let (code, found) = examined(&mut defrost(&cache, &["doctor"]));
+        assert_eq!((code, found["cache"]["writable"].as_bool()), (Some(1), Some(false)), "{found}");
+        assert!(problems(&found).contains(&format!("the cache directory `{}` cannot be written", cache.display())));
+        assert!(problems(&found).contains("`DEFROST_CACHE_DIR`") && problems(&found).contains("`HOME`"), "{found}");
+    }
+    // It is made on need, and looking makes nothing.
+    let new = home.path().join("a/b");
+    let (_, found) = examined(&mut defrost(&new, &["doctor"]));
+    assert_eq!(found["cache"]["writable"].as_bool(), Some(true), "{found}");
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "only `file` is there");
+
+    let (code, found) = examined(defrost(&new, &["doctor"]).env("TMPDIR", home.path().join("none")));
+    assert_eq!(code, Some(1));
+    assert!(problems(&found).contains("temporary files") && problems(&found).contains("`TMPDIR`"), "{found}");
+}
+
+/// The same as another user, where this one may write everywhere.
+#[test]
+#[cfg(unix)]
+fn the_doctor_names_a_home_of_somebody_else() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::process::CommandExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let program = home.path().join("defrost");
+    std::fs::copy(env!("CARGO_BIN_EXE_defrost"), &program).unwrap();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    if home.path().metadata().unwrap().uid() != 0 {
+        // Who is not root makes the folder read-only for himself.
+        let locked = home.path().join("locked");
+        std::fs::create_dir(&locked).unwrap();
+        std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o555)).unwrap();
+        let output = defrost(&locked.join("cache"), &["doctor"]).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains("cannot be written"));
+        return;
+    }
+    let mut command = Command::new(&program);
+    command.arg("doctor").uid(1000).gid(1000).env("HOME", "/nonexistent").current_dir("/");
+    for name in ["DEFROST_CACHE_DIR", "XDG_CACHE_HOME", "ORT_DYLIB_PATH", "LD_LIBRARY_PATH"] {
+        command.env_remove(name);
+    }
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_ne!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("problem: the cache directory `/nonexistent/.cache/defrost` cannot be written"), "{told}");
+    assert!(told.contains("`DEFROST_CACHE_DIR`") && !told.contains("to do: run `defrost runtime install`"), "{told}");
+}

@@ -128,16 +128,16 @@ fn missing_and_ambiguous_columns() {
     assert_eq!(
         refusal("image_path,label\na.png,1\n"),
         "table `/table.csv` has no column `path`; it has `image_path`, `label` \
-         | did you mean `image_path`? name the column with `--path-column`"
+         | did you mean `image_path`? name the column with `path-column`"
     );
     assert_eq!(
         refusal_with("path,patient\na.png,1\n", columns(|columns| columns.group = Some("patients".into()))),
         "table `/table.csv` has no column `patients`; it has `path`, `patient` \
-         | did you mean `patient`? name the column with `--group-column`"
+         | did you mean `patient`? name the column with `group-column`"
     );
     assert_eq!(
         refusal("path,label,labels\na.png,1,1\n"),
-        "table `/table.csv` has columns `label`, `labels`: choose `--label-column` or `--labels-column`"
+        "table `/table.csv` has columns `label`, `labels`: choose `label-column` or `labels-column`"
     );
     assert_eq!(
         refusal("Path,PATH\na.png,1\n"),
@@ -157,8 +157,8 @@ fn bad_rows_are_named() {
         ("path,label\r\n\r\na.png,x\r\n\r\n,y\r\n", "row 5, column `path`: blank is not a value | fill in the cells, or leave the rows out".to_owned()),
         ("path,label\n\"a.png\",\"x\ny\"\n,y\n", "row 4, column `path`: blank is not a value | fill in the cells, or leave the rows out".to_owned()),
         ("id,path\n1,a.png\n,b.png\n", "row 3, column `id`: blank is not a value | fill in the cells, or leave the rows out".to_owned()),
-        ("path\n../a.png\n", "row 2, column `path`: `../a.png` is not a path inside the root `` | `--root FOLDER` names the folder that holds all images of a table".to_owned()),
-        ("path\n/etc/a.png\n", "row 2, column `path`: `/etc/a.png` is not a path inside the root `` | `--root FOLDER` names the folder that holds all images of a table".to_owned()),
+        ("path\n../a.png\n", "row 2, column `path`: `../a.png` is not a path inside the root `` | `root = FOLDER` names the folder that holds all images of a table".to_owned()),
+        ("path\n/etc/a.png\n", "row 2, column `path`: `/etc/a.png` is not a path inside the root `` | `root = FOLDER` names the folder that holds all images of a table".to_owned()),
         ("path,weight\na.png,0\nb.png,x\n", "rows 2, 3, column `weight`: `0` is not a weight above 0".to_owned()),
     ] {
         assert_eq!(refusal(table), format!("`/table.csv`, {expected}"), "{table}");

@@ -129,7 +129,7 @@ fn a_class_token_is_refused_where_there_is_none() {
     }
     let options = ModelOptions { random_weights: Some(0), pool: Some(Pool::Mean), ..ModelOptions::default() };
     let error = backbones::open("deit-tiny", &options, &Silent).unwrap_err();
-    assert!(error.to_string().starts_with("`--pool` does not apply"), "{error}");
+    assert!(error.to_string().starts_with("`pool` does not apply"), "{error}");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_built_file_tells_how_its_taps_lie() {
     assert_eq!(run(&opened), run(&direct));
     // Another block is there as an inner value, but nothing says which of its tokens are registers.
     let error = open("block_01", Some(Pool::Mean)).unwrap_err().to_string();
-    assert!(error.contains("`block_01`") && error.contains("build it again with `--taps`"), "{error}");
+    assert!(error.contains("`block_01`") && error.contains("build it again with `taps`"), "{error}");
     let error = open("block_7", None).unwrap_err().to_string();
     assert!(error.contains("has no tap `block_7`"), "{error}");
 }

@@ -133,7 +133,7 @@ fn preprocess(fields: &Fields<'_>, context: &Context<'_>) -> Result<Described> {
     let specification = catalog::find(like)?.variant.preprocess.at_size(image, image);
     context.progress.note(&format!(
         "note: `{}` says nothing about preprocessing; images are preprocessed as for `{like}`, at {image} pixels \
-         ({specification}); choose otherwise with `--preprocess`",
+         ({specification}); choose otherwise with `preprocess`",
         fields.path().display()
     ));
     Ok(Described { specification, path: fields.path().to_path_buf(), size_field: "img_size" })

@@ -202,7 +202,7 @@ fn preprocess(family: &str, context: &Context<'_>) -> Result<Option<Described>> 
         let specification = catalog::find("sam-base")?.variant.preprocess;
         context.progress.note(&format!(
             "note: `{}` asks for SAM's padding to a square, which serves its mask decoder; images are preprocessed as for \
-             `sam-base` instead ({specification}); choose otherwise with `--preprocess`",
+             `sam-base` instead ({specification}); choose otherwise with `preprocess`",
             path.display()
         ));
         return Ok(Some(Described { specification, path, size_field: "size" }));

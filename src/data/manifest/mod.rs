@@ -329,7 +329,7 @@ mod tests {
         assert!(mistake("channels = 3", "channels = 1").contains("`channels` is 1 or 3"));
         assert!(mistake("column = \"diagnosis\"", "").contains("exactly one of"));
         assert!(mistake("task = \"multiclass\"", "task = \"multi_label\"").contains("does not go with"));
-        assert!(manifest("chexpart").unwrap_err().hint().unwrap().contains("`chexpert`"));
+        assert!(manifest("chexpart").unwrap_err().hint().unwrap().to_string().contains("`chexpert`"));
         assert!(manifest("chexpert").unwrap().variant(Some("u-one")).is_err());
     }
 }

@@ -96,12 +96,12 @@ pub(in crate::data) fn read_cells<'a>(
 pub fn column_by_id(path: &Path, id_column: Option<&str>, column: &str) -> Result<HashMap<String, Option<String>>> {
     let present = column_names(path)?;
     let id = id_column.unwrap_or(if present.iter().any(|name| name == "id") { "id" } else { "path" });
-    for (column, flag) in [(id, "--id-column"), (column, "--by")] {
+    for (column, option) in [(id, "id-column"), (column, "by")] {
         if present.iter().all(|name| name != column) {
             let nearest = names::nearest(column, present.iter().map(String::as_str));
             let nearest = nearest.into_iter().map(str::to_owned).collect();
             let (path, column) = (path.to_path_buf(), column.to_owned());
-            return Err(DataError::MissingColumn { path, column, nearest, present, flag }.into());
+            return Err(DataError::MissingColumn { path, column, nearest, present, option }.into());
         }
     }
     let cells = read_cells(path, true, [id, column])?;

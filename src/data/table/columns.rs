@@ -54,9 +54,9 @@ impl Chosen {
 pub(super) fn choose(path: &Path, present: &[String], options: &OpenOptions) -> Result<Chosen> {
     let header = Header { path, present };
     let columns = &options.columns;
-    let image = match header.find(&columns.path, "path", "--path-column")? {
+    let image = match header.find(&columns.path, "path", "path-column")? {
         Some(column) => column,
-        None => return Err(header.missing("path", "--path-column").into()),
+        None => return Err(header.missing("path", "path-column").into()),
     };
     let mut notes = Vec::new();
     let target = if columns.classes.is_empty() {
@@ -66,16 +66,16 @@ pub(super) fn choose(path: &Path, present: &[String], options: &OpenOptions) -> 
         if stated {
             return Err(header.conflict(columns.classes.clone(), "they state labels and classes already").into());
         }
-        let find = |name: &String| header.exact(name)?.ok_or_else(|| header.missing(name, "--class-columns").into());
+        let find = |name: &String| header.exact(name)?.ok_or_else(|| header.missing(name, "class-columns").into());
         Target::PerClass(columns.classes.iter().map(find).collect::<Result<_>>()?)
     };
     Ok(Chosen {
         path: image,
-        id: header.find(&columns.id, "id", "--id-column")?,
+        id: header.find(&columns.id, "id", "id-column")?,
         target,
-        split: header.find(&columns.split, "split", "--split-column")?,
-        group: header.find(&columns.group, "group", "--group-column")?,
-        weight: header.find(&columns.weight, "weight", "--weight-column")?,
+        split: header.find(&columns.split, "split", "split-column")?,
+        group: header.find(&columns.group, "group", "group-column")?,
+        weight: header.find(&columns.weight, "weight", "weight-column")?,
         notes,
     })
 }
@@ -93,15 +93,15 @@ impl Header<'_> {
         match (&columns.label, &columns.labels) {
             (Some(label), Some(labels)) => {
                 let both = vec![label.clone(), labels.clone()];
-                Err(self.conflict(both, "choose `--label-column` or `--labels-column`").into())
+                Err(self.conflict(both, "choose `label-column` or `labels-column`").into())
             }
-            (Some(_), None) => self.find(&columns.label, "label", "--label-column").map(one),
-            (None, Some(_)) => self.find(&columns.labels, "labels", "--labels-column").map(several),
+            (Some(_), None) => self.find(&columns.label, "label", "label-column").map(one),
+            (None, Some(_)) => self.find(&columns.labels, "labels", "labels-column").map(several),
             (None, None) => {
-                match (self.find(&None, "label", "--label-column")?, self.find(&None, "labels", "--labels-column")?) {
+                match (self.find(&None, "label", "label-column")?, self.find(&None, "labels", "labels-column")?) {
                     (Some(label), Some(labels)) => {
                         let both = vec![self.present[label].clone(), self.present[labels].clone()];
-                        Err(self.conflict(both, "choose `--label-column` or `--labels-column`").into())
+                        Err(self.conflict(both, "choose `label-column` or `labels-column`").into())
                     }
                     (Some(label), None) => Ok(Target::One(label)),
                     (None, Some(labels)) => Ok(Target::Several(labels)),
@@ -118,9 +118,9 @@ impl Header<'_> {
     }
 
     /// A stated column, which must be there, or one of the default name, which need not.
-    fn find(&self, stated: &Option<String>, default: &str, flag: &'static str) -> Result<Option<usize>> {
+    fn find(&self, stated: &Option<String>, default: &str, option: &'static str) -> Result<Option<usize>> {
         if let Some(name) = stated {
-            return self.exact(name)?.map(Some).ok_or_else(|| self.missing(name, flag).into());
+            return self.exact(name)?.map(Some).ok_or_else(|| self.missing(name, option).into());
         }
         if let Some(column) = self.exact(default)? {
             return Ok(Some(column));
@@ -144,7 +144,7 @@ impl Header<'_> {
         }
     }
 
-    fn missing(&self, name: &str, flag: &'static str) -> DataError {
+    fn missing(&self, name: &str, option: &'static str) -> DataError {
         let lower = name.to_lowercase();
         let mut nearest = names::nearest(name, self.present.iter().map(String::as_str));
         let similar = |column: &&String| column.to_lowercase().contains(&lower) && !nearest.contains(&column.as_str());
@@ -155,7 +155,7 @@ impl Header<'_> {
             column: name.to_owned(),
             nearest: nearest.into_iter().take(3).map(str::to_owned).collect(),
             present: self.present.to_vec(),
-            flag,
+            option,
         }
     }
 

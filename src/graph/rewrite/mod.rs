@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(message(&["y"], &["side"]), "`y` is not needed for `side`");
         let unknown = tap(&model(), &names(&["first.matmull"])).unwrap_err();
         assert_eq!(unknown.to_string(), "the graph has no value `first.matmull`");
-        assert!(unknown.hint().unwrap().contains("`first.matmul`"));
+        assert!(unknown.hint().unwrap().to_string().contains("`first.matmul`"));
     }
 
     #[test]
