@@ -14,9 +14,9 @@ use crate::support::names;
 pub(super) fn in_order(source: &Path, stated: &[String], found: BTreeSet<&str>) -> Result<Vec<String>> {
     if stated.is_empty() {
         let mut classes: Vec<&str> = found.into_iter().collect();
-        let numbers: Option<Vec<i64>> = classes.iter().map(|class| class.parse().ok()).collect();
+        let numbers: Option<Vec<i128>> = classes.iter().map(|class| class.parse().ok()).collect();
         if numbers.is_some() {
-            classes.sort_by_key(|class| class.parse::<i64>().ok());
+            classes.sort_by_key(|class| class.parse::<i128>().ok());
         }
         return Ok(classes.into_iter().map(str::to_owned).collect());
     }

@@ -30,6 +30,7 @@ pub use loader::{Batch, Epoch, Loader};
 pub use options::{Columns, DatasetSource, Frames, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
 pub use table::{ExtraColumn, StringColumn, column_by_id, write_table, write_table_with};
+pub(crate) use table::{FeatureTable, unsupported};
 
 /// Reads a dataset from a folder of images or a table of image paths; the samples are sorted by id.
 ///

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::data::{Dataset, Sample, Split};
-use crate::embed::labels::{self, RawLabel};
+use crate::data::{Dataset, FeatureTable};
 use crate::embed::parts::QUARANTINE_FILE;
-use crate::embed::table::{self, Rows};
+use crate::embed::table::{self, Embedding};
 use crate::embed::{Manifest, schema};
 use crate::error::{CacheError, Result};
 use crate::records::{ProbeInput, Source};
@@ -82,22 +81,35 @@ impl Features {
 
     fn read(path: &Path, columns: &FeatureColumns, manifest: Option<Manifest>) -> Result<Features> {
         let files = files(path, manifest.as_ref())?;
-        let Some(first) = files.first() else {
-            return Err(CacheError::NotACache { path: path.to_path_buf(), problem: "it has no rows" }.into());
-        };
+        let empty = || CacheError::NotACache { path: path.to_path_buf(), problem: "it has no rows" };
+        let first = files.first().ok_or_else(empty)?;
         let fields = Fields::choose(first, columns)?;
-        let mut reading = Reading::default();
+        let root = match &manifest {
+            Some(manifest) => PathBuf::from(&manifest.dataset.root),
+            None if path.is_dir() => path.to_path_buf(),
+            None => path.parent().unwrap_or(Path::new("")).to_path_buf(),
+        };
+        // A column of labels that is not the cache's own is as in a table made elsewhere.
+        let own = fields.label.as_deref().is_none_or(|name| name == schema::LABEL || name == schema::LABELS);
+        let cache = manifest.as_ref().filter(|_| own);
+        let cache = cache.map(|manifest| (manifest.dataset.task, manifest.dataset.classes.as_slice()));
+        let table = FeatureTable { files: &files, root: &root, label: fields.label.as_deref(), cache };
+        let dataset = table.read()?;
+        let (mut dimension, mut x) = (None, Vec::new());
         for (at, file) in files.iter().enumerate() {
-            let start = reading.ids.len();
-            let rows = table::scan(file, &fields.names(), |rows| reading.append(rows, &fields))?;
-            reading.starts.push((start, file.clone()));
+            let rows = table::scan(file, &fields.embedding.columns(), |rows| {
+                rows.embeddings(&fields.embedding, &mut dimension, &mut x)
+            })?;
             if let Some(part) = manifest.as_ref().and_then(|manifest| manifest.parts.get(at)).filter(|p| p.rows != rows)
             {
                 let problem = format!("it has {rows} rows, the cache states {}", part.rows);
                 return Err(CacheError::Damaged { path: file.clone(), problem }.into());
             }
         }
-        reading.finish(path, fields, manifest)
+        let dimension = dimension.filter(|dimension| *dimension > 0).ok_or_else(empty)?;
+        let x = Array2::from_shape_vec((dataset.len(), dimension), x)
+            .map_err(|error| CacheError::Damaged { path: path.to_path_buf(), problem: error.to_string() })?;
+        Ok(Features { source: path.to_path_buf(), column: fields.embedding.name(), manifest, dataset, x })
     }
 
     /// Number of rows.
@@ -127,7 +139,7 @@ pub fn embedding_columns(path: &Path) -> Result<Vec<String>> {
     }
     let Some(first) = files(path, None)?.into_iter().next() else { return Ok(Vec::new()) };
     let schema = table::schema_of(&first)?;
-    Ok(schema.fields().iter().filter(|field| table::is_embedding(field)).map(|field| field.name().clone()).collect())
+    Ok(table::candidates(&schema).iter().map(Embedding::name).collect())
 }
 
 /// The manifest of a cache directory; `None` for anything else.
@@ -141,7 +153,7 @@ fn files(path: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>> {
         return Ok(manifest.parts.iter().map(|part| path.join(&part.file)).collect());
     }
     if !path.is_dir() {
-        fs::open(path)?;
+        table::check_parquet(path)?;
         return Ok(vec![path.to_path_buf()]);
     }
     let visible = |file: &PathBuf| {
@@ -158,7 +170,7 @@ fn files(path: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>> {
 
 /// The columns chosen.
 struct Fields {
-    features: String,
+    embedding: Embedding,
     label: Option<String>,
 }
 
@@ -169,18 +181,17 @@ impl Fields {
         let missing = |wanted, option| {
             CacheError::NoColumn { path: file.to_path_buf(), wanted, present: present.clone(), option }.into()
         };
-        let mut candidates: Vec<String> = schema
-            .fields()
-            .iter()
-            .filter(|field| table::is_embedding(field))
-            .map(|field| field.name().clone())
-            .collect();
+        let mut candidates = table::candidates(&schema);
         let wanted = "embeddings (lists of floats)";
-        let features = match &columns.features {
-            Some(name) if candidates.contains(name) => name.clone(),
-            Some(_) => return Err(missing(wanted, "embedding")),
-            None if candidates.iter().any(|name| name == schema::EMBEDDING) => schema::EMBEDDING.to_owned(),
+        let named = |name: &String| candidates.iter().position(|candidate| candidate.name() == *name);
+        let at = match &columns.features {
+            Some(name) => Some(named(name).ok_or_else(|| missing(wanted, "embedding"))?),
+            None => named(&schema::EMBEDDING.to_owned()),
+        };
+        let embedding = match at {
+            Some(at) => candidates.swap_remove(at),
             None if candidates.len() > 1 => {
+                let candidates = candidates.iter().map(Embedding::name).collect();
                 let path = file.to_path_buf();
                 return Err(CacheError::AmbiguousColumn { path, wanted, candidates, option: "embedding" }.into());
             }
@@ -189,99 +200,21 @@ impl Fields {
         let label = match &columns.label {
             Some(name) if present.contains(name) => Some(name.clone()),
             Some(_) => return Err(missing("labels", "label")),
-            None => [schema::LABEL, schema::LABELS]
-                .into_iter()
-                .find(|name| present.iter().any(|column| column == name))
-                .map(str::to_owned),
-        };
-        Ok(Fields { features, label })
-    }
-
-    fn names(&self) -> Vec<&str> {
-        let known = [schema::ID, schema::PATH, schema::CONTENT_HASH, schema::SPLIT, schema::GROUP, schema::WEIGHT];
-        known.into_iter().chain([self.features.as_str()]).chain(self.label.as_deref()).collect()
-    }
-}
-
-/// What was read so far.
-#[derive(Default)]
-struct Reading {
-    ids: Vec<String>,
-    paths: Vec<Option<String>>,
-    content_hashes: Vec<Option<String>>,
-    splits: Vec<Option<Split>>,
-    groups: Vec<Option<String>>,
-    labels: Vec<RawLabel>,
-    weights: Vec<f32>,
-    dimension: Option<usize>,
-    x: Vec<f32>,
-    /// First row of each file.
-    starts: Vec<(usize, PathBuf)>,
-}
-
-impl Reading {
-    fn append(&mut self, rows: &Rows, fields: &Fields) -> Result<()> {
-        let before = self.ids.len();
-        rows.embeddings(&fields.features, &mut self.dimension, &mut self.x)?;
-        let ids = rows.texts(schema::ID)?.into_iter().enumerate();
-        self.ids.extend(ids.map(|(row, id)| id.unwrap_or_else(|| (before + row + 1).to_string())));
-        self.paths.extend(rows.texts(schema::PATH)?);
-        self.content_hashes.extend(rows.texts(schema::CONTENT_HASH)?);
-        for (row, name) in rows.texts(schema::SPLIT)?.into_iter().enumerate() {
-            let unknown = |name: &str| {
-                let problem = format!("`{name}` is not one of `train`, `validation` and `test`");
-                rows.complaint(row, schema::SPLIT, problem)
-            };
-            self.splits.push(match name {
-                Some(name) => Some(Split::parse(&name).ok_or_else(|| unknown(&name))?),
-                None => None,
-            });
-        }
-        self.groups.extend(rows.texts(schema::GROUP)?);
-        self.weights.extend(rows.numbers(schema::WEIGHT, 1.0)?);
-        match &fields.label {
-            Some(label) => self.labels.extend(rows.labels(label)?),
-            None => self.labels.extend(std::iter::repeat_n(RawLabel::Unknown, rows.len())),
-        }
-        Ok(())
-    }
-
-    fn finish(self, path: &Path, fields: Fields, manifest: Option<Manifest>) -> Result<Features> {
-        let own_labels = fields.label.as_deref().is_some_and(|name| name == schema::LABEL || name == schema::LABELS);
-        let labels = match &manifest {
-            Some(manifest) if own_labels || fields.label.is_none() => {
-                labels::known(manifest.dataset.task, &manifest.dataset.classes, self.labels)
+            None => {
+                let is_label = |name: &&String| {
+                    [schema::LABEL, schema::LABELS].iter().any(|label| name.eq_ignore_ascii_case(label))
+                };
+                let labels: Vec<String> = present.iter().filter(is_label).cloned().collect();
+                if labels.len() > 1 {
+                    let (path, wanted) = (file.to_path_buf(), "labels");
+                    return Err(
+                        CacheError::AmbiguousColumn { path, wanted, candidates: labels, option: "label" }.into()
+                    );
+                }
+                labels.into_iter().next()
             }
-            _ => labels::found(self.labels),
         };
-        let labels = labels.map_err(|(row, problem)| {
-            let (start, file) = self.starts.iter().rfind(|(start, _)| *start <= row).cloned().unwrap_or_default();
-            let column = fields.label.clone().unwrap_or_default();
-            CacheError::Row { path: file, row: (row - start) as u64 + 1, column, problem }
-        })?;
-        let rows = self.ids.len();
-        let empty = CacheError::NotACache { path: path.to_path_buf(), problem: "it has no rows" };
-        let dimension = self.dimension.filter(|dimension| *dimension > 0).ok_or(empty)?;
-        let x = Array2::from_shape_vec((rows, dimension), self.x)
-            .map_err(|error| CacheError::Damaged { path: path.to_path_buf(), problem: error.to_string() })?;
-        let root = match &manifest {
-            Some(manifest) => PathBuf::from(&manifest.dataset.root),
-            None if path.is_dir() => path.to_path_buf(),
-            None => path.parent().unwrap_or(Path::new("")).to_path_buf(),
-        };
-        let columns = (self.ids.into_iter().zip(self.paths).zip(self.content_hashes))
-            .zip(self.splits.into_iter().zip(self.groups).zip(self.weights))
-            .zip(labels.labels);
-        let samples = columns.map(|((((id, path), content_hash), ((split, group), weight)), label)| Sample {
-            content_hash,
-            split,
-            group,
-            weight,
-            ..Sample::new(id, path.map_or_else(PathBuf::new, |path| root.join(path)), label)
-        });
-        let samples = samples.collect();
-        let dataset = Dataset::in_row_order(root, labels.task, labels.classes, samples);
-        Ok(Features { source: path.to_path_buf(), column: fields.features, manifest, dataset, x })
+        Ok(Fields { embedding, label })
     }
 }
 
@@ -295,7 +228,7 @@ mod tests {
     use parquet::arrow::ArrowWriter;
 
     use super::*;
-    use crate::data::{Label, Task};
+    use crate::data::{Label, Split, Task};
 
     fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
         let batch = RecordBatch::try_from_iter(columns).unwrap();

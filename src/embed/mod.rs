@@ -19,7 +19,6 @@ mod features;
 mod fidelity;
 mod finish;
 mod journal;
-mod labels;
 mod manifest;
 mod network;
 mod parts;

@@ -3,10 +3,13 @@
 //! Accepts what pandas, Polars, DuckDB and Hugging Face `datasets` write: plain, large, view and
 //! dictionary strings; lists, large lists and fixed-size lists of floats of any width.
 
+use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
-use arrow::array::types::{Float32Type, Int64Type};
+use arrow::array::types::Float32Type;
 use arrow::array::{Array, ArrayRef, ListArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -14,8 +17,8 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::embed::labels::RawLabel;
-use crate::error::{CacheError, Result};
+use crate::data::unsupported;
+use crate::error::{CacheError, DataError, Error, Result};
 use crate::support::fs;
 
 /// Rows decoded at a time.
@@ -52,19 +55,119 @@ pub(crate) fn scan(path: &Path, columns: &[&str], mut visit: impl FnMut(&Rows) -
     Ok(first)
 }
 
-/// A complaint about a whole file.
-pub(crate) fn damaged(path: &Path, error: &dyn std::fmt::Display) -> CacheError {
-    CacheError::Damaged { path: path.to_path_buf(), problem: error.to_string() }
+/// A complaint about a whole file: damaged, or whole and of a kind that is not read.
+pub(crate) fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    let problem = error.to_string();
+    match unsupported(&problem) {
+        Some(problem) => DataError::Table { path: path.to_path_buf(), problem }.into(),
+        None => CacheError::Damaged { path: path.to_path_buf(), problem }.into(),
+    }
 }
 
-/// Whether a column can hold embeddings.
-pub(crate) fn is_embedding(field: &Field) -> bool {
-    match field.data_type() {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            item.data_type().is_floating()
+/// Checks that a file is Parquet by its first bytes.
+///
+/// # Errors
+/// [`CacheError::NotACache`] that says what it is instead.
+pub(crate) fn check_parquet(path: &Path) -> Result<()> {
+    let mut start = Vec::new();
+    fs::open(path)?.take(64).read_to_end(&mut start).map_err(fs::io_error("read", path))?;
+    let is_text = |start: &[u8]| start.iter().all(|byte| *byte >= 0x20 || matches!(byte, b'\t' | b'\n' | b'\r'));
+    let problem = match start.as_slice() {
+        [b'P', b'A', b'R', b'1', ..] => return Ok(()),
+        [] => "it is empty",
+        [b'P', b'A', b'R', b'E', ..] => "it is encrypted Parquet",
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => "it is a NumPy array; features are read from Parquet",
+        [b'P', b'K', 3, 4, ..] => {
+            "it is an Excel workbook, a NumPy archive or another ZIP file; features are read from Parquet"
         }
-        _ => false,
+        [0x89, b'H', b'D', b'F', ..] => "it is HDF5; features are read from Parquet",
+        [b'A', b'R', b'R', b'O', b'W', b'1', ..] => "it is an Arrow (Feather) file; features are read from Parquet",
+        [b'O', b'R', b'C', ..] => "it is ORC; features are read from Parquet",
+        [b'S', b'Q', b'L', b'i', ..] => "it is an SQLite database; features are read from Parquet",
+        [0x1f, 0x8b, ..] => "it is a gzip archive; features are read from Parquet",
+        [0x80, 2..=5, ..] => "it is a Python pickle; features are read from Parquet",
+        [b'{' | b'[', ..] => "it is JSON; features are read from Parquet",
+        start
+            if is_text(start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start))
+                || std::str::from_utf8(start).is_ok() =>
+        {
+            "it is text, CSV perhaps; features are read from Parquet"
+        }
+        _ => "it does not start as Parquet does",
+    };
+    Err(CacheError::NotACache { path: path.to_path_buf(), problem }.into())
+}
+
+/// Where embeddings are: in a column of lists, or in a column per feature.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Embedding {
+    /// A column of lists of numbers.
+    Lists(String),
+    /// Columns of numbers, in the order of the features.
+    PerFeature(Vec<String>),
+}
+
+impl Embedding {
+    /// What it is called: the column, or `f0..f383`.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Embedding::Lists(name) => name.clone(),
+            Embedding::PerFeature(names) => match names.as_slice() {
+                [first, .., last] => format!("{first}..{last}"),
+                names => names.concat(),
+            },
+        }
     }
+
+    /// The columns to read.
+    pub(crate) fn columns(&self) -> Vec<&str> {
+        match self {
+            Embedding::Lists(name) => vec![name],
+            Embedding::PerFeature(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+/// What can be embeddings in a file: columns of lists of floats; where there are none, those of
+/// lists of integers that are not called like labels; where there are none either, columns of
+/// floats that are counted through (`f0`, `f1`, ...), from 0 or 1 without a gap, two at least.
+pub(crate) fn candidates(schema: &Schema) -> Vec<Embedding> {
+    let lists = |accepts: &dyn Fn(&DataType) -> bool| -> Vec<Embedding> {
+        let item = |field: &&Arc<Field>| match field.data_type() {
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::ListView(item)
+            | DataType::LargeListView(item)
+            | DataType::FixedSizeList(item, _) => accepts(item.data_type()),
+            _ => false,
+        };
+        schema.fields().iter().filter(item).map(|field| Embedding::Lists(field.name().clone())).collect()
+    };
+    let floats = lists(&DataType::is_floating);
+    if !floats.is_empty() {
+        return floats;
+    }
+    let is_label = |embedding: &Embedding| {
+        let name = embedding.name();
+        name.eq_ignore_ascii_case("label") || name.eq_ignore_ascii_case("labels")
+    };
+    let integers: Vec<Embedding> = lists(&DataType::is_integer).into_iter().filter(|found| !is_label(found)).collect();
+    if !integers.is_empty() {
+        return integers;
+    }
+    let mut families: BTreeMap<&str, BTreeMap<usize, &str>> = BTreeMap::new();
+    for field in schema.fields().iter().filter(|field| field.data_type().is_floating()) {
+        let stem = field.name().trim_end_matches(|c: char| c.is_ascii_digit());
+        if let Ok(number) = field.name()[stem.len()..].parse() {
+            families.entry(stem).or_default().insert(number, field.name());
+        }
+    }
+    let is_counted = |family: &&BTreeMap<usize, &str>| {
+        let first = family.keys().next().copied().unwrap_or(2);
+        family.len() > 1 && first < 2 && family.keys().copied().eq(first..first + family.len())
+    };
+    let columns = |family: &BTreeMap<usize, &str>| family.values().map(|name| (*name).to_owned()).collect();
+    families.values().filter(is_counted).map(|family| Embedding::PerFeature(columns(family))).collect()
 }
 
 /// Some rows of a Parquet file.
@@ -109,21 +212,26 @@ impl Rows {
         Ok(array.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
     }
 
-    /// A column as f32; `otherwise` where there is no such column or the value is null.
-    pub(crate) fn numbers(&self, name: &str, otherwise: f32) -> Result<Vec<f32>> {
-        let Some(array) = self.column(name) else { return Ok(vec![otherwise; self.len()]) };
-        let array = self.converted(name, array, &DataType::Float32)?;
-        Ok(array.as_primitive::<Float32Type>().iter().map(|number| number.unwrap_or(otherwise)).collect())
-    }
-
     /// Appends the rows of a column of embeddings to `x`; all must have the same length, which
     /// `dimension` remembers.
     ///
     /// # Errors
     /// [`CacheError::Row`] for a null row or value, a length that differs, a value that is not
     /// finite.
-    pub(crate) fn embeddings(&self, name: &str, dimension: &mut Option<usize>, x: &mut Vec<f32>) -> Result<()> {
-        let Some(array) = self.column(name) else { return Ok(()) };
+    pub(crate) fn embeddings(
+        &self,
+        embedding: &Embedding,
+        dimension: &mut Option<usize>,
+        x: &mut Vec<f32>,
+    ) -> Result<()> {
+        let name = match embedding {
+            Embedding::Lists(name) => name,
+            Embedding::PerFeature(names) => return self.features(names, dimension, x),
+        };
+        let Some(array) = self.column(name) else {
+            let problem = format!("it has no column `{name}`, which the files before it have");
+            return Err(CacheError::Damaged { path: self.path.clone(), problem }.into());
+        };
         let lists = self.lists(name, array, DataType::Float32)?;
         let values = lists.values().as_primitive::<Float32Type>();
         for row in 0..lists.len() {
@@ -148,61 +256,28 @@ impl Rows {
         Ok(())
     }
 
-    /// A column of labels of any kind.
-    pub(crate) fn labels(&self, name: &str) -> Result<Vec<RawLabel>> {
-        let Some(array) = self.column(name) else { return Ok(vec![RawLabel::Unknown; self.len()]) };
-        let item = match array.data_type() {
-            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => item.data_type(),
-            DataType::Dictionary(_, values) => return self.scalar_labels(name, array, values),
-            other => return self.scalar_labels(name, array, other),
-        };
-        if matches!(item, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
-            let lists = self.lists(name, array, DataType::Utf8)?;
-            return Ok((0..lists.len())
-                .map(|row| match lists.is_null(row) {
-                    true => RawLabel::Unknown,
-                    false => {
-                        let names = lists.value(row);
-                        RawLabel::Names(names.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
-                    }
-                })
-                .collect());
-        }
-        let lists = self.lists(name, array, DataType::Float32)?;
-        let mut labels = Vec::with_capacity(lists.len());
-        for row in 0..lists.len() {
-            if lists.is_null(row) {
-                labels.push(RawLabel::Unknown);
-                continue;
+    /// Appends rows whose features are in columns of their own.
+    fn features(&self, names: &[String], dimension: &mut Option<usize>, x: &mut Vec<f32>) -> Result<()> {
+        let mut columns = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(array) = self.column(name) else {
+                let problem = format!("it has no column `{name}`, which the files before it have");
+                return Err(CacheError::Damaged { path: self.path.clone(), problem }.into());
+            };
+            let array = self.converted(name, array, &DataType::Float32)?;
+            let values = array.as_primitive::<Float32Type>().clone();
+            let is_wrong = |row: &usize| values.is_null(*row) || !values.value(*row).is_finite();
+            if let Some(row) = (0..self.len()).find(is_wrong) {
+                let found = if values.is_null(row) { "null".to_owned() } else { values.value(row).to_string() };
+                return Err(self.complaint(row, name, format!("the feature is {found}")).into());
             }
-            let mut flags = Vec::new();
-            for value in lists.value(row).as_primitive::<Float32Type>() {
-                flags.push(match value {
-                    None => None,
-                    Some(1.0) => Some(true),
-                    Some(0.0) => Some(false),
-                    Some(other) => {
-                        let problem = format!("`{other}` is not one of 0, 1 and null");
-                        return Err(self.complaint(row, name, problem).into());
-                    }
-                });
-            }
-            labels.push(RawLabel::Flags(flags));
+            columns.push(values);
         }
-        Ok(labels)
-    }
-
-    fn scalar_labels(&self, name: &str, array: &ArrayRef, values: &DataType) -> Result<Vec<RawLabel>> {
-        if values.is_integer() {
-            let array = self.converted(name, array, &DataType::Int64)?;
-            let numbers = array.as_primitive::<Int64Type>();
-            return Ok(numbers.iter().map(|n| n.map_or(RawLabel::Unknown, RawLabel::Number)).collect());
+        *dimension = Some(names.len());
+        for row in 0..self.len() {
+            x.extend(columns.iter().map(|column| column.value(row)));
         }
-        if values.is_floating() {
-            let problem = format!("column `{name}` holds {values}: labels are text, integers, booleans or lists");
-            return Err(CacheError::Damaged { path: self.path.clone(), problem }.into());
-        }
-        Ok(self.texts(name)?.into_iter().map(|text| text.map_or(RawLabel::Unknown, RawLabel::Text)).collect())
+        Ok(())
     }
 
     fn lists(&self, name: &str, array: &ArrayRef, item: DataType) -> Result<ListArray> {

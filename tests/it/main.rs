@@ -16,6 +16,7 @@ mod dicom_limits;
 mod documents;
 mod embed;
 mod external;
+mod feature_tables;
 mod finetune;
 mod flags;
 mod front_door;

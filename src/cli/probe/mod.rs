@@ -195,6 +195,9 @@ impl Shared {
         let start = Instant::now();
         let columns = FeatureColumns { features: column, label: self.label.clone() };
         let features = Features::open(&self.cache, &columns)?;
+        for note in &features.dataset.notes {
+            printer.note(&format!("note: {note}"));
+        }
         let is_cache = features.manifest.is_some();
         let directory = self.out.clone().or_else(|| is_cache.then(|| self.cache.join("probes")));
         let read = start.elapsed().as_secs_f64();

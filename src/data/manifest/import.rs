@@ -11,7 +11,7 @@ use crate::data::manifest::location::{FileLocation, place};
 use crate::data::manifest::template::Columns;
 use crate::data::manifest::{Manifest, Table, Template, Variant, idx};
 use crate::data::split::{Fractions, Plan, Policy, assign};
-use crate::data::table::{ExtraColumn, StringColumn, plain};
+use crate::data::table::{ExtraColumn, StringColumn, plain, values};
 use crate::data::{Dataset, Label, Sample};
 use crate::error::{DataError, Result};
 use crate::support::seed::Seed;
@@ -199,10 +199,12 @@ impl Table {
         let places: Vec<_> = places.into_iter().flatten().collect();
         let files: Vec<&str> = places.iter().map(|place| place.relative.as_str()).collect();
         let labels = variant.labels(sheet, &files)?;
+        let group = |row| self.group.as_ref().and_then(|group| group.fill(&columns, row));
+        let groups = values::names(&(0..sheet.len()).map(group).collect());
         let entry = |(row, (place, label)): (usize, (&FileLocation, Label))| Entry {
             sample: Sample {
                 split: self.split,
-                group: self.group.as_ref().and_then(|group| group.fill(&columns, row)),
+                group: groups.get(row).map(str::to_owned),
                 ..Sample::new(
                     self.id.as_ref().and_then(|id| id.fill(&columns, row)).unwrap_or_else(|| place.relative.clone()),
                     root.join(&place.relative),

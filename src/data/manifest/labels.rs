@@ -6,6 +6,7 @@ use crate::data::Label;
 use crate::data::manifest::Variant;
 use crate::data::manifest::csv_sheet::Sheet;
 use crate::data::table::StringColumn;
+use crate::data::table::values::{Truth, is_missing, truth};
 use crate::error::Result;
 
 impl Variant {
@@ -44,7 +45,10 @@ impl Variant {
         let mut labels = Vec::with_capacity(sheet.len());
         let mut wrong: Vec<usize> = Vec::new();
         for row in 0..sheet.len() {
-            match cell(row).map(|written| self.class(written)) {
+            let class = |written| {
+                self.class(written).map_or_else(|| (!is_missing(written)).then_some(None), |class| Some(Some(class)))
+            };
+            match cell(row).and_then(class) {
                 None => labels.push(Label::Unknown),
                 Some(Some(class)) => labels.push(Label::Class(class)),
                 Some(None) => wrong.push(row),
@@ -74,11 +78,12 @@ impl Variant {
         for row in 0..sheet.len() {
             let mut found = None;
             for ((cells, class), name) in cells.iter().zip(&classes).zip(&self.label.one_hot) {
-                let written = cells.and_then(|cells| cells.get(row)).unwrap_or("0");
-                match (written, found) {
-                    ("0" | "0.0", _) => {}
-                    ("1" | "1.0", None) => found = *class,
-                    ("1" | "1.0", Some(_)) => {
+                let written = cells.and_then(|cells| cells.get(row));
+                let (state, written) = (truth(written), written.unwrap_or_default());
+                match (state, found) {
+                    (Some(Truth::Absent | Truth::Blank), _) => {}
+                    (Some(Truth::Present), None) => found = *class,
+                    (Some(Truth::Present), Some(_)) => {
                         return Err(sheet.refuse(&[row], name, written, "the only 1 of the row".into()).into());
                     }
                     _ => return Err(sheet.refuse(&[row], name, written, "0 or 1".into()).into()),
@@ -98,12 +103,14 @@ impl Variant {
             let cells = columns.get(name.as_str()).copied();
             let Some(class) = self.class(name) else { continue };
             for (row, label) in labels.iter_mut().enumerate() {
-                label[class] = match cells.and_then(|cells| cells.get(row)) {
-                    None => rule.blank.known(),
-                    Some("1" | "1.0") => Some(true),
-                    Some("0" | "0.0") => Some(false),
-                    Some("-1" | "-1.0") => rule.uncertain.known(),
-                    Some(other) => {
+                let cell = cells.and_then(|cells| cells.get(row));
+                label[class] = match truth(cell) {
+                    Some(Truth::Blank) => rule.blank.known(),
+                    Some(Truth::Present) => Some(true),
+                    Some(Truth::Absent) => Some(false),
+                    Some(Truth::Uncertain) => rule.uncertain.known(),
+                    None => {
+                        let other = cell.unwrap_or_default();
                         let expected = "1 (present), 0 (absent), -1 (uncertain) or blank".to_owned();
                         return Err(sheet.refuse(&[row], name, other, expected).into());
                     }

@@ -66,7 +66,7 @@ pub(in crate::data) fn read_cells<'a>(
         let present = parquet::names(path)?;
         let mut indices = find(&present)?;
         indices.sort_unstable();
-        (parquet::read(path, present, &indices)?, indices)
+        (parquet::read(path, present, &indices, true)?, indices)
     } else {
         let bytes = fs::read(path)?;
         let sheet = if header { Sheet::new(path, &bytes)? } else { Sheet::without_header(path, &bytes)? };

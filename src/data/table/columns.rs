@@ -81,9 +81,9 @@ pub(super) fn choose(path: &Path, present: &[String], options: &OpenOptions) -> 
 }
 
 /// The column names of a table.
-struct Header<'a> {
-    path: &'a Path,
-    present: &'a [String],
+pub(super) struct Header<'a> {
+    pub(super) path: &'a Path,
+    pub(super) present: &'a [String],
 }
 
 impl Header<'_> {
@@ -118,7 +118,7 @@ impl Header<'_> {
     }
 
     /// A stated column, which must be there, or one of the default name, which need not.
-    fn find(&self, stated: &Option<String>, default: &str, option: &'static str) -> Result<Option<usize>> {
+    pub(super) fn find(&self, stated: &Option<String>, default: &str, option: &'static str) -> Result<Option<usize>> {
         if let Some(name) = stated {
             return self.exact(name)?.map(Some).ok_or_else(|| self.missing(name, option).into());
         }
@@ -136,7 +136,7 @@ impl Header<'_> {
     }
 
     /// The column of exactly this name.
-    fn exact(&self, name: &str) -> Result<Option<usize>> {
+    pub(super) fn exact(&self, name: &str) -> Result<Option<usize>> {
         let mut same = (0..self.present.len()).filter(|&column| self.present[column] == name);
         match (same.next(), same.next()) {
             (Some(_), Some(_)) => Err(self.conflict(vec![name.to_owned(); 2], "the name must be unique").into()),

@@ -1,10 +1,14 @@
-//! Label columns of a table as labels: one class per row, several, or one column per class.
+//! Label columns of a table as labels: one class per row, several, or one column per class. What
+//! the cells say is in `values.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::data::table::columns::{Chosen, Target};
+use crate::data::classes;
+use crate::data::options::OpenOptions;
+use crate::data::sample::{Label, Task};
+use crate::data::table::columns::Target;
+use crate::data::table::values::{self, Number, Truth};
 use crate::data::table::{Column, StringColumn, Table};
-use crate::data::{Label, OpenOptions, Task, classes};
 use crate::error::{DataError, Error, Result};
 
 /// The labels of all rows and what they mean.
@@ -17,22 +21,60 @@ pub(super) struct Labels {
 }
 
 /// Reads the labels of a table.
-pub(super) fn read(table: &Table, chosen: &Chosen, options: &OpenOptions) -> Result<Labels> {
-    match &chosen.target {
+pub(super) fn read(table: &Table, target: &Target, options: &OpenOptions) -> Result<Labels> {
+    match target {
         Target::None => {
             let labels = vec![Label::Unknown; table.rows.len()];
             Ok(Labels { task: Task::Unlabelled, classes: Vec::new(), labels, notes: Vec::new() })
         }
+        Target::One(column) if holds_lists(table, *column) => several(table, *column, options),
         Target::One(column) => one(table, *column, options),
         Target::Several(column) => several(table, *column, options),
         Target::PerClass(columns) => per_class(table, columns, options),
     }
 }
 
+/// Reads the labels of a cache, which holds the names of its classes exactly, or one entry of 1, 0
+/// or null per class.
+///
+/// # Errors
+/// [`DataError::Cell`] for a label that is none of the classes.
+pub(super) fn of_cache(table: &Table, column: usize, task: Task, classes: &[String]) -> Result<Labels> {
+    let index = indices(classes);
+    let labels: Vec<Option<Label>> = match &table.columns[column] {
+        Some(Column::Lists(lists)) => (0..table.rows.len())
+            .map(|row| match lists.get(row) {
+                None => Some(Label::Unknown),
+                Some(entries) if entries.len() != classes.len() => None,
+                Some(entries) => entries.map(flag).collect::<Option<_>>().map(Label::Classes),
+            })
+            .collect(),
+        _ => {
+            let class = |name: &str| index.get(name).map(|&class| Label::Class(class));
+            table.text(column)?.iter().map(|cell| cell.map_or(Some(Label::Unknown), class)).collect()
+        }
+    };
+    table.refuse(column, "a class of the cache", |row| labels[row].is_none())?;
+    let labels = labels.into_iter().flatten().collect();
+    Ok(Labels { task, classes: classes.to_vec(), labels, notes: Vec::new() })
+}
+
+/// Whether a column holds lists, as such or as text in brackets.
+fn holds_lists(table: &Table, column: usize) -> bool {
+    match &table.columns[column] {
+        Some(Column::Lists(_)) => true,
+        Some(Column::Text(cells)) => {
+            let mut filled = cells.iter().flatten().filter(|cell| !values::is_missing(cell)).peekable();
+            filled.peek().is_some() && filled.all(values::is_bracketed)
+        }
+        None => false,
+    }
+}
+
 /// One class per row; blank is unknown.
 fn one(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
     let mut notes = Vec::new();
-    let cells = class_names(table, column, &mut notes)?;
+    let cells = class_names(table, column, &options.classes, &mut notes)?;
     let found: BTreeSet<&str> = cells.iter().flatten().collect();
     let classes = in_order(table, options, found, |row, class| cells.get(row) == Some(class))?;
     let index = indices(&classes);
@@ -41,16 +83,18 @@ fn one(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
     let labels: Vec<Label> = cells.iter().map(label).collect();
     note_unlabelled(table, column, &labels, &mut notes);
     let task = if options.ordinal { Task::Ordinal } else { Task::Multiclass };
-    Ok(Labels { task, classes, labels, notes })
+    Ok(Labels { task: if classes.is_empty() { Task::Unlabelled } else { task }, classes, labels, notes })
 }
 
-/// The class names of a column of single labels. Whole numbers written as `1.0` become `1`; `nan`
-/// among numbers is blank.
-fn class_names(table: &Table, column: usize, notes: &mut Vec<String>) -> Result<StringColumn> {
-    let cells = table.text(column)?;
-    let number = |row: usize| cells.get(row).and_then(|cell| cell.parse::<f64>().ok());
+/// The class names of a column of single labels: spellings of nothing are blank unless they are
+/// stated classes, whole numbers written as `1.0` become `1`, and truth values that are spelled in
+/// several ways `true` and `false`.
+fn class_names(table: &Table, column: usize, stated: &[String], notes: &mut Vec<String>) -> Result<StringColumn> {
+    let is_filled = |cell: &&str| !values::is_missing(cell) || stated.iter().any(|class| class == cell);
+    let cells: StringColumn = table.text(column)?.iter().map(|cell| cell.filter(is_filled)).collect();
+    let number = |row: usize| cells.get(row).and_then(values::number);
     let filled: Vec<usize> = (0..cells.len()).filter(|&row| cells.get(row).is_some()).collect();
-    let first_number = filled.iter().copied().find(|&row| number(row).is_some_and(|number| !number.is_nan()));
+    let first_number = filled.iter().copied().find(|&row| number(row).is_some());
     let first_text = filled.iter().copied().find(|&row| number(row).is_none());
     match (first_number, first_text) {
         (Some(_), None) => {}
@@ -58,61 +102,118 @@ fn class_names(table: &Table, column: usize, notes: &mut Vec<String>) -> Result<
             let show = |row: usize| format!("`{}` in row {}", cells.get(row).unwrap_or_default(), table.rows[row]);
             let name = &table.names[column];
             notes.push(format!("column `{name}` mixes numbers and text ({}, {}): read as text", show(a), show(b)));
-            return Ok(cells.clone());
+            return Ok(cells);
         }
-        (None, _) => return Ok(cells.clone()),
+        (None, _) => return Ok(one_spelling_of_truth(cells)),
     }
     table.refuse(column, "a class: fractional numbers are measurements, not classes", |row| {
-        number(row).is_some_and(|number| !number.is_nan() && number.fract() != 0.0)
+        number(row) == Some(Number::Fraction)
     })?;
-    let decimal = filled.iter().any(|&row| cells.get(row).is_some_and(|cell| cell.contains(['.', 'e', 'E'])));
-    let mut spelling: BTreeMap<i64, &str> = BTreeMap::new();
+    let decimal = filled.iter().any(|&row| cells.get(row).is_some_and(values::is_decimal));
+    let whole = |row: usize| match number(row) {
+        Some(Number::Whole(whole)) => Some(whole),
+        _ => None,
+    };
+    let mut spelling: BTreeMap<i128, &str> = BTreeMap::new();
     for &row in filled.iter().filter(|_| !decimal) {
-        if let (Some(value), Some(cell)) = (number(row), cells.get(row)) {
-            spelling.entry(value as i64).or_insert(cell);
+        if let (Some(value), Some(cell)) = (whole(row), cells.get(row)) {
+            spelling.entry(value).or_insert(cell);
         }
     }
     table.refuse(column, "the spelling of this number in the rows before", |row| {
-        let known = number(row).and_then(|value| spelling.get(&(value as i64)));
+        let known = whole(row).and_then(|value| spelling.get(&value));
         known.is_some_and(|known| cells.get(row) != Some(known))
     })?;
-    let name = |row: usize| match number(row) {
-        Some(value) if value.is_nan() => None,
-        Some(value) if decimal => Some(format!("{}", value as i64)),
+    let name = |row: usize| match whole(row) {
+        Some(value) if decimal => Some(value.to_string()),
         _ => cells.get(row).map(str::to_owned),
     };
     Ok((0..cells.len()).map(name).collect())
 }
 
-/// Several classes per row: those listed are present and all others absent; blank is unknown.
+/// Where all cells are truth values and one of them is spelled in two ways (`TRUE`, `true`), they
+/// become `true` and `false`.
+fn one_spelling_of_truth(cells: StringColumn) -> StringColumn {
+    let distinct: BTreeSet<&str> = cells.iter().flatten().collect();
+    let lower: BTreeSet<String> = distinct.iter().map(|cell| cell.to_ascii_lowercase()).collect();
+    let are_truth = lower.iter().all(|cell| cell == "true" || cell == "false");
+    if !are_truth || lower.len() == distinct.len() {
+        return cells;
+    }
+    cells.iter().map(|cell| cell.map(str::to_ascii_lowercase)).collect()
+}
+
+/// Several classes per row: those listed are present and all others absent; blank is unknown. Lists
+/// of one length of two or more that hold nothing but 1, 0 and blank have an entry per class.
 fn several(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
-    let lists: Vec<Option<Vec<&str>>> = match &table.columns[column] {
-        Some(Column::Lists(cells)) => {
-            cells.iter().map(|list| list.as_ref().map(|list| list.iter().map(String::as_str).collect())).collect()
+    let lists: Vec<Option<Vec<String>>> = match &table.columns[column] {
+        Some(Column::Lists(cells)) => (0..table.rows.len())
+            .map(|row| cells.get(row).map(|list| list.map(|entry| entry.unwrap_or_default().to_owned()).collect()))
+            .collect(),
+        _ => {
+            let list = |cell: &str| (!values::is_missing(cell)).then(|| values::entries(cell));
+            table.text(column)?.iter().map(|cell| cell.and_then(list)).collect()
         }
-        _ => table.text(column)?.iter().map(|cell| cell.map(separated)).collect(),
     };
-    let found: BTreeSet<&str> = lists.iter().flatten().flatten().copied().collect();
-    let has = |row: usize, class: &str| lists[row].as_ref().is_some_and(|list| list.contains(&class));
+    let mut notes = Vec::new();
+    let length = lists.iter().flatten().map(Vec::len).max().unwrap_or(0);
+    let is_flag = |entry: &String| flag(Some(entry).filter(|entry| !entry.is_empty()).map(String::as_str)).is_some();
+    let has_blank = lists.iter().flatten().flatten().any(String::is_empty);
+    let are_flags = (length > 1 || has_blank)
+        && lists.iter().flatten().all(|list| list.iter().all(is_flag) && (has_blank || list.len() == length));
+    if are_flags {
+        let expected = format!("a list of {length} entries, one per class");
+        table.refuse(column, &expected, |row| lists[row].as_ref().is_some_and(|list| list.len() != length))?;
+        let classes: Vec<String> = match options.classes.len() == length {
+            true => options.classes.clone(),
+            false => (0..length).map(|class| format!("class_{class}")).collect(),
+        };
+        notes.push(format!("the lists of `{}` have an entry per class: 1, 0 or blank", table.names[column]));
+        let known = |entry: &String| flag(Some(entry.as_str()).filter(|entry| !entry.is_empty())).flatten();
+        let label = |list: &Option<Vec<String>>| {
+            list.as_ref().map_or(Label::Unknown, |list| Label::Classes(list.iter().map(known).collect()))
+        };
+        let labels: Vec<Label> = lists.iter().map(label).collect();
+        note_unlabelled(table, column, &labels, &mut notes);
+        return Ok(Labels { task: Task::MultiLabel, classes, labels, notes });
+    }
+    // Numbers in lists are classes as numbers in a column are.
+    let lists: Vec<Option<Vec<String>>> =
+        lists.into_iter().map(|list| list.map(|list| list.into_iter().map(whole_name).collect())).collect();
+    let found: BTreeSet<&str> =
+        lists.iter().flatten().flatten().map(String::as_str).filter(|class| !class.is_empty()).collect();
+    let has = |row: usize, class: &str| lists[row].iter().flatten().any(|listed| listed == class);
     let classes = in_order(table, options, found, has)?;
     let index = indices(&classes);
-    let label = |list: &Option<Vec<&str>>| match list {
+    let label = |list: &Option<Vec<String>>| match list {
         None => Label::Unknown,
         Some(list) => {
             let mut present = vec![Some(false); classes.len()];
-            list.iter().filter_map(|class| index.get(class)).for_each(|&class| present[class] = Some(true));
+            list.iter().filter_map(|class| index.get(class.as_str())).for_each(|&class| present[class] = Some(true));
             Label::Classes(present)
         }
     };
     let labels: Vec<Label> = lists.iter().map(label).collect();
-    let mut notes = Vec::new();
     note_unlabelled(table, column, &labels, &mut notes);
     Ok(Labels { task: Task::MultiLabel, classes, labels, notes })
 }
 
-/// The classes of a cell, separated by `;` or `|`.
-fn separated(cell: &str) -> Vec<&str> {
-    cell.split([';', '|']).map(str::trim).filter(|class| !class.is_empty()).collect()
+/// An entry of a list as present, absent or unknown; `None` for anything else.
+fn flag(entry: Option<&str>) -> Option<Option<bool>> {
+    match values::truth(entry)? {
+        Truth::Present => Some(Some(true)),
+        Truth::Absent => Some(Some(false)),
+        Truth::Blank => Some(None),
+        Truth::Uncertain => None,
+    }
+}
+
+/// `1.0` as `1`.
+fn whole_name(entry: String) -> String {
+    match values::number(&entry) {
+        Some(Number::Whole(whole)) if values::is_decimal(&entry) => whole.to_string(),
+        _ => entry,
+    }
 }
 
 /// One column per class.
@@ -120,12 +221,11 @@ fn per_class(table: &Table, columns: &[usize], options: &OpenOptions) -> Result<
     let mut labels = vec![Vec::with_capacity(columns.len()); table.rows.len()];
     for &column in columns {
         let cells = table.text(column)?;
-        let state = |row: usize| match cells.get(row) {
-            None => Some(options.columns.blank.known()),
-            Some("1" | "1.0" | "true" | "True") => Some(Some(true)),
-            Some("0" | "0.0" | "false" | "False") => Some(Some(false)),
-            Some("-1" | "-1.0") => Some(options.columns.uncertain.known()),
-            Some(_) => None,
+        let state = |row: usize| match values::truth(cells.get(row))? {
+            Truth::Present => Some(Some(true)),
+            Truth::Absent => Some(Some(false)),
+            Truth::Uncertain => Some(options.columns.uncertain.known()),
+            Truth::Blank => Some(options.columns.blank.known()),
         };
         table.refuse(column, "1 (present), 0 (absent), -1 (uncertain) or blank", |row| state(row).is_none())?;
         for (row, label) in labels.iter_mut().enumerate() {
@@ -157,10 +257,20 @@ fn indices(classes: &[String]) -> BTreeMap<&str, usize> {
     classes.iter().enumerate().map(|(index, class)| (class.as_str(), index)).collect()
 }
 
+/// Tells how many rows are unlabelled, and by what, where it is not an empty cell.
 fn note_unlabelled(table: &Table, column: usize, labels: &[Label], notes: &mut Vec<String>) {
     let unknown = labels.iter().filter(|label| **label == Label::Unknown).count();
     if unknown > 0 {
         let (name, total) = (&table.names[column], labels.len());
-        notes.push(format!("{unknown} of {total} rows have a blank `{name}`: they are unlabelled"));
+        let spelled: BTreeSet<&str> = match &table.columns[column] {
+            Some(Column::Text(cells)) => {
+                let rows = (0..labels.len()).filter(|&row| labels[row] == Label::Unknown);
+                rows.filter_map(|row| cells.get(row)).collect()
+            }
+            _ => BTreeSet::new(),
+        };
+        let spelled: Vec<String> = spelled.into_iter().map(|cell| format!("`{cell}`")).collect();
+        let meant = if spelled.is_empty() { String::new() } else { format!(" ({} is blank)", spelled.join(", ")) };
+        notes.push(format!("{unknown} of {total} rows have a blank `{name}`{meant}: they are unlabelled"));
     }
 }

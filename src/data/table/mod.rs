@@ -7,11 +7,13 @@
 
 mod cells;
 mod columns;
+mod features;
 mod labels;
 mod metadata;
 mod parquet;
 mod string_column;
 mod text;
+pub(in crate::data) mod values;
 mod write;
 
 use std::path::{Component, Path, PathBuf};
@@ -24,9 +26,12 @@ use crate::pixels::frame;
 use crate::support::fs;
 
 use columns::Chosen;
+use string_column::ListColumn;
 
 pub use cells::column_by_id;
 pub(in crate::data) use cells::{Cells, column_names, read_cells};
+pub(crate) use features::FeatureTable;
+pub(crate) use parquet::unsupported;
 pub use string_column::StringColumn;
 pub use write::{ExtraColumn, write_table, write_table_with};
 
@@ -38,8 +43,20 @@ const NAMED_FILES: usize = 5;
 enum Column {
     /// Single values.
     Text(StringColumn),
-    /// Lists of texts; `None` is no list, which differs from an empty one.
-    Lists(Vec<Option<Vec<String>>>),
+    /// Lists of texts.
+    Lists(ListColumn),
+}
+
+impl Column {
+    /// Adds the cells of a column of the same kind behind these: the columns of one file are of one
+    /// kind, and those of several are compared before.
+    fn append(&mut self, more: Column) {
+        match (self, more) {
+            (Column::Text(cells), Column::Text(more)) => cells.append(&more),
+            (Column::Lists(lists), Column::Lists(more)) => lists.append(&more),
+            _ => {}
+        }
+    }
 }
 
 /// The columns of a table that are in use.
@@ -51,6 +68,8 @@ struct Table {
     columns: Vec<Option<Column>>,
     /// The number of each row as the user sees it.
     rows: Vec<u64>,
+    /// Further files, where there are several: the first row of each, and the file.
+    parts: Vec<(usize, PathBuf)>,
 }
 
 /// Whether the file is a table by its content or its extension.
@@ -69,7 +88,7 @@ pub(super) fn read(path: &Path, options: &OpenOptions) -> Result<Dataset> {
         memo = metadata::Memo::read(path)?.map(|memo| memo.fill(options));
         options = memo.as_ref().unwrap_or(options);
         let chosen = columns::choose(path, &names, options)?;
-        (parquet::read(path, names, &chosen.indices())?, chosen)
+        (parquet::read(path, names, &chosen.indices(), true)?, chosen)
     } else {
         let bytes = fs::read(path)?;
         let sheet = text::Sheet::new(path, &bytes)?;
@@ -92,15 +111,18 @@ impl Table {
         };
         let relative = self.relative_paths(chosen.path, &root)?;
         let ids = match chosen.id {
-            Some(column) => self.filled(column)?.into_iter().map(str::to_owned).collect(),
+            Some(column) => {
+                self.filled(column)?;
+                values::names(self.text(column)?).iter().flatten().map(str::to_owned).collect()
+            }
             None => relative.clone(),
         };
         self.check_unique(&ids)?;
-        let read = labels::read(self, chosen, options)?;
+        let read = labels::read(self, &chosen.target, options)?;
         let splits = self.splits(chosen.split)?;
         let weights = self.weights(chosen.weight)?;
         let groups = match chosen.group {
-            Some(column) => self.text(column)?.iter().map(|cell| cell.map(str::to_owned)).collect(),
+            Some(column) => values::names(self.text(column)?).iter().map(|cell| cell.map(str::to_owned)).collect(),
             None => vec![None; self.rows.len()],
         };
         let paths: Vec<PathBuf> = relative.iter().map(|relative| root.join(relative)).collect();
@@ -147,25 +169,32 @@ impl Table {
         let Some(&first) = rows.first() else { return Ok(()) };
         let found = match &self.columns[column] {
             Some(Column::Text(cells)) => cells.get(first).unwrap_or_default().to_owned(),
-            Some(Column::Lists(cells)) => cells[first].clone().unwrap_or_default().join("; "),
+            Some(Column::Lists(lists)) => {
+                lists.get(first).into_iter().flatten().map(Option::unwrap_or_default).collect::<Vec<_>>().join("; ")
+            }
             None => String::new(),
         };
-        Err(DataError::Cell {
-            path: self.path.clone(),
-            rows: rows.into_iter().map(|row| self.rows[row]).collect(),
-            column: self.names[column].clone(),
-            found,
-            expected: expected.to_owned(),
-        }
-        .into())
+        let (path, rows) = self.located(&rows);
+        Err(DataError::Cell { path, rows, column: self.names[column].clone(), found, expected: expected.to_owned() }
+            .into())
+    }
+
+    /// The file of the first of some rows, and the numbers of those that are in it.
+    fn located(&self, rows: &[usize]) -> (PathBuf, Vec<u64>) {
+        let part = |row: usize| self.parts.partition_point(|(start, _)| *start <= row);
+        let first = rows.first().map_or(0, |&row| part(row));
+        let path = if first == 0 { &self.path } else { &self.parts[first - 1].1 };
+        let rows = rows.iter().filter(|&&row| part(row) == first).map(|&row| self.rows[row]);
+        (path.clone(), rows.collect())
     }
 
     fn splits(&self, column: Option<usize>) -> Result<Vec<Option<Split>>> {
         let Some(column) = column else { return Ok(vec![None; self.rows.len()]) };
         let cells = self.text(column)?;
-        let split = |row: usize| cells.get(row).and_then(Split::parse);
+        let filled = |row: usize| cells.get(row).filter(|cell| !values::is_missing(cell));
+        let split = |row: usize| filled(row).and_then(Split::parse);
         self.refuse(column, "a split: `train`, `validation` (`val`, `valid`, `dev`) or `test`", |row| {
-            cells.get(row).is_some() && split(row).is_none()
+            filled(row).is_some() && split(row).is_none()
         })?;
         Ok((0..cells.len()).map(split).collect())
     }
@@ -173,7 +202,8 @@ impl Table {
     fn weights(&self, column: Option<usize>) -> Result<Vec<f32>> {
         let Some(column) = column else { return Ok(vec![1.0; self.rows.len()]) };
         let cells = self.text(column)?;
-        let weight = |row: usize| cells.get(row).map_or(Some(1.0), |cell| cell.parse::<f32>().ok());
+        let filled = |row: usize| cells.get(row).filter(|cell| !values::is_missing(cell));
+        let weight = |row: usize| filled(row).map_or(Some(1.0), |cell| cell.parse::<f32>().ok());
         let valid = |weight: Option<f32>| weight.is_some_and(|weight| weight.is_finite() && weight > 0.0);
         self.refuse(column, "a weight above 0", |row| !valid(weight(row)))?;
         Ok((0..cells.len()).filter_map(weight).collect())
@@ -203,13 +233,14 @@ impl Table {
         order.sort_by(|&a, &b| ids[a].cmp(&ids[b]).then(a.cmp(&b)));
         let repeated: Vec<&[usize]> = order.chunk_by(|&a, &b| ids[a] == ids[b]).filter(|same| same.len() > 1).collect();
         let Some(first) = repeated.iter().min_by_key(|same| same[1]) else { return Ok(()) };
-        Err(DataError::DuplicateIds {
-            path: self.path.clone(),
-            id: ids[first[0]].clone(),
-            rows: first.iter().map(|&row| self.rows[row]).collect(),
-            count: repeated.len(),
+        let (path, rows) = self.located(first);
+        if rows.len() == 1 {
+            let (other, others) = self.located(&first[1..]);
+            let (id, row) = (&ids[first[0]], others.first().copied().unwrap_or_default());
+            let problem = format!("id `{id}` of row {} is that of row {row} of `{}`, too", rows[0], other.display());
+            return Err(DataError::Table { path, problem }.into());
         }
-        .into())
+        Err(DataError::DuplicateIds { path, id: ids[first[0]].clone(), rows, count: repeated.len() }.into())
     }
 
     fn check_exist(&self, paths: &[PathBuf]) -> Result<()> {

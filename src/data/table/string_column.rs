@@ -56,6 +56,37 @@ impl<T: AsRef<str>> FromIterator<Option<T>> for StringColumn {
     }
 }
 
+/// Lists of texts, a row each; `None` is no list, which differs from an empty one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ListColumn {
+    entries: StringColumn,
+    /// Where the list of each row ends in `entries`, and whether there is one.
+    ends: Vec<(usize, bool)>,
+}
+
+impl ListColumn {
+    /// Adds a list; an entry of `None` is blank.
+    pub(super) fn push<'a>(&mut self, list: Option<&mut dyn Iterator<Item = Option<&'a str>>>) {
+        let is_list = list.is_some();
+        list.into_iter().flatten().for_each(|entry| self.entries.push(entry.unwrap_or_default()));
+        self.ends.push((self.entries.len(), is_list));
+    }
+
+    /// The entries of a row, `None` for blank ones; `None` where there is no list.
+    pub(super) fn get(&self, row: usize) -> Option<impl ExactSizeIterator<Item = Option<&str>>> {
+        let (end, is_list) = *self.ends.get(row)?;
+        let start = if row == 0 { 0 } else { self.ends[row - 1].0 };
+        is_list.then(|| (start..end).map(|entry| self.entries.get(entry)))
+    }
+
+    /// Adds the lists of another column behind these.
+    pub(super) fn append(&mut self, more: &ListColumn) {
+        let before = self.entries.len();
+        self.entries.append(&more.entries);
+        self.ends.extend(more.ends.iter().map(|(end, is_list)| (before + end, *is_list)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

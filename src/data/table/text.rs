@@ -96,7 +96,7 @@ impl<'a> Sheet<'a> {
         for (cells, &index) in cells.into_iter().zip(indices) {
             columns[index] = Some(Column::Text(cells));
         }
-        Ok(Table { path: self.path.to_path_buf(), names: self.names.clone(), columns, rows })
+        Ok(Table { path: self.path.to_path_buf(), names: self.names.clone(), columns, rows, parts: Vec::new() })
     }
 
     /// The line a record starts on; its position is where the one before it ended, blank lines
