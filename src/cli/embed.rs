@@ -1,13 +1,12 @@
 //! `defrost embed`: images and a network in, an embedding cache out.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::backbones::ComputeDType;
 use crate::cli::dataset::DatasetArguments;
 use crate::cli::model_flags::ModelFlags;
-use crate::cli::pixel_flags::PixelFlags;
+use crate::cli::pixel_flags::{PixelFlags, seconds};
 use crate::cli::{Outcome, Printer};
 use crate::embed::{EmbedOptions, EmbedSummary, Embedder, Precision};
 use crate::error::Result;
@@ -66,8 +65,8 @@ pub(crate) struct Arguments {
     #[arg(long, alias = "most-megapixels", default_value_t = 100, value_name = "MEGAPIXELS")]
     max_megapixels: u32,
     /// Longest time to decode an image, in seconds: a file that takes longer is set aside.
-    #[arg(long, value_name = "SECONDS")]
-    max_seconds: Option<NonZeroU32>,
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    max_seconds: Option<Duration>,
     #[command(flatten)]
     pixels: PixelFlags,
     #[command(flatten)]
@@ -88,7 +87,7 @@ impl Arguments {
             ..EmbedOptions::default()
         };
         options.limits.max_pixels = u64::from(self.max_megapixels) * 1_000_000;
-        options.limits.max_time = self.max_seconds.map(|seconds| Duration::from_secs(seconds.get().into()));
+        options.limits.max_time = self.max_seconds;
         let embedder = Embedder::new(&self.model)?
             .model_options(self.flags.options())
             .compute(self.compute)

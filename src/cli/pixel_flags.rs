@@ -1,5 +1,7 @@
 //! The flags that say how files become pixels, shared by the verbs that prepare images for a model.
 
+use std::time::Duration;
+
 use crate::embed::Embedder;
 use crate::preprocess::{Border, Window};
 
@@ -35,4 +37,12 @@ impl PixelFlags {
         }
         embedder.fast_decode(self.fast_decode)
     }
+}
+
+/// A time in seconds, more than none: `30`, `0.5`.
+pub(crate) fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let refused = || format!("`{text}` is no number of seconds above 0");
+    let number: f64 = text.parse().map_err(|_| refused())?;
+    let time = Duration::try_from_secs_f64(number).map_err(|_| refused())?;
+    if time.is_zero() { Err(refused()) } else { Ok(time) }
 }

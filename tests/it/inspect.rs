@@ -178,21 +178,24 @@ fn several_labels_ids_groups_and_weights_survive_writing() {
 }
 
 #[test]
-fn a_file_whose_decoding_takes_too_long_is_set_aside_by_embed_and_inspect() {
-    // 8,000 x 8,000 pixels of noise-free PNG take an unoptimised decoder far longer than a second.
+fn a_file_whose_decoding_takes_too_long_counts_as_broken() {
+    // Nothing of 2,000 x 2,000 pixels is decoded in a microsecond; given time, both are.
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");
     std::fs::create_dir(&images).unwrap();
-    image::RgbImage::from_fn(8000, 8000, |x, y| image::Rgb([x as u8, y as u8, (x * y) as u8]))
+    image::RgbImage::from_fn(2000, 2000, |x, y| image::Rgb([x as u8, y as u8, (x * y) as u8]))
         .save(images.join("slow.png"))
         .unwrap();
     image::RgbImage::new(8, 8).save(images.join("quick.png")).unwrap();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_defrost"))
-        .args(["data", "inspect", "--max-seconds", "1"])
-        .arg(&images)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("decoding takes longer than 1 seconds"), "{text}");
+    let inspect = |seconds: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_defrost"));
+        let output = command.args(["data", "inspect", "--max-seconds", seconds]).arg(&images).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (code, text) = inspect("0.000001");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("slow.png") && text.contains("decoding takes longer than 0.000001 seconds"), "{text}");
+    assert_eq!(inspect("600").0, Some(0));
+    assert_eq!(inspect("0").0, Some(2));
 }

@@ -1,10 +1,10 @@
 //! `defrost data inspect`: what is in a dataset, and what is wrong with it.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::cli::data::census_rows;
 use crate::cli::dataset::DatasetArguments;
+use crate::cli::pixel_flags::seconds;
 use crate::cli::text_table::columns;
 use crate::cli::{Outcome, Printer};
 use crate::data;
@@ -30,16 +30,15 @@ pub(super) struct Arguments {
     #[arg(long)]
     all: bool,
     /// Longest time to decode an image, in seconds: a file that takes longer counts as broken.
-    #[arg(long, value_name = "SECONDS")]
-    max_seconds: Option<NonZeroU32>,
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    max_seconds: Option<Duration>,
 }
 
 impl Arguments {
     /// Inspects and prints.
     pub(super) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let dataset = self.dataset.open(printer)?;
-        let max_time = self.max_seconds.map(|seconds| Duration::from_secs(seconds.get().into()));
-        let limits = DecodeLimits { max_time, ..DecodeLimits::default() };
+        let limits = DecodeLimits { max_time: self.max_seconds, ..DecodeLimits::default() };
         let inspection = data::inspect::inspect(&dataset, &limits, printer);
         let most = if self.all { usize::MAX } else { 10 };
         printer.result(&inspection, |inspection| text(inspection, most))?;
