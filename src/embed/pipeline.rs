@@ -31,6 +31,9 @@ use crate::tensor::{DType, HostTensor};
 /// the memory together.
 const LARGE_PIXELS: u64 = 24_000_000;
 
+/// Bytes of images between the threads, about, beyond one per thread.
+const SLACK_BYTES: usize = 64 << 20;
+
 /// Bytes of rows that wait to be written, about, where single batches take less.
 const WAITING_BYTES: usize = 64 << 20;
 
@@ -110,9 +113,12 @@ impl Pipeline<'_> {
             buffers: BufferPool::new(self.shape[1..].iter().product()),
         };
         let decoders: Vec<Decoder> = (0..self.threads.max(1)).map(|_| Decoder::default()).collect();
-        let decoded_ahead = 2 * decoders.len() + batch * engines.len();
+        // Slack for files that take longer than others, and for a receiver that is kept waiting.
+        let image_bytes = size_of::<f32>() * self.shape[1..].iter().product::<usize>();
+        let slack = (SLACK_BYTES / image_bytes.max(1)).min(4 * self.threads.max(1));
+        let decoded_ahead = decoders.len() + batch * engines.len() + slack;
         let waiting = WAITING_BYTES / (batch * self.row_bytes).max(1);
-        let batches_ahead = waiting.clamp(engines.len(), 3 * engines.len());
+        let batches_ahead = waiting.clamp(engines.len(), 2 * engines.len() + slack / batch);
         std::thread::scope(|scope| {
             let shared = &shared;
             let look = |decoder: &mut Decoder, task: &Task<'_>| decoder.look(shared, task);
