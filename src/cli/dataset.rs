@@ -1,6 +1,7 @@
 //! The arguments of every verb that reads a dataset: where it is and how to read it.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::cli::Printer;
 use crate::data;
@@ -32,9 +33,10 @@ pub(crate) struct ReadingArguments {
     /// else classes].
     #[arg(long, help_heading = READING, value_name = "WHAT", value_parser = ["classes", "splits"])]
     folders: Option<String>,
-    /// Class names in their order [default: the names found, sorted].
-    #[arg(long, help_heading = READING, value_name = "NAMES", value_delimiter = ',')]
-    classes: Vec<String>,
+    /// Class names in their order, separated by commas; a name that has a comma in it in double
+    /// quotes: 'mild,"severe, acute"' [default: the names found, sorted].
+    #[arg(long, help_heading = READING, value_name = "NAMES")]
+    classes: Vec<NameList>,
     /// The classes have an order (grades, stages).
     #[arg(long, help_heading = READING)]
     ordinal: bool,
@@ -50,9 +52,10 @@ pub(crate) struct ReadingArguments {
     /// Column of several classes, separated by `;` or `|` or as a list [default: labels].
     #[arg(long, help_heading = READING, value_name = "COLUMN")]
     labels_column: Option<String>,
-    /// One column per class, with 1 (present), 0 (absent), -1 (uncertain) or blank.
-    #[arg(long, help_heading = READING, value_name = "COLUMNS", value_delimiter = ',')]
-    class_columns: Vec<String>,
+    /// One column per class, with 1 (present), 0 (absent), -1 (uncertain) or blank; separated and
+    /// quoted as in `--classes`.
+    #[arg(long, help_heading = READING, value_name = "COLUMNS")]
+    class_columns: Vec<NameList>,
     /// How -1 is read in class columns [default: masked].
     #[arg(long, help_heading = READING, value_name = "HOW", value_parser = ["masked", "absent", "present"])]
     uncertain: Option<String>,
@@ -76,6 +79,41 @@ pub(crate) struct ReadingArguments {
     /// Keep rows of a table whose image does not exist; they fail one by one.
     #[arg(long, help_heading = READING)]
     keep_missing: bool,
+}
+
+/// Names as a flag takes them: one line of CSV.
+#[derive(Clone, Debug)]
+pub(crate) struct NameList(Vec<String>);
+
+impl NameList {
+    /// The names of all the flags, in order.
+    pub(crate) fn names(lists: &[NameList]) -> Vec<String> {
+        lists.iter().flat_map(|list| list.0.iter().cloned()).collect()
+    }
+}
+
+impl FromStr for NameList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(text.as_bytes());
+        let mut records = reader.records();
+        let names = records.next().transpose().map_err(|error| error.to_string())?.unwrap_or_default();
+        if records.next().is_some() {
+            return Err("the names are on one line, separated by commas".to_owned());
+        }
+        let quotes = text.matches('"').count();
+        if (text.starts_with('"') || text.contains(",\"")) && quotes % 2 == 1 {
+            return Err("a quote is not closed".to_owned());
+        }
+        let is_cut = |name: &str| name.starts_with('"') && !name.ends_with('"');
+        match names.iter().find(|name| name.is_empty() || is_cut(name)) {
+            Some("") => Err("a name between two commas is empty".to_owned()),
+            Some(name) => Err(format!("the quote at `{name}` does not stand right behind the comma")),
+            None if names.is_empty() => Err("no name is stated".to_owned()),
+            None => Ok(NameList(names.iter().map(str::to_owned).collect())),
+        }
+    }
 }
 
 impl DatasetArguments {
@@ -109,14 +147,14 @@ impl ReadingArguments {
                 id: self.id_column.clone(),
                 label: self.label_column.clone(),
                 labels: self.labels_column.clone(),
-                classes: self.class_columns.clone(),
+                classes: NameList::names(&self.class_columns),
                 uncertain: reading(self.uncertain.as_deref()),
                 blank: reading(self.blank.as_deref()),
                 split: self.split_column.clone(),
                 group: self.group_column.clone(),
                 weight: self.weight_column.clone(),
             },
-            classes: self.classes.clone(),
+            classes: NameList::names(&self.classes),
             ordinal: self.ordinal,
             layout: match self.folders.as_deref() {
                 Some("classes") => Layout::Classes,

@@ -44,7 +44,7 @@ pub(super) fn open(files: &RecordFiles, options: &ExportOptions, progress: &dyn 
         dataset: Some(manifest.dataset.fingerprint.clone()),
     };
     let body = body(backbone, &record.source.column)?;
-    let columns = FeatureColumns { features: Some(record.source.column.clone()), label: None };
+    let columns = FeatureColumns { features: Some(record.source.column.clone()), ..FeatureColumns::default() };
     let features = Features::open(&cache, &columns)?;
     let samples = features.dataset.samples.iter();
     let images: HashMap<String, PathBuf> =

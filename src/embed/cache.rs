@@ -54,6 +54,6 @@ impl Cache {
     /// # Errors
     /// As [`Features::open`].
     pub fn tap(&self, name: &str) -> Result<Features> {
-        Features::open(&self.path, &FeatureColumns { features: Some(name.to_owned()), label: None })
+        Features::open(&self.path, &FeatureColumns { features: Some(name.to_owned()), ..FeatureColumns::default() })
     }
 }

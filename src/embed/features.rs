@@ -7,9 +7,9 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::data::{Dataset, FeatureTable};
 use crate::embed::parts::QUARANTINE_FILE;
-use crate::embed::table::{self, Embedding};
+use crate::embed::table::{self, Embedding, EmbeddingRows};
 use crate::embed::{Manifest, schema};
-use crate::error::{CacheError, Result};
+use crate::error::{CacheError, DataError, Result};
 use crate::records::{ProbeInput, Source};
 use crate::support::fs;
 
@@ -20,6 +20,9 @@ pub struct FeatureColumns {
     pub features: Option<String>,
     /// Column of labels; `label` or `labels` where there is one, unless named.
     pub label: Option<String>,
+    /// Class names of a table made elsewhere, in their order. Empty: the names found, sorted
+    /// (numbers by value).
+    pub classes: Vec<String>,
 }
 
 /// Embeddings of images, a row each, with what is known of each image.
@@ -92,22 +95,34 @@ impl Features {
         // A column of labels that is not the cache's own is as in a table made elsewhere.
         let own = fields.label.as_deref().is_none_or(|name| name == schema::LABEL || name == schema::LABELS);
         let cache = manifest.as_ref().filter(|_| own);
+        if cache.is_some() && !columns.classes.is_empty() {
+            let problem = "the classes of a cache are those that it was embedded with; other `classes` need another run of `defrost embed`";
+            return Err(DataError::Table { path: path.to_path_buf(), problem: problem.to_owned() }.into());
+        }
         let cache = cache.map(|manifest| (manifest.dataset.task, manifest.dataset.classes.as_slice()));
         let table = FeatureTable { files: &files, root: &root, label: fields.label.as_deref(), cache };
-        let dataset = table.read()?;
-        let (mut dimension, mut x) = (None, Vec::new());
+        let mut dataset = table.read(&columns.classes)?;
+        let mut read = EmbeddingRows::default();
         for (at, file) in files.iter().enumerate() {
-            let rows = table::scan(file, &fields.embedding.columns(), |rows| {
-                rows.embeddings(&fields.embedding, &mut dimension, &mut x)
-            })?;
+            let rows =
+                table::scan(file, &fields.embedding.columns(), |rows| rows.embeddings(&fields.embedding, &mut read))?;
             if let Some(part) = manifest.as_ref().and_then(|manifest| manifest.parts.get(at)).filter(|p| p.rows != rows)
             {
                 let problem = format!("it has {rows} rows, the cache states {}", part.rows);
                 return Err(CacheError::Damaged { path: file.clone(), problem }.into());
             }
         }
-        let dimension = dimension.filter(|dimension| *dimension > 0).ok_or_else(empty)?;
-        let x = Array2::from_shape_vec((dataset.len(), dimension), x)
+        let dimension = read.dimension.filter(|dimension| *dimension > 0).ok_or_else(empty)?;
+        if read.vanished > 0 {
+            dataset.notes.push(format!(
+                "{} of {} rows of `{}` hold nothing but zeros and numbers below 6.1e-5, of which f16 keeps few digits or \
+                 none: write these embeddings as f32",
+                read.vanished,
+                dataset.len(),
+                fields.embedding.name()
+            ));
+        }
+        let x = Array2::from_shape_vec((dataset.len(), dimension), read.values)
             .map_err(|error| CacheError::Damaged { path: path.to_path_buf(), problem: error.to_string() })?;
         Ok(Features { source: path.to_path_buf(), column: fields.embedding.name(), manifest, dataset, x })
     }
@@ -252,7 +267,7 @@ mod tests {
         let target: ArrayRef = Arc::new(Int64Array::from(vec![7, 5]));
         let split: ArrayRef = Arc::new(StringArray::from(vec!["val", "test"]));
         write(&path, vec![("vector", vectors), ("target", target), ("split", split)]);
-        let columns = FeatureColumns { features: None, label: Some("target".into()) };
+        let columns = FeatureColumns { label: Some("target".into()), ..FeatureColumns::default() };
         for source in [path.as_path(), folder.path()] {
             let features = Features::open(source, &columns).unwrap();
             assert_eq!(features.x, ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0]]));
@@ -265,7 +280,7 @@ mod tests {
             assert_eq!((second.id.as_str(), &second.label, second.split), ("2", &Label::Class(0), Some(Split::Test)));
         }
         assert_eq!(Features::open(&path, &FeatureColumns::default()).unwrap().dataset.task, Task::Unlabelled);
-        let absent = FeatureColumns { features: None, label: Some("class".into()) };
+        let absent = FeatureColumns { label: Some("class".into()), ..FeatureColumns::default() };
         assert!(Features::open(&path, &absent).unwrap_err().to_string().contains("no column of labels"));
     }
 

@@ -133,14 +133,7 @@ impl Embedding {
 /// floats that are counted through (`f0`, `f1`, ...), from 0 or 1 without a gap, two at least.
 pub(crate) fn candidates(schema: &Schema) -> Vec<Embedding> {
     let lists = |accepts: &dyn Fn(&DataType) -> bool| -> Vec<Embedding> {
-        let item = |field: &&Arc<Field>| match field.data_type() {
-            DataType::List(item)
-            | DataType::LargeList(item)
-            | DataType::ListView(item)
-            | DataType::LargeListView(item)
-            | DataType::FixedSizeList(item, _) => accepts(item.data_type()),
-            _ => false,
-        };
+        let item = |field: &&Arc<Field>| item_type(field.data_type()).is_some_and(accepts);
         schema.fields().iter().filter(item).map(|field| Embedding::Lists(field.name().clone())).collect()
     };
     let floats = lists(&DataType::is_floating);
@@ -168,6 +161,43 @@ pub(crate) fn candidates(schema: &Schema) -> Vec<Embedding> {
     };
     let columns = |family: &BTreeMap<usize, &str>| family.values().map(|name| (*name).to_owned()).collect();
     families.values().filter(is_counted).map(|family| Embedding::PerFeature(columns(family))).collect()
+}
+
+/// Embeddings that were read, row by row.
+#[derive(Debug, Default)]
+pub(crate) struct EmbeddingRows {
+    /// Values of a row; `None` before the first.
+    pub(crate) dimension: Option<usize>,
+    /// The rows one behind the other.
+    pub(crate) values: Vec<f32>,
+    /// Rows of f16 that hold nothing but zeros and numbers below the smallest that f16 keeps in full.
+    pub(crate) vanished: usize,
+}
+
+/// The type of the values of lists; `None` for anything else.
+fn item_type(kind: &DataType) -> Option<&DataType> {
+    match kind {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => Some(item.data_type()),
+        _ => None,
+    }
+}
+
+/// What an infinite value may come from, by the type it was stored in.
+fn overflow(value: f32, stored: &DataType) -> &'static str {
+    match stored {
+        DataType::Float16 if value.is_infinite() => ", f16 ends at 65504: write the embeddings as f32",
+        DataType::Float64 if value.is_infinite() => " as f32, which ends at 3.4e38: scale the embeddings",
+        _ => "",
+    }
+}
+
+/// Whether a row has no value that f16 keeps in full.
+fn are_below_f16(row: &[f32]) -> bool {
+    row.iter().all(|value| value.abs() < half::f16::MIN_POSITIVE.to_f32())
 }
 
 /// Some rows of a Parquet file.
@@ -212,21 +242,15 @@ impl Rows {
         Ok(array.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
     }
 
-    /// Appends the rows of a column of embeddings to `x`; all must have the same length, which
-    /// `dimension` remembers.
+    /// Appends the rows of embeddings to `read`; all must have the same length.
     ///
     /// # Errors
     /// [`CacheError::Row`] for a null row or value, a length that differs, a value that is not
     /// finite.
-    pub(crate) fn embeddings(
-        &self,
-        embedding: &Embedding,
-        dimension: &mut Option<usize>,
-        x: &mut Vec<f32>,
-    ) -> Result<()> {
+    pub(crate) fn embeddings(&self, embedding: &Embedding, read: &mut EmbeddingRows) -> Result<()> {
         let name = match embedding {
             Embedding::Lists(name) => name,
-            Embedding::PerFeature(names) => return self.features(names, dimension, x),
+            Embedding::PerFeature(names) => return self.features(names, read),
         };
         let Some(array) = self.column(name) else {
             let problem = format!("it has no column `{name}`, which the files before it have");
@@ -234,12 +258,13 @@ impl Rows {
         };
         let lists = self.lists(name, array, DataType::Float32)?;
         let values = lists.values().as_primitive::<Float32Type>();
+        let kind = item_type(array.data_type()).unwrap_or(array.data_type());
         for row in 0..lists.len() {
             if lists.is_null(row) {
                 return Err(self.complaint(row, name, "the embedding is null").into());
             }
             let (start, end) = (lists.value_offsets()[row] as usize, lists.value_offsets()[row + 1] as usize);
-            let expected = *dimension.get_or_insert(end - start);
+            let expected = *read.dimension.get_or_insert(end - start);
             if end - start != expected {
                 let problem = format!("the embedding has {} values, those before it {expected}", end - start);
                 return Err(self.complaint(row, name, problem).into());
@@ -249,33 +274,43 @@ impl Rows {
             }
             let found = &values.values()[start..end];
             if let Some(value) = found.iter().find(|value| !value.is_finite()) {
-                return Err(self.complaint(row, name, format!("the embedding has the value {value}")).into());
+                let problem = format!("the embedding has the value {value}{}", overflow(*value, kind));
+                return Err(self.complaint(row, name, problem).into());
             }
-            x.extend_from_slice(found);
+            read.vanished += usize::from(*kind == DataType::Float16 && are_below_f16(found));
+            read.values.extend_from_slice(found);
         }
         Ok(())
     }
 
     /// Appends rows whose features are in columns of their own.
-    fn features(&self, names: &[String], dimension: &mut Option<usize>, x: &mut Vec<f32>) -> Result<()> {
+    fn features(&self, names: &[String], read: &mut EmbeddingRows) -> Result<()> {
+        let mut kinds = Vec::with_capacity(names.len());
         let mut columns = Vec::with_capacity(names.len());
         for name in names {
             let Some(array) = self.column(name) else {
                 let problem = format!("it has no column `{name}`, which the files before it have");
                 return Err(CacheError::Damaged { path: self.path.clone(), problem }.into());
             };
+            let kind = array.data_type();
+            kinds.push(kind);
             let array = self.converted(name, array, &DataType::Float32)?;
             let values = array.as_primitive::<Float32Type>().clone();
             let is_wrong = |row: &usize| values.is_null(*row) || !values.value(*row).is_finite();
             if let Some(row) = (0..self.len()).find(is_wrong) {
-                let found = if values.is_null(row) { "null".to_owned() } else { values.value(row).to_string() };
+                let value = values.value(row);
+                let found =
+                    if values.is_null(row) { "null".to_owned() } else { format!("{value}{}", overflow(value, kind)) };
                 return Err(self.complaint(row, name, format!("the feature is {found}")).into());
             }
             columns.push(values);
         }
-        *dimension = Some(names.len());
+        read.dimension = Some(names.len());
+        let are_half = kinds.iter().all(|kind| **kind == DataType::Float16);
         for row in 0..self.len() {
-            x.extend(columns.iter().map(|column| column.value(row)));
+            let start = read.values.len();
+            read.values.extend(columns.iter().map(|column| column.value(row)));
+            read.vanished += usize::from(are_half && are_below_f16(&read.values[start..]));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::embed::content::ContentHash;
 use crate::embed::parts::is_part;
 use crate::embed::store::check_part;
-use crate::embed::table::Embedding;
+use crate::embed::table::{Embedding, EmbeddingRows};
 use crate::embed::{CacheKey, Manifest, schema, table};
 use crate::error::{CacheError, Result};
 use crate::support::fs;
@@ -52,8 +52,8 @@ fn check_rows(cache: &Path, manifest: &Manifest, problems: &mut Vec<String>) -> 
         let path = cache.join(&part.file);
         let scanned = table::scan(&path, &names, |rows| {
             for column in &CacheKey::from_manifest(manifest).columns {
-                let mut dimension = Some(column.dimension);
-                rows.embeddings(&Embedding::Lists(column.name.clone()), &mut dimension, &mut Vec::new())?;
+                let mut read = EmbeddingRows { dimension: Some(column.dimension), ..EmbeddingRows::default() };
+                rows.embeddings(&Embedding::Lists(column.name.clone()), &mut read)?;
             }
             for (row, id) in rows.texts(schema::ID)?.into_iter().enumerate() {
                 if !id.is_some_and(|id| ids.insert(id)) {

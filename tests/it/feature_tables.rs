@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Float32Array, Float64Array, Int64Array, ListArray, StringArray, UInt64Array,
 };
-use arrow::datatypes::{Float32Type, Int8Type, Int64Type};
+use arrow::datatypes::{Float16Type, Float32Type, Int8Type, Int64Type};
 use defrost::data;
 use defrost::data::{Columns, Label, OpenOptions, Split, Task};
 use defrost::embed::{FeatureColumns, Features};
@@ -54,10 +54,70 @@ fn blank_labels_are_unlabelled_and_names_are_trimmed() {
     assert_eq!(features.dataset.classes, ["a", "b"]);
     assert_eq!(features.dataset.notes, ["30 of 90 rows have a blank `label`: they are unlabelled"]);
     assert_eq!(open(&fixture("c09-trimmed.parquet")).unwrap().dataset.classes, ["a", "b"]);
-    let features = table(vec![("label", text(&[Some("a"), Some("NA"), Some("None"), Some("none"), None]))]).unwrap();
-    assert_eq!(features.dataset.classes, ["a", "none"]);
-    let note = "3 of 5 rows have a blank `label` (`NA`, `None` is blank): they are unlabelled";
+    let features = table(vec![("label", text(&[Some("1"), Some("NA"), Some("nan"), Some("2.0"), None]))]).unwrap();
+    assert_eq!(features.dataset.classes, ["1", "2"]);
+    let note = "3 of 5 rows have a blank `label`: they are unlabelled; 2 of them say `NA`, `nan`: where that is a class, \
+                state the `classes`";
     assert_eq!(features.dataset.notes, [note]);
+}
+
+/// Case c27, whose table has a class `NA`: in text columns of Parquet, which has null, such names
+/// are classes beside others; in CSV, and where classes are stated, those that are stated.
+#[test]
+fn classes_called_as_nothing_is_spelled() {
+    let cells = || vec![("label", text(&[Some("a"), Some("NA"), Some("None"), Some("nan"), None]))];
+    let features = table(cells()).unwrap();
+    assert_eq!(features.dataset.classes, ["NA", "None", "a"]);
+    let notes = &features.dataset.notes;
+    assert!(
+        notes[0].starts_with("2 of 5 rows have the `label` `NA`, `None`: a class, as Parquet has null"),
+        "{notes:?}"
+    );
+    assert!(notes[1].starts_with("2 of 5 rows have a blank `label`") && notes[1].contains("1 of them say `nan`"));
+    let options = OpenOptions { keep_missing: true, ..OpenOptions::default() };
+    assert_eq!(data::open(&fixture("c27-table.parquet"), &options).unwrap().classes, ["NA", "cat", "dog"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    touch(folder.path(), &["0.png", "1.png", "2.png"]);
+    let path = folder.path().join("table.csv");
+    std::fs::write(&path, "path,label\n0.png,a\n1.png,NA\n2.png,None\n").unwrap();
+    let read = |classes: &[&str]| {
+        let classes = classes.iter().map(|class| class.to_string()).collect();
+        data::open(&path, &OpenOptions { classes, ..OpenOptions::default() }).unwrap()
+    };
+    assert_eq!(rows(&read(&[])), ["0.png a -", "1.png ? -", "2.png ? -"]);
+    let dataset = read(&["a", "NA"]);
+    assert_eq!(rows(&dataset), ["0.png a -", "1.png NA -", "2.png ? -"]);
+    assert!(dataset.notes[0].contains("1 of 3 rows") && dataset.notes[0].contains("1 of them say `None`"));
+
+    let path = folder.path().join("features.parquet");
+    let embedding = ListArray::from_iter_primitive::<Float32Type, _, _>((0..5).map(|row| Some([Some(row as f32)])));
+    let embedding: ArrayRef = Arc::new(embedding);
+    write_parquet(&path, cells().into_iter().chain([("embedding", embedding)]).collect());
+    let columns = FeatureColumns { classes: vec!["a".into(), "None".into()], ..FeatureColumns::default() };
+    let features = Features::open(&path, &columns).unwrap();
+    assert_eq!((features.dataset.classes.len(), labelled(&features)), (2, 2));
+}
+
+/// What f16 cannot hold: an error for what overflowed, a count of the rows that came to nothing.
+#[test]
+fn embeddings_beyond_the_range_of_f16() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("half.parquet");
+    let write = |rows: [[f32; 2]; 3]| {
+        let rows = rows.map(|row| Some(row.map(|value| Some(half::f16::from_f32(value)))));
+        let embedding: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float16Type, _, _>(rows));
+        write_parquet(&path, vec![("embedding", embedding)]);
+    };
+    write([[1.0, 1e-9], [1e-9, 1e-6], [0.0, 0.0]]);
+    let notes = open(&path).unwrap().dataset.notes;
+    assert!(notes.len() == 1 && notes[0].starts_with("2 of 3 rows of `embedding` hold nothing but zeros"), "{notes:?}");
+    write([[1.0, 2.0], [1e6, 1.0], [0.0, 1.0]]);
+    let message = refusal(&path);
+    assert!(
+        message.contains("row 2, column `embedding`: the embedding has the value inf, f16 ends at 65504"),
+        "{message}"
+    );
 }
 
 /// Case c11, `lightly-ai/lightly#181`: two rows under one id.

@@ -64,6 +64,46 @@ fn delimiters_byte_order_mark_quotes_and_other_spellings() {
     }
 }
 
+/// What spreadsheet programs and loggers write above a table, and addresses of files.
+#[test]
+fn stated_delimiters_comments_and_addresses_of_files() {
+    let dataset = read("\u{feff}sep=|\r\npath|label\r\na.png|cat, small\r\nb.png|dog\r\n").unwrap();
+    assert_eq!(rows(&dataset), ["a.png cat, small -", "b.png dog -"]);
+    let message = refusal("\"sep=;\"\npath;label\na.png;cat\nb.png\n");
+    assert!(message.contains("line 4 has 1 field, the header has 2"), "{message}");
+    for comment in ["# made by x", "# made by x, y, z", "# made by x\n# at noon"] {
+        let message = refusal(&format!("{comment}\npath,label\na.png,cat\n"));
+        assert!(message.contains("line 1 starts with `#`: comments are not read"), "{message}");
+    }
+    let message = refusal("path,label\na.png,cat\n# the end\n");
+    assert!(message.contains("line 3 has 1 field, the header has 2; comments (`#`) are not read"), "{message}");
+    assert_eq!(rows(&read("# of cats,path,label\n1,a.png,cat\n").unwrap()), ["a.png cat -"]);
+
+    let (folder, path) = folder("table.csv", b"");
+    touch(folder.path(), &["f g.png"]);
+    let root = folder.path().display();
+    std::fs::write(&path, format!("path\nfile://{root}/a.png\nfile://localhost{root}/f%20g.png\n")).unwrap();
+    assert_eq!(rows(&data::open(&path, &OpenOptions::default()).unwrap()), ["a.png ? -", "f g.png ? -"]);
+}
+
+/// `--classes` is a line of CSV: a name that has a comma in it is quoted.
+#[test]
+fn stated_classes_with_a_comma_in_the_name() {
+    let table = "path,label\na.png,mild\nb.png,\"severe, acute\"\n";
+    let (_folder, path) = folder("table.csv", table.as_bytes());
+    let run = |classes: &str| {
+        let mut binary = std::process::Command::new(env!("CARGO_BIN_EXE_defrost"));
+        let output = binary.args(["data", "inspect", "--classes", classes]).arg(&path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    };
+    let read = run("\"severe, acute\",mild");
+    assert!(read.contains("2 images, 2 classes"), "{read}");
+    assert!(run("mild,severe, acute").contains("class `severe, acute` in"), "{read}");
+    assert!(run("mild,\"severe, acute").contains("a quote is not closed"));
+    assert!(run("mild, \"severe, acute\"").contains("does not stand right behind the comma"));
+    assert!(run("mild,,severe").contains("a name between two commas is empty"));
+}
+
 #[test]
 fn ids_groups_weights_and_other_column_names() {
     let options = OpenOptions {

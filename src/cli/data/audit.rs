@@ -48,7 +48,7 @@ impl Arguments {
     pub(super) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let source = &self.dataset.data;
         let audit = if self.embedding.is_some() || source.join("cache.json").is_file() {
-            let columns = FeatureColumns { features: self.embedding.clone(), label: None };
+            let columns = FeatureColumns { features: self.embedding.clone(), ..FeatureColumns::default() };
             of_features(&Features::open(source, &columns)?, self.threshold)?
         } else {
             let dataset = self.dataset.open(printer)?;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::cli::adjust_flags::AdjustFlags;
+use crate::cli::dataset::NameList;
 use crate::cli::{Outcome, Printer};
 use crate::data::split::Fractions;
 use crate::embed::{FeatureColumns, Features, embedding_columns, schema};
@@ -96,6 +97,10 @@ struct Shared {
     /// Column of the labels of a Parquet file.
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
+    /// Class names of a Parquet file in their order, separated by commas; a name that has a comma
+    /// in it in double quotes [default: the names found, sorted].
+    #[arg(long, value_name = "NAMES")]
+    classes: Vec<NameList>,
     /// Metric that decides between candidates; by default accuracy, quadratic_kappa for ordered
     /// classes, roc_auc_macro for several labels per image.
     #[arg(long, value_parser = parse_metric, value_name = "METRIC")]
@@ -193,7 +198,8 @@ impl Shared {
         printer: &Printer,
     ) -> Result<(Record, Result<Option<PathBuf>>)> {
         let start = Instant::now();
-        let columns = FeatureColumns { features: column, label: self.label.clone() };
+        let columns =
+            FeatureColumns { features: column, label: self.label.clone(), classes: NameList::names(&self.classes) };
         let features = Features::open(&self.cache, &columns)?;
         for note in &features.dataset.notes {
             printer.note(&format!("note: {note}"));

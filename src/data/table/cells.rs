@@ -32,7 +32,7 @@ pub(in crate::data) fn column_names(path: &Path) -> Result<Vec<String>> {
     if parquet::is_parquet(path)? {
         return parquet::names(path);
     }
-    Ok(Sheet::new(path, &fs::read(path)?)?.names)
+    Ok(Sheet::with_header(path, &fs::read(path)?)?.names)
 }
 
 /// Reads the columns of these names; without a header line they are called `0`, `1` ...
@@ -69,7 +69,7 @@ pub(in crate::data) fn read_cells<'a>(
         (parquet::read(path, present, &indices, true)?, indices)
     } else {
         let bytes = fs::read(path)?;
-        let sheet = if header { Sheet::new(path, &bytes)? } else { Sheet::without_header(path, &bytes)? };
+        let sheet = if header { Sheet::with_header(path, &bytes)? } else { Sheet::without_header(path, &bytes)? };
         let indices = find(&sheet.names)?;
         (sheet.read(&indices)?, indices)
     };

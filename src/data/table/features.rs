@@ -25,13 +25,14 @@ pub(crate) struct FeatureTable<'a> {
 }
 
 impl FeatureTable<'_> {
-    /// Reads the samples, in the order of the rows. Without a column `id` a sample is called by the
+    /// Reads the samples, in the order of the rows; `classes` are the stated names of a table made
+    /// elsewhere, none for those found. Without a column `id` a sample is called by the
     /// number of its row, from 1.
     ///
     /// # Errors
     /// `DataError` with file and rows for cells that do not hold what they should and for ids that
     /// are not unique.
-    pub(crate) fn read(&self) -> Result<Dataset> {
+    pub(crate) fn read(&self, classes: &[String]) -> Result<Dataset> {
         let is_cache = self.cache.is_some();
         let mut table: Option<Table> = None;
         for file in self.files {
@@ -55,6 +56,7 @@ impl FeatureTable<'_> {
                 names: NAMES.map(str::to_owned).into_iter().chain(self.label.map(str::to_owned)).collect(),
                 columns: known.take(NAMES.len() + usize::from(self.label.is_some())).collect(),
                 rows: read.rows,
+                has_nulls: true,
                 parts: Vec::new(),
             };
             match table.as_mut() {
@@ -63,12 +65,12 @@ impl FeatureTable<'_> {
             }
         }
         match table {
-            Some(table) => self.dataset(&table),
+            Some(table) => self.dataset(&table, classes),
             None => Ok(Dataset::in_row_order(self.root.to_path_buf(), Task::Unlabelled, Vec::new(), Vec::new())),
         }
     }
 
-    fn dataset(&self, table: &Table) -> Result<Dataset> {
+    fn dataset(&self, table: &Table, classes: &[String]) -> Result<Dataset> {
         let count = table.rows.len();
         let present = |column: usize| table.columns[column].is_some().then_some(column);
         let nothing = || std::iter::repeat_n(None::<&str>, count).collect::<StringColumn>();
@@ -99,7 +101,8 @@ impl FeatureTable<'_> {
                     true => Target::Several(column),
                     false => Target::One(column),
                 };
-                labels::read(table, &target, &OpenOptions::default())?
+                let options = OpenOptions { classes: classes.to_vec(), ..OpenOptions::default() };
+                labels::read(table, &target, &options)?
             }
             (_, None) => labels::read(table, &Target::None, &OpenOptions::default())?,
         };

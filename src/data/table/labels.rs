@@ -90,7 +90,14 @@ fn one(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels> {
 /// stated classes, whole numbers written as `1.0` become `1`, and truth values that are spelled in
 /// several ways `true` and `false`.
 fn class_names(table: &Table, column: usize, stated: &[String], notes: &mut Vec<String>) -> Result<StringColumn> {
-    let is_filled = |cell: &&str| !values::is_missing(cell) || stated.iter().any(|class| class == cell);
+    let is_name = |cell: &str| values::number(cell).is_none() && values::truth(Some(cell)).is_none();
+    let has_names = || table.text(column).is_ok_and(|cells| cells.iter().flatten().any(is_name));
+    let are_classes = table.has_nulls && stated.is_empty() && has_names();
+    let is_filled = |cell: &&str| {
+        !values::is_missing(cell)
+            || stated.iter().any(|class| class == cell)
+            || (are_classes && values::may_be_name(cell))
+    };
     let cells: StringColumn = table.text(column)?.iter().map(|cell| cell.filter(is_filled)).collect();
     let number = |row: usize| cells.get(row).and_then(values::number);
     let filled: Vec<usize> = (0..cells.len()).filter(|&row| cells.get(row).is_some()).collect();
@@ -104,7 +111,20 @@ fn class_names(table: &Table, column: usize, stated: &[String], notes: &mut Vec<
             notes.push(format!("column `{name}` mixes numbers and text ({}, {}): read as text", show(a), show(b)));
             return Ok(cells);
         }
-        (None, _) => return Ok(one_spelling_of_truth(cells)),
+        (None, _) => {
+            let written: Vec<&str> =
+                cells.iter().flatten().filter(|cell| are_classes && values::is_missing(cell)).collect();
+            if !written.is_empty() {
+                let (count, written) = (written.len(), distinct(&written));
+                notes.push(format!(
+                    "{count} of {} rows have the `{}` {written}: a class, as Parquet has null for what is unknown; to leave \
+                     them out, state the other `classes`",
+                    cells.len(),
+                    table.names[column]
+                ));
+            }
+            return Ok(one_spelling_of_truth(cells));
+        }
     }
     table.refuse(column, "a class: fractional numbers are measurements, not classes", |row| {
         number(row) == Some(Number::Fraction)
@@ -151,7 +171,11 @@ fn several(table: &Table, column: usize, options: &OpenOptions) -> Result<Labels
             .map(|row| cells.get(row).map(|list| list.map(|entry| entry.unwrap_or_default().to_owned()).collect()))
             .collect(),
         _ => {
-            let list = |cell: &str| (!values::is_missing(cell)).then(|| values::entries(cell));
+            let is_stated = |cell: &str| options.classes.iter().any(|class| class == cell);
+            let list = |cell: &str| match values::is_missing(cell) {
+                true => is_stated(cell).then(|| vec![cell.to_owned()]),
+                false => Some(values::entries(cell)),
+            };
             table.text(column)?.iter().map(|cell| cell.and_then(list)).collect()
         }
     };
@@ -257,20 +281,30 @@ fn indices(classes: &[String]) -> BTreeMap<&str, usize> {
     classes.iter().enumerate().map(|(index, class)| (class.as_str(), index)).collect()
 }
 
+/// Cells once each, quoted.
+fn distinct(cells: &[&str]) -> String {
+    let distinct: BTreeSet<String> = cells.iter().map(|cell| format!("`{cell}`")).collect();
+    distinct.into_iter().collect::<Vec<_>>().join(", ")
+}
+
 /// Tells how many rows are unlabelled, and by what, where it is not an empty cell.
 fn note_unlabelled(table: &Table, column: usize, labels: &[Label], notes: &mut Vec<String>) {
     let unknown = labels.iter().filter(|label| **label == Label::Unknown).count();
     if unknown > 0 {
         let (name, total) = (&table.names[column], labels.len());
-        let spelled: BTreeSet<&str> = match &table.columns[column] {
+        let spelled: Vec<&str> = match &table.columns[column] {
             Some(Column::Text(cells)) => {
                 let rows = (0..labels.len()).filter(|&row| labels[row] == Label::Unknown);
-                rows.filter_map(|row| cells.get(row)).collect()
+                rows.filter_map(|row| cells.get(row)).filter(|cell| !cell.is_empty()).collect()
             }
-            _ => BTreeSet::new(),
+            _ => Vec::new(),
         };
-        let spelled: Vec<String> = spelled.into_iter().map(|cell| format!("`{cell}`")).collect();
-        let meant = if spelled.is_empty() { String::new() } else { format!(" ({} is blank)", spelled.join(", ")) };
-        notes.push(format!("{unknown} of {total} rows have a blank `{name}`{meant}: they are unlabelled"));
+        let said = if spelled.is_empty() {
+            String::new()
+        } else {
+            let (count, distinct) = (spelled.len(), distinct(&spelled));
+            format!("; {count} of them say {distinct}: where that is a class, state the `classes`")
+        };
+        notes.push(format!("{unknown} of {total} rows have a blank `{name}`: they are unlabelled{said}"));
     }
 }

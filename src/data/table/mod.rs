@@ -16,6 +16,7 @@ mod text;
 pub(in crate::data) mod values;
 mod write;
 
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
@@ -68,6 +69,8 @@ struct Table {
     columns: Vec<Option<Column>>,
     /// The number of each row as the user sees it.
     rows: Vec<u64>,
+    /// Whether the file has null for what is unknown, beside texts (Parquet).
+    has_nulls: bool,
     /// Further files, where there are several: the first row of each, and the file.
     parts: Vec<(usize, PathBuf)>,
 }
@@ -91,7 +94,7 @@ pub(super) fn read(path: &Path, options: &OpenOptions) -> Result<Dataset> {
         (parquet::read(path, names, &chosen.indices(), true)?, chosen)
     } else {
         let bytes = fs::read(path)?;
-        let sheet = text::Sheet::new(path, &bytes)?;
+        let sheet = text::Sheet::with_header(path, &bytes)?;
         let chosen = columns::choose(path, &sheet.names, options)?;
         (sheet.read(&chosen.indices())?, chosen)
     };
@@ -213,7 +216,8 @@ impl Table {
     fn relative_paths(&self, column: usize, root: &Path) -> Result<Vec<String>> {
         let cells = self.filled(column)?;
         let absolute = std::path::absolute(root).map_err(fs::io_error("resolve", root))?;
-        let relative: Vec<Option<String>> = cells.iter().map(|cell| inside(Path::new(cell), &absolute)).collect();
+        let relative: Vec<Option<String>> =
+            cells.iter().map(|cell| inside(Path::new(local(cell).as_ref()), &absolute)).collect();
         let outside: Vec<usize> = (0..relative.len()).filter(|&row| relative[row].is_none()).collect();
         if let Some(&first) = outside.first() {
             return Err(DataError::Outside {
@@ -263,6 +267,31 @@ impl Table {
     }
 }
 
+/// The path of a `file:` address (RFC 8089), whose `%20` and the like are bytes; anything else as it
+/// is.
+fn local(cell: &str) -> Cow<'_, str> {
+    let is_address = cell.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("file://"));
+    let Some(path) = cell.get(7..).filter(|_| is_address) else { return Cow::Borrowed(cell) };
+    let path = path.strip_prefix("localhost").filter(|path| path.starts_with('/')).unwrap_or(path);
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let code = path.get(path.len() - behind.len()..).and_then(|behind| behind.get(..2));
+        let code = code.filter(|code| first == b'%' && code.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(bytes).map_or_else(|_| Cow::Borrowed(path), Cow::Owned)
+}
+
 /// The path relative to `root` (absolute), with `/`; `None` when it leaves the root or is the root.
 fn inside(path: &Path, root: &Path) -> Option<String> {
     plain(if path.is_absolute() { path.strip_prefix(root).ok()? } else { path })
@@ -286,6 +315,18 @@ pub(in crate::data) fn plain(relative: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_files_are_paths() {
+        for (cell, path) in [
+            ("file:///data/a.png", "/data/a.png"),
+            ("FILE://localhost/data/a%20b%C3%A9.png", "/data/a b\u{e9}.png"),
+            ("file://a/100%.png", "a/100%.png"),
+            ("a%20b.png", "a%20b.png"),
+        ] {
+            assert_eq!(local(cell), path, "{cell}");
+        }
+    }
 
     #[test]
     fn paths_stay_inside_the_root() {

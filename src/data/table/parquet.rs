@@ -62,7 +62,14 @@ pub(super) fn read(path: &Path, names: Vec<String>, indices: &[usize], trims: bo
             }
         }
     }
-    Ok(Table { path: path.to_path_buf(), names, columns, rows: (1..=count).collect(), parts: Vec::new() })
+    Ok(Table {
+        path: path.to_path_buf(),
+        names,
+        columns,
+        rows: (1..=count).collect(),
+        has_nulls: true,
+        parts: Vec::new(),
+    })
 }
 
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<std::fs::File>> {

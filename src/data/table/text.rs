@@ -15,11 +15,14 @@ pub(super) struct Sheet<'a> {
     pub(super) names: Vec<String>,
     /// Whether the first line holds them.
     header: bool,
+    /// Lines before `text`.
+    skipped: u64,
 }
 
 impl<'a> Sheet<'a> {
-    /// Checks the encoding, finds the delimiter (the most frequent of `,`, `;` and tab in the
-    /// header line) and reads the header.
+    /// Checks the encoding, finds the delimiter (the one that a first line `sep=;` states, as
+    /// spreadsheet programs write it, otherwise the most frequent of `,`, `;` and tab in the header
+    /// line) and reads the header. A line of comment (`#`) in its place is refused.
     ///
     /// # Errors
     /// [`DataError::Table`] with the line for text that is not UTF-8, and for other formats with
@@ -37,13 +40,36 @@ impl<'a> Sheet<'a> {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             refuse(format!("line {line} is not UTF-8; save the table as UTF-8"))
         })?;
-        let delimiter = delimiter(text);
+        let stated = stated_delimiter(text);
+        let (text, skipped) = stated.map_or((text, 0), |(_, rest)| (rest, 1));
+        let delimiter = stated.map_or_else(|| delimiter(text), |(delimiter, _)| delimiter);
         let header = reader(text, delimiter).headers().cloned().map_err(|error| refuse(error.to_string()))?;
         let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
         if names.iter().all(String::is_empty) {
             return Err(refuse("it is empty".into()).into());
         }
-        Ok(Sheet { path, text, delimiter, names, header: true })
+        Ok(Sheet { path, text, delimiter, names, header: true, skipped })
+    }
+
+    /// The same, where the first line must hold the names.
+    ///
+    /// # Errors
+    /// As [`Sheet::new`]; [`DataError::Table`] with the line for comments in place of the names.
+    pub(super) fn with_header(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
+        let sheet = Sheet::new(path, bytes)?;
+        let mut lines = sheet.text.lines().zip(sheet.skipped + 1..).filter(|(line, _)| !line.trim().is_empty());
+        if let (Some((first, number)), Some((second, _))) = (lines.next(), lines.next()) {
+            // A header may start with `#`; then the line behind it has as many fields.
+            let fields = |line: &str| reader(line, delimiter(second)).headers().map_or(0, csv::StringRecord::len);
+            if first.starts_with('#') && (second.starts_with('#') || fields(first) != fields(second)) {
+                let problem = format!(
+                    "line {number} starts with `#`: comments are not read; take them out, so that the first line has the \
+                     names of the columns"
+                );
+                return Err(DataError::Table { path: path.to_path_buf(), problem }.into());
+            }
+        }
+        Ok(sheet)
     }
 
     /// The same for a table without header line: the columns are called `0`, `1` ...
@@ -82,7 +108,11 @@ impl<'a> Sheet<'a> {
                 let fields = if found == 1 { "field" } else { "fields" };
                 // A quote that is not closed swallows the lines behind it.
                 let open = record.iter().any(|field| field.contains('\n'));
-                let cause = if open { "; is a quote in it not closed?" } else { "" };
+                let cause = match record.get(0) {
+                    _ if open => "; is a quote in it not closed?",
+                    Some(first) if first.starts_with('#') => "; comments (`#`) are not read, take the line out",
+                    _ => "",
+                };
                 return Err(
                     refuse(format!("line {line} has {found} {fields}, the header has {expected}{cause}")).into()
                 );
@@ -96,7 +126,14 @@ impl<'a> Sheet<'a> {
         for (cells, &index) in cells.into_iter().zip(indices) {
             columns[index] = Some(Column::Text(cells));
         }
-        Ok(Table { path: self.path.to_path_buf(), names: self.names.clone(), columns, rows, parts: Vec::new() })
+        Ok(Table {
+            path: self.path.to_path_buf(),
+            names: self.names.clone(),
+            columns,
+            rows,
+            has_nulls: false,
+            parts: Vec::new(),
+        })
     }
 
     /// The line a record starts on; its position is where the one before it ended, blank lines
@@ -104,7 +141,7 @@ impl<'a> Sheet<'a> {
     fn line(&self, position: &csv::Position) -> u64 {
         let rest = self.text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
         let blank = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
-        position.line() + blank.filter(|byte| **byte == b'\n').count() as u64
+        self.skipped + position.line() + blank.filter(|byte| **byte == b'\n').count() as u64
     }
 }
 
@@ -116,6 +153,19 @@ fn options(delimiter: u8) -> csv::ReaderBuilder {
     let mut options = csv::ReaderBuilder::new();
     options.delimiter(delimiter).flexible(true);
     options
+}
+
+/// The delimiter that a first line `sep=;` states, and the text behind that line.
+fn stated_delimiter(text: &str) -> Option<(u8, &str)> {
+    let (line, rest) = text.split_once('\n')?;
+    let line = line.trim_end_matches('\r').trim_matches('"');
+    let start = line.get(..4).filter(|start| start.eq_ignore_ascii_case("sep="))?;
+    match line[start.len()..].as_bytes() {
+        [delimiter] if delimiter.is_ascii_punctuation() || matches!(delimiter, b'\t' | b' ') => {
+            Some((*delimiter, rest))
+        }
+        _ => None,
+    }
 }
 
 /// The most frequent delimiter of the header line outside quotes; a comma where there is none.

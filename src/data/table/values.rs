@@ -5,7 +5,9 @@
 //!   known: `NA`, `N/A`, `n/a`, `#N/A`, `#N/A N/A`, `#NA`, `<NA>`, `NaN`, `nan`, `-NaN`, `-nan`,
 //!   `NaT`, `NULL`, `null`, `None`, `1.#IND`, `-1.#IND`, `1.#QNAN`, `-1.#QNAN` (pandas' own list
 //!   and `NaT`), spelled exactly so: `none` and `na` are names. A class that is stated (`--classes`)
-//!   is a class, however it is spelled.
+//!   is a class, however it is spelled. Parquet has null for what is unknown: where no classes are
+//!   stated, `NA`, `N/A`, `n/a`, `None`, `NULL` and `null` beside names in its text columns are
+//!   classes, too, as pandas and Polars read them. Both is told with the number of rows.
 //! - **Truth values.** `1`, `1.0`, `true`, `t`, `yes`, `y` and `0`, `0.0`, `false`, `f`, `no`, `n`,
 //!   in any case; -1 in any spelling of the number is uncertain.
 //! - **Whole numbers.** A column of numbers that are all whole has the same names whether it was
@@ -22,6 +24,14 @@ const MISSING: [&str; 20] = [
     "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan", "NaT", "NULL", "null", "None",
     "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "",
 ];
+
+/// Those of [`MISSING`] that are names, too.
+const NAMES_OR_MISSING: [&str; 6] = ["NA", "N/A", "n/a", "None", "NULL", "null"];
+
+/// Whether a trimmed cell says that nothing is known or is a name, depending on who wrote it.
+pub(super) fn may_be_name(cell: &str) -> bool {
+    NAMES_OR_MISSING.contains(&cell)
+}
 
 /// Whether a trimmed cell says that nothing is known.
 pub(in crate::data) fn is_missing(cell: &str) -> bool {

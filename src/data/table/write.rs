@@ -187,11 +187,20 @@ fn arguments(dataset: &Dataset) -> Vec<String> {
     match dataset.task {
         Task::Unlabelled => {}
         Task::Multiclass if in_usual_order(dataset) => {}
-        Task::Multiclass => arguments.extend(["--classes".into(), dataset.classes.join(",")]),
-        Task::Ordinal => arguments.extend(["--ordinal".into(), "--classes".into(), dataset.classes.join(",")]),
-        Task::MultiLabel => arguments.extend(["--class-columns".into(), dataset.classes.join(",")]),
+        Task::Multiclass => arguments.extend(["--classes".into(), listed(&dataset.classes)]),
+        Task::Ordinal => arguments.extend(["--ordinal".into(), "--classes".into(), listed(&dataset.classes)]),
+        Task::MultiLabel => arguments.extend(["--class-columns".into(), listed(&dataset.classes)]),
     }
     arguments
+}
+
+/// Names as a line of CSV, which the flags take.
+fn listed(names: &[String]) -> String {
+    let quoted = |name: &String| match name.contains([',', '"']) {
+        true => format!("\"{}\"", name.replace('"', "\"\"")),
+        false => name.clone(),
+    };
+    names.iter().map(quoted).collect::<Vec<_>>().join(",")
 }
 
 /// Whether reading the labels alone gives the classes in the same order.

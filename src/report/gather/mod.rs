@@ -56,7 +56,7 @@ pub fn gather(cache: &Path, gathering: &ReportOptions) -> Result<Record> {
     let column = embedding.or(all.first()).map(|(_, record)| record.source.column.clone());
     let of_column = |record: &probe::Record| Some(&record.source.column) == column.as_ref();
     let records: Vec<(PathBuf, probe::Record)> = all.iter().filter(|(_, record)| of_column(record)).cloned().collect();
-    let features = Features::open(cache, &FeatureColumns { features: column.clone(), label: None })?;
+    let features = Features::open(cache, &FeatureColumns { features: column.clone(), ..FeatureColumns::default() })?;
     let rows: BTreeMap<&str, usize> =
         features.dataset.samples.iter().enumerate().map(|(row, sample)| (sample.id.as_str(), row)).collect();
     let (probes, difference) = probes::results(cache, &records, &features, &rows)?;
