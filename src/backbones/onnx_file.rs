@@ -247,7 +247,7 @@ impl Outputs<'_> {
                 return Err(self.file.unsuitable(&output, format!("{several}: choose `pool`: `{choices}`")));
             }
         };
-        let single = if dtype == DType::F32 { output.name.clone() } else { pooling.to_f32(&output.name) };
+        let single = if dtype == DType::F32 { output.name.clone() } else { pooling.cast_to_f32(&output.name) };
         let source = Source { name: &single, axes, shape: &shape };
         let (name, width) = pooling.add(&source, how.unwrap_or(Pool::Mean), None)?;
         let info = vector_info(&name, shape.first(), width);
@@ -291,7 +291,7 @@ impl Outputs<'_> {
             let width = fixed(&shape[channel]).ok_or_else(|| {
                 self.file.unsuitable(&info, format!("it is {}: the number of features is open", shape_text(&shape)))
             })?;
-            let single = if dtype == DType::F32 { name.to_owned() } else { pooling.to_f32(name) };
+            let single = if dtype == DType::F32 { name.to_owned() } else { pooling.cast_to_f32(name) };
             let info = ValueInfo::new(&single, Type::tensor(DType::F32, Some(shape)));
             found.push((Output { name: single, tap: name.to_owned(), width, axes, pool: None }, info));
         }

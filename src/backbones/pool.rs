@@ -116,7 +116,7 @@ impl Pooling {
     }
 
     /// A value as f32.
-    pub(super) fn to_f32(&mut self, value: &str) -> String {
+    pub(super) fn cast_to_f32(&mut self, value: &str) -> String {
         let code = i64::from(DType::F32.onnx_code());
         self.node(Node::new("Cast", &[value], &[]).with("to", code), (value, Some(&format!("{value}_f32"))))
     }

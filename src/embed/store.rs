@@ -173,7 +173,7 @@ impl Store {
         }
         match targets.next() {
             None => Ok(()),
-            Some(_) => Err(damaged(&"it has fewer rows than its footer states").into()),
+            Some(_) => Err(damaged(&"it has fewer rows than its footer states")),
         }
     }
 

@@ -73,7 +73,7 @@ pub(super) fn read(path: &Path, names: Vec<String>, indices: &[usize], trims: bo
 }
 
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<std::fs::File>> {
-    Ok(ParquetRecordBatchReaderBuilder::try_new(fs::open(path)?).map_err(damaged(path))?)
+    ParquetRecordBatchReaderBuilder::try_new(fs::open(path)?).map_err(damaged(path))
 }
 
 fn damaged<E: std::error::Error + Send + Sync + 'static>(path: &Path) -> impl FnOnce(E) -> Error {

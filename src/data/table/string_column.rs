@@ -66,7 +66,7 @@ pub(super) struct ListColumn {
 
 impl ListColumn {
     /// Adds a list; an entry of `None` is blank.
-    pub(super) fn push<'a>(&mut self, list: Option<&mut dyn Iterator<Item = Option<&'a str>>>) {
+    pub(super) fn push(&mut self, list: Option<&mut dyn Iterator<Item = Option<&str>>>) {
         let is_list = list.is_some();
         list.into_iter().flatten().for_each(|entry| self.entries.push(entry.unwrap_or_default()));
         self.ends.push((self.entries.len(), is_list));

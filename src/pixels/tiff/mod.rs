@@ -160,7 +160,8 @@ impl Layout {
     /// All samples, `[height, width, samples]`.
     fn pixels<T: Depth>(&self, directory: &Directory<'_>, compression: Compression) -> Result<Vec<T>, PixelError> {
         let [across, down] = self.grid();
-        let (planes, together) = if self.is_planar { (self.samples, 1) } else { (1, self.samples) };
+        let together = self.together();
+        let planes = self.samples / together;
         let needed = across * down * planes;
         if self.offsets.len() < needed {
             return Err(damaged(format!("{} strips or tiles where {needed} are needed", self.offsets.len())));
@@ -170,7 +171,7 @@ impl Layout {
             let (plane, place) = (index / (across * down), index % (across * down));
             let (left, top) = (place % across * self.chunk[0], place / across * self.chunk[1]);
             let rows = self.rows(place / across);
-            let chunk = self.chunk::<T>(directory, compression, index, rows, together)?;
+            let chunk = self.chunk::<T>(directory, compression, index, rows)?;
             let columns = self.chunk[0].min(self.width - left);
             for (y, line) in chunk.chunks_exact(self.chunk[0] * together).enumerate().take(self.height - top) {
                 let start = ((top + y) * self.width + left) * self.samples;
@@ -186,6 +187,11 @@ impl Layout {
         Ok(pixels)
     }
 
+    /// Samples of a pixel that lie beside each other.
+    fn together(&self) -> usize {
+        if self.is_planar { 1 } else { self.samples }
+    }
+
     /// The samples of a strip or tile, `[rows, chunk width, together]`.
     fn chunk<T: Depth>(
         &self,
@@ -193,8 +199,8 @@ impl Layout {
         compression: Compression,
         index: usize,
         rows: usize,
-        together: usize,
     ) -> Result<Vec<T>, PixelError> {
+        let together = self.together();
         let start = usize::try_from(self.offsets[index]).ok();
         let rest = start.and_then(|start| directory.file().get(start..)).ok_or_else(truncated)?;
         let stored = match self.counts.get(index).and_then(|&count| usize::try_from(count).ok()) {
@@ -204,7 +210,7 @@ impl Layout {
         };
         let width = self.chunk[0];
         if compression == Compression::Jpeg {
-            let samples = self.jpeg(directory, stored, rows, together)?;
+            let samples = self.jpeg(directory, stored, rows)?;
             return Ok(samples.into_iter().map(T::from).collect());
         }
         let [across, down] = self.subsampling;
@@ -228,13 +234,8 @@ impl Layout {
     }
 
     /// The samples of a strip or tile that is a JPEG of its own.
-    fn jpeg(
-        &self,
-        directory: &Directory<'_>,
-        stored: &[u8],
-        rows: usize,
-        together: usize,
-    ) -> Result<Vec<u8>, PixelError> {
+    fn jpeg(&self, directory: &Directory<'_>, stored: &[u8], rows: usize) -> Result<Vec<u8>, PixelError> {
+        let together = self.together();
         let width = self.chunk[0];
         let tables = directory.bytes(tag::JPEG_TABLES).unwrap_or_default();
         let tables = tables.strip_suffix(b"\xff\xd9").unwrap_or(tables);
