@@ -8,7 +8,10 @@ use defrost::prelude::*;
 
 fn main() -> defrost::Result<()> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [photos, out] = arguments.as_slice() else { return Ok(println!("usage: embed_probe PHOTOS OUT")) };
+    let [photos, out] = arguments.as_slice() else {
+        println!("usage: embed_probe PHOTOS OUT");
+        return Ok(());
+    };
     let images = Dataset::open(photos)?;
     let cache = Embedder::new("efficientnet-lite0")?.embed(&images, out.join("cache"))?;
     let mut probe = LinearProbe::default().repeats(5).run(&cache.features()?)?;

@@ -8,7 +8,10 @@ use defrost::prelude::*;
 
 fn main() -> defrost::Result<()> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [photos, out] = arguments.as_slice() else { return Ok(println!("usage: finetune PHOTOS OUT")) };
+    let [photos, out] = arguments.as_slice() else {
+        println!("usage: finetune PHOTOS OUT");
+        return Ok(());
+    };
     let images = Dataset::open(photos)?;
     let run = out.join("run");
     let training = FineTune::new("efficientnet-lite0")?.freeze(Freeze::Blocks(2)).learning_rates([1e-3]);

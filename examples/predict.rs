@@ -7,7 +7,10 @@ use defrost::prelude::*;
 
 fn main() -> defrost::Result<()> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [classifier, photos] = arguments.as_slice() else { return Ok(println!("usage: predict CLASSIFIER PHOTOS")) };
+    let [classifier, photos] = arguments.as_slice() else {
+        println!("usage: predict CLASSIFIER PHOTOS");
+        return Ok(());
+    };
     let mut classifier = Classifier::open(classifier)?;
     for Prediction { path, outcome } in classifier.predict(&Dataset::open(photos)?.paths()) {
         match outcome {
