@@ -37,6 +37,7 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef::new("Softplus", 7, same_shape).formula(softplus).by_row(elementwise_rows),
     OpDef::new("Softsign", 7, same_shape).formula(softsign),
     OpDef::new("Sqrt", 7, same_shape).formula(sqrt).by_row(elementwise_rows),
+    OpDef::new("Swish", 24, same_shape).formula(swish).by_row(elementwise_rows),
     OpDef::new("Tanh", 7, same_shape).formula(tanh).half(Half::Computed).by_row(elementwise_rows),
 ];
 
@@ -181,6 +182,16 @@ fn mish(t: &Terms<'_>) -> VjpResult {
     t.unary(|x, _, dy| {
         let t = x.apply("Softplus", &[]).tanh();
         dy * (t + (1.0 - t * t) * x.sigmoid() * x)
+    })
+}
+
+/// `y = x s`, `s = sigmoid(alpha x)`: `dx = dy s (1 + alpha x (1 - s))`.
+fn swish(t: &Terms<'_>) -> VjpResult {
+    let alpha = t.context.float("alpha", 1.0);
+    t.unary(|x, _, dy| {
+        let scaled = x * alpha;
+        let s = scaled.sigmoid();
+        dy * s * (1.0 + scaled * (1.0 - s))
     })
 }
 

@@ -8,6 +8,7 @@
 //! `x`. A rule reads what the forward pass computed where that saves work, and passes back nothing
 //! for inputs that are not wanted.
 
+mod attention;
 mod binary;
 mod channel_normalization;
 mod concat;
@@ -116,6 +117,7 @@ pub const ALL: &[&[OpDef]] = &[
     piecewise::OPERATORS,
     normalization::OPERATORS,
     channel_normalization::OPERATORS,
+    attention::OPERATORS,
     binary::OPERATORS,
     matmul::OPERATORS,
     einsum::OPERATORS,

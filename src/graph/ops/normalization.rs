@@ -8,6 +8,7 @@
 use crate::graph::ops::rows::has_rows;
 use crate::graph::ops::{OpContext, OpDef, Result, Terms, VjpContext, VjpResult, same_shape};
 use crate::graph::{Dim, ElementType, Expr, Fact, Node};
+use crate::tensor::DType;
 
 pub(super) const OPERATORS: &[OpDef] = &[
     OpDef::new("Hardmax", 7, same_shape).no_gradient(),
@@ -18,6 +19,9 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef::new("LpNormalization", 7, same_shape).formula(lp_normalization),
     OpDef::new("LRN", 7, same_shape).formula(local_response),
     OpDef::new("MeanVarianceNormalization", 7, same_shape).formula(mean_variance_normalization),
+    OpDef::new("RMSNormalization", 23, infer_rms_normalization)
+        .formula(rms_normalization)
+        .by_row(layer_normalization_rows),
     OpDef::new("Softmax", 7, same_shape).formula(softmax),
 ];
 
@@ -40,6 +44,22 @@ fn infer_layer_normalization(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     };
     let statistic = Fact::new(site.element("stash_type").unwrap_or(ElementType::F32), statistics);
     Ok(vec![Fact::new(x.element, x.shape.clone()), statistic.clone(), statistic])
+}
+
+/// The normalised input; the scale is broadcast to it.
+fn infer_rms_normalization(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    let x = site.input(0)?;
+    if let Some(shape) = &x.shape {
+        site.axis(site.int("axis").unwrap_or(-1), shape.len())?;
+        if let Some(given) = site.optional(1).and_then(|fact| fact.shape.as_ref()) {
+            let whole = site.broadcast(shape, given)?;
+            if whole.len() > shape.len() {
+                return Err(site.error("a scale of no more axes than the input", given.len().to_string()));
+            }
+            whole.iter().zip(shape).try_for_each(|(a, b)| site.same_size("a scale of shape", b, a))?;
+        }
+    }
+    Ok(vec![Fact::new(x.element, x.shape.clone())])
 }
 
 /// A row of `x` makes a row of `y` where it is normalised as a whole.
@@ -93,6 +113,30 @@ fn layer_normalization(t: &Terms<'_>) -> VjpResult {
     if t.optional(2).is_some() {
         cotangents[2] = t.wanted(2, || dy)?;
     }
+    Ok(cotangents)
+}
+
+/// 16-bit floats in f32, others as they are.
+fn wide(term: Expr<'_>) -> Expr<'_> {
+    if term.dtype() == Some(DType::F16) { term.cast(DType::F32) } else { term }
+}
+
+/// With `r = 1 / sqrt(mean(x^2) + epsilon)`, `n = x r` and `g = dy scale`, over the normalised axes:
+/// `dx = r (g - n mean(g n))`, `dscale = sum(dy n)`. In f32 for 16-bit floats, as `stash_type` asks.
+fn rms_normalization(t: &Terms<'_>) -> VjpResult {
+    let (x, scale, dy) = (t.input(0)?, t.input(1)?, t.cotangent()?);
+    let axes: Vec<i64> = (t.context.axis(-1)? as i64..t.context.rank(0)? as i64).collect();
+    let (wide_x, wide_dy) = (wide(x), wide(dy));
+    let square = (wide_x * wide_x).reduce_mean(&axes, true) + t.context.float("epsilon", 1e-5);
+    let r = square.sqrt().reciprocal();
+    let n = wide_x * r;
+    let mut cotangents = vec![None, None];
+    if t.context.wants(0) {
+        let g = wide_dy * wide(scale);
+        let along = (g * n).reduce_mean(&axes, true);
+        cotangents[0] = Some(((g - n * along) * r).cast_like(x).into());
+    }
+    cotangents[1] = t.wanted(1, || (wide_dy * n).cast_like(scale))?;
     Ok(cotangents)
 }
 

@@ -168,7 +168,7 @@ impl<'a> VjpContext<'a> {
 pub struct Terms<'f> {
     /// The application of the operator.
     pub context: &'f VjpContext<'f>,
-    formula: &'f Formula<'f>,
+    pub(super) formula: &'f Formula<'f>,
 }
 
 impl<'f> Terms<'f> {

@@ -33,6 +33,11 @@ pub(super) fn cases() -> Vec<Case> {
         case("decomposed gelu", &wide, |b, x| vec![b.gelu(&x[0])]).single(),
         case("decomposed gelu by tanh", &wide, |b, x| vec![b.gelu_tanh(&x[0])]),
         case("quick gelu", &wide, |b, x| vec![b.quick_gelu(&x[0])]),
+        case("swish", &wide, |b, x| {
+            vec![node(b, op("Swish"), &[&x[0]]), node(b, op("Swish").with("alpha", 1.7f32), &[&x[0]])]
+        })
+        .single()
+        .opset(24),
         case("tanh", &x, |b, x| vec![b.tanh(&x[0])]),
         case("sigmoid", &x, |b, x| vec![b.sigmoid(&x[0])]),
         case("relu", &x, |b, x| vec![b.relu(&x[0])]),

@@ -1,6 +1,7 @@
 //! The cases of the adjoint identity, by the families of operators.
 
 mod activation;
+mod attention;
 mod binary;
 mod channels;
 mod convolution;
@@ -23,6 +24,7 @@ use super::adjoint::{Case, Input, Precision};
 pub(super) fn all() -> Vec<Case> {
     [
         activation::cases(),
+        attention::cases(),
         binary::cases(),
         channels::cases(),
         convolution::cases(),

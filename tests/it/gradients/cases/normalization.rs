@@ -13,6 +13,16 @@ pub(super) fn cases() -> Vec<Case> {
         case("layer norm over two axes, without bias", &[any(&[2, 3, 4]), any(&[3, 4])], |b, x| {
             vec![node(b, op("LayerNormalization").with("axis", 1), &[&x[0], &x[1]])]
         }),
+        case("rms norm", &[any(&[2, 3, 8]), any(&[8])], |b, x| {
+            vec![node(b, op("RMSNormalization").with("epsilon", 0.02f32), &[&x[0], &x[1]])]
+        })
+        .single()
+        .opset(23),
+        case("rms norm over two axes, with a scale of one of them", &[any(&[2, 3, 4]), any(&[4])], |b, x| {
+            vec![node(b, op("RMSNormalization").with("axis", 1), &[&x[0], &x[1]])]
+        })
+        .single()
+        .opset(23),
         case("decomposed layer norm", &[any(&[2, 3, 8]), any(&[8]), any(&[8])], |b, x| {
             let mean = b.reduce_mean(&x[0], &[-1], true);
             let centred = b.sub(&x[0], &mean);
