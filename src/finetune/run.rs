@@ -79,7 +79,7 @@ pub fn finetune(
     job.config.recipe.check(job.dataset.task)?;
     job.config.recipe.adjusting.check(job.dataset.task, job.dataset.classes.len())?;
     let material = TrainingSet::new(job.dataset)?;
-    claim(job)?;
+    let is_new = check_folder(job)?;
     let path = job.out.join(RECORD);
     if path.is_file() {
         progress.note("the run is complete already");
@@ -92,7 +92,8 @@ pub fn finetune(
         if job.config.recipe.repeats > 1 {
             progress.note(&format!("repeat {} of {}, seed {seed}", number + 1, job.config.recipe.repeats));
         }
-        let run = Run { job, options, runtime, progress, material: &material, folder, seed };
+        let claims = is_new && number == 0;
+        let run = Run { job, options, runtime, progress, material: &material, folder, seed, claims };
         runs.push(run.finish()?);
     }
     let unreadable = runs.iter().map(|run| run.unreadable).max().unwrap_or(0);
@@ -101,12 +102,13 @@ pub fn finetune(
     Ok(FinetuneResult { record, unreadable })
 }
 
-/// Makes the folder this run's: writes `config.toml`, or checks that the one there says the same.
-fn claim(job: &TrainingRun<'_>) -> Result<()> {
-    fs::create_directory(job.out)?;
+/// Whether the folder is nobody's yet; one that is another run's is refused.
+///
+/// `config.toml` is written once the training is open: what is refused before leaves no run there.
+fn check_folder(job: &TrainingRun<'_>) -> Result<bool> {
     let (path, text) = (job.out.join(CONFIG), job.config.text()?);
     if !path.is_file() {
-        return fs::replace(&path, text.as_bytes());
+        return Ok(true);
     }
     let read = |text: &str| -> Result<BTreeMap<String, String>> {
         let table: toml::Table = toml::from_str(text).map_err(|source| FileError::Parse {
@@ -121,7 +123,7 @@ fn claim(job: &TrainingRun<'_>) -> Result<()> {
     let (there, here) = (read(&fs::read_text(&path)?)?, read(&text)?);
     let names: BTreeSet<&String> = there.keys().chain(here.keys()).collect();
     match names.into_iter().find(|name| there.get(*name) != here.get(*name)) {
-        None => Ok(()),
+        None => Ok(false),
         Some(name) => {
             let value = |settings: &BTreeMap<String, String>| {
                 settings.get(name).map_or_else(|| "not set".to_owned(), |value| format!("`{value}`"))
@@ -154,13 +156,14 @@ struct Run<'a> {
     material: &'a TrainingSet,
     folder: PathBuf,
     seed: u64,
+    /// Whether it makes the folder this run's, with `config.toml`.
+    claims: bool,
 }
 
 impl Run<'_> {
     fn finish(&self) -> Result<RepeatResult> {
         let Run { job, material, progress, .. } = *self;
         let (recipe, backbone) = (&job.config.recipe, job.backbone);
-        fs::create_directory(&self.folder)?;
         let division =
             SplitConfig { redraw: recipe.resplit, fractions: recipe.shares()?, allow_leak: recipe.allow_leak };
         let partition = division.divide(&material.dataset, self.seed, true)?;
@@ -183,6 +186,10 @@ impl Run<'_> {
             seed,
         };
         let mut training = Training::open(&subject, self.options, self.runtime, progress)?;
+        fs::create_directory(&self.folder)?;
+        if self.claims {
+            fs::replace(&job.out.join(CONFIG), job.config.text()?.as_bytes())?;
+        }
         let checkpoints = Checkpoints::new(&self.folder);
         let search = Search::run(&mut training, (&start, &self.folder), progress)?;
         let mut keeper = CheckpointWriter {
