@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let seed = 0;
     let wanted = Differentiation { output, loss: LossKind::CrossEntropy, head: Some((classes.parse()?, seed)) };
-    let model = differentiate(Model::load(Path::new(model))?, &wanted)?;
+    let model = differentiate(Model::load(Path::new(model))?, &wanted)?.model;
     model.save(Path::new(train))?;
     println!("{train}: the loss and {} gradients", model.graph.outputs.len() - 1);
     Ok(())

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::graph::autodiff::{Differentiation, LossKind, differentiate};
 use crate::graph::{Carrier, Fact, Graph, Inference, Model, ValueInfo, infer, rewrite, stored_weights, text, validate};
 use crate::support::fs;
+use crate::support::progress::Progress as _;
 
 const EXAMPLES: &str = "Examples:
   defrost graph show model.onnx
@@ -133,8 +134,11 @@ impl Arguments {
                     _ => LossKind::SquaredError,
                 };
                 let head = classes.map(|classes| (classes as usize, *seed));
-                let model = differentiate(Model::load(file)?, &Differentiation { output, loss, head })?;
-                write(&model, out, printer)?;
+                let found = differentiate(Model::load(file)?, &Differentiation { output, loss, head })?;
+                for weight in &found.fixed {
+                    printer.note(&format!("warning: without a gradient: {weight}"));
+                }
+                write(&found.model, out, printer)?;
             }
         }
         Ok(Outcome::Done)

@@ -196,6 +196,14 @@ pub enum GraphError {
         /// Labels of the nodes from this one to the one that computes the loss.
         path: Vec<String>,
     },
+    /// A model of gradients would have none.
+    #[error("no weight has a gradient of a loss on `{output}`: {}", reasons(fixed))]
+    NothingTrained {
+        /// The output that the loss stands on.
+        output: String,
+        /// The weights, each with the reason.
+        fixed: Vec<String>,
+    },
     /// What is to be differentiated is no single number.
     #[error("`{value}` of shape {shape} cannot be a loss, which is a single number")]
     NotScalar {
@@ -272,6 +280,9 @@ impl Diagnostic for GraphError {
             GraphError::Function { .. } => {
                 Some("inline the functions where the model is made: `onnx.inliner.inline_local_functions`".into())
             }
+            GraphError::NothingTrained { .. } => Some(
+                "name an output that depends on floating-point weights, or put a head on it with `--classes`".into(),
+            ),
             GraphError::NotScalar { .. } => Some("reduce it to its mean first, or choose a loss".into()),
             GraphError::Cut { .. } => Some("name exactly the values that the part starts from".into()),
             GraphError::Patch { source, .. } => source.hint(),
@@ -281,5 +292,14 @@ impl Diagnostic for GraphError {
             ),
             _ => None,
         }
+    }
+}
+
+/// Why weights have no gradient, the first few.
+fn reasons(fixed: &[String]) -> String {
+    match fixed {
+        [] => "the model stores none".to_owned(),
+        all if all.len() <= 5 => all.join(", "),
+        all => format!("{} and {} more", all[..5].join(", "), all.len() - 5),
     }
 }

@@ -166,7 +166,10 @@ pub fn fixed_weights(model: &Model, is_trained: impl Fn(&str) -> bool) -> Vec<St
     let statistics: HashSet<&String> = norms.flat_map(|node| node.inputs.iter().skip(3)).collect();
     let weights = stored_weights(model);
     let fixed = weights.iter().filter(|weight| !is_trained(&weight.name) && !statistics.contains(&weight.name));
+    let rotations = model.graph.nodes.iter().filter(|node| node.operator == "RotaryEmbedding" && node.is_standard());
+    let tables: HashSet<&String> = rotations.flat_map(|node| node.inputs.iter().skip(1).take(2)).collect();
     let reason = |weight: &StoredWeight| match weight.carrier {
+        _ if tables.contains(&weight.name) => "a table of positions",
         Carrier::Initializer | Carrier::Constant => "the loss does not depend on it",
         other => other.describe(),
     };

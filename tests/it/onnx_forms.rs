@@ -431,3 +431,45 @@ fn an_open_number_of_features_is_learnt_from_one_run() {
         assert_eq!(outputs(&backbone.graph, &[(&backbone.input, &noise(&[2, 3, 2, 2]))])[0].shape(), [2, 12]);
     }
 }
+
+/// `y = RotaryEmbedding(x, cos, sin)`, times `w` where it has one, with tables of stored numbers.
+fn rotated(has_weight: bool) -> Model {
+    let mut b = Builder::with_opset("net", 23);
+    let x = b.input("x", DType::F32, &[Dim::symbol("batch"), Dim::Fixed(2), Dim::Fixed(3), Dim::Fixed(4)]);
+    let cos = b.parameter("cos", &noise(&[8, 2]));
+    let sin = b.parameter("sin", &noise(&[8, 2]));
+    let positions = b.filled_like(&x, 0.0);
+    let positions = b.narrow(&positions, 1, 0..1);
+    let positions = b.narrow(&positions, 3, 0..1);
+    let positions = b.squeeze(&positions, &[1, 3]);
+    let positions = b.cast(&positions, DType::I64);
+    let mut y = b.apply("RotaryEmbedding", &[&x, &cos, &sin, &positions]);
+    if has_weight {
+        let w = b.parameter("w", &noise(&[4]));
+        let scaled = b.mul(&x, &w);
+        y = b.apply("RotaryEmbedding", &[&scaled, &cos, &sin, &positions]);
+    }
+    b.output("y", &y);
+    b.finish().unwrap()
+}
+
+#[test]
+fn differentiation_names_the_weights_that_have_no_gradient() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["graph", "differentiate", "m.onnx", "--output", "y", "--loss", "mse", "--out", "train.onnx"];
+    rotated(true).save(&folder.path().join("m.onnx")).unwrap();
+    let output = defrost(folder.path(), &arguments);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("without a gradient: `cos` (a table of positions)"), "{told}");
+    let trained = Model::load(&folder.path().join("train.onnx")).unwrap();
+    let names: Vec<&str> = trained.graph.outputs.iter().map(|info| info.name.as_str()).collect();
+    assert_eq!(names, ["loss", "grad/w"]);
+
+    // None is left.
+    std::fs::remove_file(folder.path().join("train.onnx")).unwrap();
+    rotated(false).save(&folder.path().join("m.onnx")).unwrap();
+    let told = refused(folder.path(), &arguments);
+    assert!(told.contains("no weight has a gradient of a loss on `y`: `cos` (a table of positions)"), "{told}");
+    assert!(!folder.path().join("train.onnx").exists());
+}

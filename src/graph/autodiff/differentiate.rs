@@ -7,7 +7,7 @@ use crate::error::{GraphError, Result};
 use crate::graph::autodiff::loss::LossOptions;
 use crate::graph::autodiff::{GRADIENT, gradients, loss};
 use crate::graph::rewrite::{dead, expose_weights, lift, slice_sequences};
-use crate::graph::{Builder, Dim, Graph, Model, Value, inline_functions};
+use crate::graph::{Builder, Dim, Graph, Model, Value, fixed_weights, inline_functions};
 use crate::support::seed::Seed;
 use crate::tensor::{DType, HostTensor};
 
@@ -35,6 +35,15 @@ pub struct Differentiation<'a> {
     pub head: Option<(usize, u64)>,
 }
 
+/// A model of gradients.
+#[derive(Clone, Debug)]
+pub struct Differentiated {
+    /// The model's inputs and `labels` in, `loss` and the gradients out.
+    pub model: Model,
+    /// Weights of the model without a gradient, each with the reason, see [`fixed_weights`].
+    pub fixed: Vec<String>,
+}
+
 /// Adds loss and gradients to a model; one of an operator set from 9 on is lifted to 17 first.
 ///
 /// Functions are inlined first. Parameters are the floating-point initializers with axes, `Constant`
@@ -45,8 +54,8 @@ pub struct Differentiation<'a> {
 /// # Errors
 /// As [`gradients`]; [`GraphError::UnknownValue`] for the output, [`GraphError::Operator`] for a
 /// head on something else than vectors of known length, [`GraphError::Opset`] for operator sets
-/// that cannot be lifted.
-pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model> {
+/// that cannot be lifted, [`GraphError::NothingTrained`] when no weight has a gradient.
+pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Differentiated> {
     let mut model = lift(inline_functions(model)?)?;
     expose_weights(&model).0.apply(&mut model)?;
     slice_sequences(&model)?.apply(&mut model)?;
@@ -58,7 +67,7 @@ pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model
         })
         .map(|tensor| tensor.name.clone())
         .collect();
-    let mut b = Builder::extend(model)?;
+    let mut b = Builder::extend(model.clone())?;
     let mut output = b.value(wanted.output)?;
     let mut parameters: Vec<Value> = parameters.iter().map(|name| b.value(name)).collect::<Result<_>>()?;
     if let Some((classes, seed)) = wanted.head {
@@ -85,6 +94,16 @@ pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model
         }
     };
     let found = gradients(&mut b, &value, &parameters)?;
+    let trained: HashSet<&str> = parameters
+        .iter()
+        .zip(&found)
+        .filter(|(_, gradient)| gradient.is_some())
+        .map(|(value, _)| value.name())
+        .collect();
+    let fixed = fixed_weights(&model, |name| trained.contains(name));
+    if trained.is_empty() {
+        return Err(GraphError::NothingTrained { output: wanted.output.to_owned(), fixed }.into());
+    }
     b.drop_outputs();
     b.output("loss", &value);
     for (parameter, gradient) in parameters.iter().zip(found) {
@@ -94,7 +113,7 @@ pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Model
     }
     let mut model = b.finish()?;
     dead(&model).apply(&mut model)?;
-    Ok(model)
+    Ok(Differentiated { model, fixed })
 }
 
 /// Values that batch normalisations take as their statistics, and nothing else does.

@@ -32,7 +32,7 @@ mod sweep;
 
 use std::collections::HashSet;
 
-pub use differentiate::{Differentiation, LossKind, differentiate};
+pub use differentiate::{Differentiated, Differentiation, LossKind, differentiate};
 pub use recompute::{borders, recompute};
 
 use crate::error::{GraphError, Result};
