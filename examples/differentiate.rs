@@ -10,7 +10,8 @@ use defrost::graph::autodiff::{Differentiation, LossKind, differentiate};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, output, classes, train] = arguments.as_slice() else {
-        return Ok(println!("usage: differentiate MODEL OUTPUT CLASSES TRAIN"));
+        println!("usage: differentiate MODEL OUTPUT CLASSES TRAIN");
+        return Ok(());
     };
     let seed = 0;
     let wanted = Differentiation { output, loss: LossKind::CrossEntropy, head: Some((classes.parse()?, seed)) };

@@ -123,7 +123,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "table" => tables(),
         "manifest" => files("data-manifests", &["toml"]),
         "journal" => vec![journal()],
-        other => panic!("`{other}` has no seeds"),
+        other => unreachable!("`{other}` has no seeds"),
     };
     seeds.extend(files(&format!("tests/fuzz/found/{target}"), &[]));
     seeds
