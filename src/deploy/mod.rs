@@ -39,7 +39,7 @@ use crate::support::progress::Progress;
 /// Finds out what the classifier of a probe's record or of a run's directory is made of.
 ///
 /// # Errors
-/// [`DeployError`]: it is neither; the model is not the one that made the embeddings. Those of
+/// [`DeployError`](crate::error::DeployError): it is neither; the model is not the one that made the embeddings. Those of
 /// reading caches, records and models.
 pub fn open(path: &Path, options: &ExportOptions, progress: &dyn Progress) -> Result<Source> {
     if path.is_dir() {

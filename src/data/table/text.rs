@@ -160,7 +160,7 @@ fn stated_delimiter(text: &str) -> Option<(u8, &str)> {
     let (line, rest) = text.split_once('\n')?;
     let line = line.trim_end_matches('\r').trim_matches('"');
     let start = line.get(..4).filter(|start| start.eq_ignore_ascii_case("sep="))?;
-    match line[start.len()..].as_bytes() {
+    match &line.as_bytes()[start.len()..] {
         [delimiter] if delimiter.is_ascii_punctuation() || matches!(delimiter, b'\t' | b' ') => {
             Some((*delimiter, rest))
         }
