@@ -54,12 +54,11 @@ fn infer_attention(site: &OpContext<'_>) -> Result<Vec<Fact>> {
         site.same_size("values for as many heads as keys,", k_heads, v_heads)?;
         site.same_size("as many values as keys,", k_length, v_length)?;
     }
-    if let (Some([_, q, ..]), Some([_, k, ..])) = (&query, &key) {
-        if let (Some(q), Some(k)) = (q.fixed(), k.fixed()) {
-            if k <= 0 || q % k != 0 {
-                return Err(site.error(format!("a divisor of the {q} heads of the queries"), k.to_string()));
-            }
-        }
+    if let (Some([_, q, ..]), Some([_, k, ..])) = (&query, &key)
+        && let (Some(q), Some(k)) = (q.fixed(), k.fixed())
+        && (k <= 0 || q % k != 0)
+    {
+        return Err(site.error(format!("a divisor of the {q} heads of the queries"), k.to_string()));
     }
     let flat = site.input(0)?.shape.as_ref().is_some_and(|shape| shape.len() == 3);
     let output = query.as_ref().map(|[n, heads, length, _]| {
