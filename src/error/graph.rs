@@ -281,7 +281,7 @@ impl Diagnostic for GraphError {
                 Some("inline the functions where the model is made: `onnx.inliner.inline_local_functions`".into())
             }
             GraphError::NothingTrained { .. } => Some(
-                "name an output that depends on floating-point weights, or put a head on it with `--classes`".into(),
+                "name an output that depends on floating-point weights, or put a head on it with `<classes>`".into(),
             ),
             GraphError::NotScalar { .. } => Some("reduce it to its mean first, or choose a loss".into()),
             GraphError::Cut { .. } => Some("name exactly the values that the part starts from".into()),
