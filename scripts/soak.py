@@ -19,8 +19,8 @@ import tempfile
 import time
 import zlib
 
-#: Fields of records and metrics that hold times.
-TIMES = ("seconds", "per_second", "started", "finished", "elapsed", "duration")
+#: Fields of records and metrics that hold times, or bytes of text that holds them.
+TIMES = ("seconds", "per_second", "started", "finished", "elapsed", "duration", "journal")
 
 
 def png(path, side, seed):
@@ -75,7 +75,7 @@ def digest(path):
 def contents(path):
     """Digest of every visible file of a result, by name."""
     if path.is_file():
-        return {path.name: digest(path)}
+        return {"the table": digest(path)}
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]
     files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
     return {str(file.relative_to(path)): digest(file) for file in files}
@@ -134,7 +134,7 @@ class Case:
 
 
 def cases(binary, folder):
-    model = ["--model", "efficientnet-lite0", "--size", "64", "--device", "cpu"]
+    model = ["--model", "efficientnet-lite0", "--size", "64x64", "--device", "cpu"]
 
     def embed(out):
         return [binary, "embed", "images", *model, "--out", str(out)]
