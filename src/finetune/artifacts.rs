@@ -136,6 +136,14 @@ pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<Re
     if first.unreadable > 0 {
         warnings.push(format!("{} images could not be read and are left out", first.unreadable));
     }
+    let selection = Selection {
+        parameter: "learning_rate".into(),
+        metric: first.metric,
+        refitted: false,
+        candidates: first.search.candidates.clone(),
+        folds: None,
+    };
+    warnings.extend(selection.warnings(first.chosen().value(), partition.validation.len()));
     warnings.extend(first.judged.adjustment.iter().flat_map(|adjustment| adjustment.gaps()));
     warnings.extend(first.judged.evaluation.warnings.iter().cloned());
     let bootstrap = bootstrap(recipe, true);
@@ -144,12 +152,7 @@ pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<Re
         chosen: first.chosen(),
         metrics: evaluation.metrics.clone(),
         summary,
-        selection: Selection {
-            parameter: "learning_rate".into(),
-            metric: first.metric,
-            refitted: false,
-            candidates: first.search.candidates.clone(),
-        },
+        selection,
         repeats,
         confusion: evaluation.confusion.clone(),
         per_class: evaluation.classes.clone(),

@@ -229,8 +229,7 @@ impl Run<'_> {
         }
         let bootstrap = artifacts::bootstrap(recipe, self.seed == recipe.seed);
         let rows = predicted.scored.rows.clone();
-        let said = (validation.as_ref(), predicted.scored);
-        let judged = recipe.adjusting.judge(&material.dataset, said, &bootstrap)?;
+        let judged = recipe.adjusting.judge(&material.dataset, validation.as_ref(), predicted.scored, &bootstrap)?;
         let finished = RepeatResult {
             seed: self.seed,
             metric: training.metric(),

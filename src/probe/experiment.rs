@@ -2,11 +2,14 @@
 //! evaluate once on test data; several times with other splits where asked.
 //!
 //! The hyper-parameter is the candidate with the best value of the deciding metric on the
-//! validation split (of several, that of the lowest log loss there, then the first), each candidate
-//! fitted on train alone. The final probe is fitted on train and validation together with what was
-//! chosen (as DINOv2 does), its features scaled by the statistics of those samples, unless that is
-//! switched off. What else is fitted on validation data (see [`CalibrationConfig`]) is fitted on the
-//! predictions of the probe of train alone. The test split is read once, at the end.
+//! validation split (of several, that of the lowest log loss there, then that of the stronger
+//! penalty), each candidate fitted on train alone. Where the validation split has fewer than
+//! [`MIN_VALIDATION`] samples, candidates are compared by cross-validation within train and
+//! validation (see [`CrossValidation`]). The final probe is fitted on train and validation together
+//! with what was chosen (as DINOv2 does), its features scaled by the statistics of those samples,
+//! unless that is switched off. What else is fitted on validation data (see [`CalibrationConfig`])
+//! is fitted on the predictions of the probe of train alone. The test split is read once, at the
+//! end.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,20 +18,26 @@ use linfa::ParamGuard;
 use ndarray::Array2;
 
 use crate::data::{Split, Task};
-use crate::error::{ProbeError, Result};
+use crate::error::{Error, ProbeError, Result};
 use crate::metrics::{Bootstrap, Metric, evaluate};
+use crate::probe::cross_validation::{CrossValidation, FoldFit, Folded};
 use crate::probe::knn::{KnnParams, vote_scores};
 use crate::probe::linear::{DEFAULT_TOLERANCE, LARGE_TOLERANCE, LinearModel, LinearParams};
 use crate::probe::method::{Knn, Linear, Method};
 use crate::probe::regularization_path::RegPath;
 use crate::probe::samples::{Subset, ValidSamples};
-use crate::probe::selection::ModelSelection;
+use crate::probe::selection::{ModelSelection, StrongPenalty};
 use crate::records::{
-    CalibrationConfig, Candidate, Chosen, Counts, Partition, PredictionTable, ProbeInput, Record, Repeat, ScoredSplit,
-    Seconds, Selection, Settings, Source, SplitConfig, Summary, TestEvaluation, deciding_metric, score,
+    CalibrationConfig, Candidate, Chosen, Counts, MIN_VALIDATION, Partition, PredictionTable, ProbeInput, Record,
+    Repeat, ScoredSplit, Seconds, Selection, Settings, Source, SplitConfig, Summary, TestEvaluation, deciding_metric,
+    folds, score,
 };
 use crate::support::fs;
 use crate::support::progress::{Progress, Silent};
+use crate::support::seed::Seed;
+
+/// Folds of a cross-validation, at most.
+const FOLDS: usize = 5;
 
 /// What is done with the samples.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,8 +123,23 @@ impl ExperimentResult {
 struct Trial {
     chosen: Chosen,
     candidates: Vec<Candidate>,
+    /// Folds in which the candidates were compared, where there were any.
+    folds: Option<usize>,
     linear: Option<LinearModel>,
     warnings: Vec<String>,
+}
+
+/// The repeat whose figures are given intervals.
+struct FirstRepeat {
+    partition: Partition,
+    trial: Trial,
+    judged: TestEvaluation,
+}
+
+/// What a run tells while it goes: where its time went, how far it is.
+struct Watch<'a> {
+    seconds: Seconds,
+    progress: &'a dyn Progress,
 }
 
 /// What a repeat's probes say.
@@ -183,7 +207,7 @@ impl Experiment {
             return Err(found("repeats", self.repeats).into());
         }
         self.adjusting.check(samples.dataset().task, samples.dataset().classes.len())?;
-        let mut seconds = Seconds::default();
+        let mut watch = Watch { seconds: Seconds::default(), progress };
         let (mut repeats, mut first) = (Vec::new(), None);
         progress.begin("probe", (self.repeats * candidates) as u64, 0);
         for seed in (self.seed..).take(self.repeats) {
@@ -192,20 +216,22 @@ impl Experiment {
             if self.repeats > 1 && !partition.drawn {
                 return Err(ProbeError::NothingVaries { repeats: self.repeats }.into());
             }
-            let (mut trial, said) = self.attempt(samples, &partition, (&mut seconds, progress))?;
+            let (mut trial, said) = self.attempt(samples, &partition, &mut watch)?;
             let start = Instant::now();
-            let said = (said.validation.as_ref(), said.test);
-            let judged = self.adjusting.judge(samples.dataset(), said, &self.intervals(first.is_none()))?;
-            seconds.evaluate += start.elapsed().as_secs_f64();
+            let (validation, intervals) = (said.validation.as_ref(), self.intervals(first.is_none()));
+            let judged = self.adjusting.judge(samples.dataset(), validation, said.test, &intervals)?;
+            watch.seconds.evaluate += start.elapsed().as_secs_f64();
             trial.warnings.extend(judged.adjustment.iter().flat_map(|adjustment| adjustment.gaps()));
             let metrics =
                 judged.evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
             repeats.push(Repeat { seed, chosen: trial.chosen, metrics });
-            first.get_or_insert((partition, trial, judged));
+            first.get_or_insert(FirstRepeat { partition, trial, judged });
         }
         progress.end();
-        let Some((partition, trial, judged)) = first else { return Err(found("repeats", 0).into()) };
-        Ok(self.findings(samples, (partition, trial, judged), (repeats, seconds, source)))
+        let Some(first) = first else { return Err(found("repeats", 0).into()) };
+        let mut result = self.result(samples, first, repeats, source);
+        result.record.seconds = watch.seconds;
+        Ok(result)
     }
 
     /// Only the first repeat's figures are given intervals.
@@ -217,12 +243,15 @@ impl Experiment {
         self.metric.unwrap_or_else(|| deciding_metric(task))
     }
 
-    fn findings(
+    /// All but the seconds.
+    fn result(
         &self,
         samples: &ValidSamples<'_>,
-        (partition, trial, judged): (Partition, Trial, TestEvaluation),
-        (repeats, seconds, source): (Vec<Repeat>, Seconds, Source),
+        first: FirstRepeat,
+        repeats: Vec<Repeat>,
+        source: Source,
     ) -> ExperimentResult {
+        let FirstRepeat { partition, trial, judged } = first;
         let TestEvaluation { probabilities, decision, evaluation, adjustment } = judged;
         let mut summary = std::collections::BTreeMap::new();
         if repeats.len() > 1 {
@@ -243,17 +272,20 @@ impl Experiment {
         };
         let mut warnings = partition.warnings;
         warnings.extend(trial.warnings);
+        let selection = Selection {
+            parameter: parameter.into(),
+            metric: self.deciding(samples.dataset().task),
+            refitted: self.refit && !partition.validation.is_empty(),
+            candidates: trial.candidates,
+            folds: trial.folds,
+        };
+        warnings.extend(selection.warnings(trial.chosen.value(), partition.validation.len()));
         warnings.extend(evaluation.warnings);
         let record = Record {
             chosen: trial.chosen,
             metrics: evaluation.metrics,
             summary,
-            selection: Selection {
-                parameter: parameter.into(),
-                metric: self.deciding(samples.dataset().task),
-                refitted: self.refit && !partition.validation.is_empty(),
-                candidates: trial.candidates,
-            },
+            selection,
             repeats,
             confusion: evaluation.confusion,
             per_class: evaluation.classes,
@@ -272,7 +304,7 @@ impl Experiment {
                 level: self.bootstrap.coverage,
                 tolerance: self.method.tolerance(samples),
             },
-            seconds,
+            seconds: Seconds::default(),
             warnings,
             leaks: partition.leaks,
             predictions: None,
@@ -287,21 +319,11 @@ impl Experiment {
         &self,
         samples: &ValidSamples<'_>,
         rows: &Partition,
-        told: (&mut Seconds, &dyn Progress),
+        watch: &mut Watch<'_>,
     ) -> Result<(Trial, ProbeOutput)> {
         match &self.method {
-            Method::Linear(Linear { grid, scale, iterations, .. }) => {
-                let params = LinearParams::new().scale(*scale).iterations(*iterations);
-                let params = match self.method.tolerance(samples) {
-                    Some(tolerance) => params.tolerance(tolerance),
-                    None => params,
-                };
-                self.linear(samples, rows, (&params.classes(samples.dataset().classes.len()), grid), told)
-            }
-            Method::Knn(Knn { k, temperature }) => {
-                let params = KnnParams::new().temperature(*temperature).classes(samples.dataset().classes.len());
-                self.knn(samples, rows, (params, k, *temperature), told)
-            }
+            Method::Linear(method) => self.linear(samples, rows, method, watch),
+            Method::Knn(method) => self.knn(samples, rows, method, watch),
         }
     }
 
@@ -309,31 +331,48 @@ impl Experiment {
         &self,
         samples: &ValidSamples<'_>,
         rows: &Partition,
-        (params, grid): (&LinearParams, &[f64]),
-        (seconds, progress): (&mut Seconds, &dyn Progress),
+        method: &Linear,
+        watch: &mut Watch<'_>,
     ) -> Result<(Trial, ProbeOutput)> {
+        let params = LinearParams::new().scale(method.scale).iterations(method.iterations);
+        let params = params.classes(samples.dataset().classes.len()).tolerance(method.tolerance_of(samples));
+        let grid = method.grid.as_slice();
         for &c in grid {
             params.clone().c(c).check()?;
         }
         let start = Instant::now();
-        let mut contest = ModelSelection::new(self.deciding(samples.dataset().task));
-        if grid.len() > 1 {
-            let mut path = path(samples, &rows.train, params)?;
+        let mut selection = ModelSelection::new(self.deciding(samples.dataset().task), StrongPenalty::Small);
+        let compared =
+            CrossValidation::run(samples, &self.folds(samples, rows, grid.len()), grid, |train, features| {
+                let mut path = path(samples, train, &params)?;
+                let fit = |&c: &f64| {
+                    let model = path.fit(c);
+                    Ok(FoldFit { probabilities: model.probabilities(features.view())?, fit: Some(model.report()) })
+                };
+                grid.iter().map(fit).collect()
+            })?;
+        if grid.len() > 1 && compared.is_none() {
+            let mut path = path(samples, &rows.train, &params)?;
             let features = samples.features_of(&rows.validation);
             for &c in grid {
                 let model = path.fit(c);
                 let probabilities = model.probabilities(features.view())?;
                 let (score, log_loss) = self.validate(samples, &rows.validation, probabilities)?;
-                contest.enter(Candidate { value: c, score, log_loss, fit: Some(model.report()) }, model);
-                progress.advance(1);
+                selection.enter(Candidate { value: c, score, log_loss, fit: Some(model.report()) }, model);
+                watch.progress.advance(1);
             }
         }
-        seconds.select += start.elapsed().as_secs_f64();
+        watch.seconds.select += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let (c, of_train) = match grid {
-            [c] if self.adjusting.is_none() => (*c, None),
-            [c] => (*c, Some(path(samples, &rows.train, params)?.fit(*c))),
-            _ => contest.winner().map(|(c, model)| (c, Some(model)))?,
+        let of_train = |c: f64| Ok::<_, Error>(path(samples, &rows.train, &params)?.fit(c));
+        let (c, of_train) = match (grid, &compared) {
+            ([c], _) if self.adjusting.is_none() => (*c, None),
+            ([c], _) => (*c, Some(of_train(*c)?)),
+            (_, None) => selection.winner().map(|(c, model)| (c, Some(model)))?,
+            (_, Some(compared)) => {
+                let c = compared.winner(StrongPenalty::Small)?;
+                (c, Some(of_train(c)?))
+            }
         };
         let scored = |model: &LinearModel, rows: &[usize]| -> Result<ScoredSplit> {
             let scores = model.scores(samples.features_of(rows).view())?;
@@ -343,14 +382,21 @@ impl Experiment {
         let validation = judges.map(|model| scored(model, &rows.validation)).transpose()?;
         let model = match of_train {
             Some(model) if !self.refit || rows.validation.is_empty() => model,
-            _ => path(samples, &rows.fitted(self.refit), params)?.fit(c),
+            _ => path(samples, &rows.fitted(self.refit), &params)?.fit(c),
         };
         let test = scored(&model, &rows.test)?;
-        seconds.fit += start.elapsed().as_secs_f64();
-        let mut candidates = contest.candidates;
+        watch.seconds.fit += start.elapsed().as_secs_f64();
+        let folds = compared.as_ref().map(|compared| compared.folds);
+        let mut candidates = match compared {
+            None => selection.candidates,
+            Some(compared) => {
+                watch.progress.advance(grid.len() as u64);
+                self.folded(samples, compared)?
+            }
+        };
         if candidates.is_empty() {
             candidates.push(Candidate { value: c, score: None, log_loss: None, fit: Some(model.report()) });
-            progress.advance(1);
+            watch.progress.advance(1);
         }
         let stuck = candidates.iter().filter(|candidate| candidate.fit.is_some_and(|fit| !fit.converged)).count();
         let mut warnings = Vec::new();
@@ -361,26 +407,36 @@ impl Experiment {
             warnings.push("the final fit did not reach the tolerance".into());
         }
         let chosen = Chosen::Linear { c, scale: model.scaler().scale() };
-        Ok((Trial { chosen, candidates, linear: Some(model), warnings }, ProbeOutput { validation, test }))
+        Ok((Trial { chosen, candidates, folds, linear: Some(model), warnings }, ProbeOutput { validation, test }))
     }
 
     fn knn(
         &self,
         samples: &ValidSamples<'_>,
         rows: &Partition,
-        (params, k, temperature): (KnnParams, &[usize], f64),
-        (seconds, progress): (&mut Seconds, &dyn Progress),
+        method: &Knn,
+        watch: &mut Watch<'_>,
     ) -> Result<(Trial, ProbeOutput)> {
+        let params = KnnParams::new().temperature(method.temperature).classes(samples.dataset().classes.len());
         let mut warnings = Vec::new();
-        let mut k = k.to_vec();
+        let mut k = method.k.clone();
         let most = rows.train.len();
         if k.iter().any(|&k| k > most) {
             warnings.push(format!("the train split has {most} samples: larger values of k are lowered to {most}"));
             k.iter_mut().for_each(|k| *k = most.min(*k));
             k.dedup();
         }
-        let mut contest = ModelSelection::new(self.deciding(samples.dataset().task));
+        let mut selection = ModelSelection::new(self.deciding(samples.dataset().task), StrongPenalty::Large);
         let start = Instant::now();
+        let values: Vec<f64> = k.iter().map(|&k| k as f64).collect();
+        let folds = self.folds(samples, rows, k.len());
+        let compared = CrossValidation::run(samples, &folds, &values, |train, features| {
+            // Where fewer are fitted than would vote, all of them do.
+            let k: Vec<usize> = k.iter().map(|&k| k.min(train.len())).collect();
+            let tables = samples.bank(train, &params.clone().k(k[0]))?.probabilities(features.view(), &k)?;
+            Ok(tables.into_iter().map(|probabilities| FoldFit { probabilities, fit: None }).collect())
+        })?;
+        let chosen = compared.as_ref().map(|compared| compared.winner(StrongPenalty::Large)).transpose()?;
         let mut votes = None;
         if k.len() > 1 || !self.adjusting.is_none() {
             let model = samples.bank(&rows.train, &params.clone().k(k[0]))?;
@@ -390,15 +446,17 @@ impl Experiment {
                 votes = tables.pop();
             }
             for (&k, table) in k.iter().zip(tables) {
-                let (score, log_loss) = self.validate(samples, &rows.validation, table.clone())?;
-                contest.enter(Candidate { value: k as f64, score, log_loss, fit: None }, table);
-                progress.advance(1);
+                if chosen.is_none_or(|value| value == k as f64) {
+                    let (score, log_loss) = self.validate(samples, &rows.validation, table.clone())?;
+                    selection.enter(Candidate { value: k as f64, score, log_loss, fit: None }, table);
+                }
+                watch.progress.advance(1);
             }
         }
-        seconds.select += start.elapsed().as_secs_f64();
+        watch.seconds.select += start.elapsed().as_secs_f64();
         let mut best = k[0];
         if k.len() > 1 {
-            let (value, table) = contest.winner()?;
+            let (value, table) = selection.winner()?;
             (best, votes) = (value as usize, Some(table));
         }
         let start = Instant::now();
@@ -410,14 +468,36 @@ impl Experiment {
         };
         let validation = votes.filter(|_| !self.adjusting.is_none()).map(|votes| scored(&rows.validation, votes));
         let test = scored(&rows.test, tables.swap_remove(0));
-        seconds.fit += start.elapsed().as_secs_f64();
-        let mut candidates = contest.candidates;
+        watch.seconds.fit += start.elapsed().as_secs_f64();
+        let folds = compared.as_ref().map(|compared| compared.folds);
+        let mut candidates = match compared {
+            None => selection.candidates,
+            Some(compared) => self.folded(samples, compared)?,
+        };
         if candidates.is_empty() {
             candidates.push(Candidate { value: best as f64, score: None, log_loss: None, fit: None });
-            progress.advance(1);
+            watch.progress.advance(1);
         }
-        let chosen = Chosen::Knn { k: best, temperature };
-        Ok((Trial { chosen, candidates, linear: None, warnings }, ProbeOutput { validation, test }))
+        let chosen = Chosen::Knn { k: best, temperature: method.temperature };
+        Ok((Trial { chosen, candidates, folds, linear: None, warnings }, ProbeOutput { validation, test }))
+    }
+
+    /// Folds of train and validation together, where the validation split is too small to choose on.
+    fn folds(&self, samples: &ValidSamples<'_>, rows: &Partition, candidates: usize) -> Vec<Vec<usize>> {
+        if candidates < 2 || rows.validation.len() >= MIN_VALIDATION {
+            return Vec::new();
+        }
+        folds(samples.dataset(), &rows.fitted(true), FOLDS, Seed::new(self.seed))
+    }
+
+    /// The candidates of a cross-validation with the scores of all their held-out predictions.
+    fn folded(&self, samples: &ValidSamples<'_>, compared: CrossValidation) -> Result<Vec<Candidate>> {
+        let CrossValidation { rows, candidates, .. } = compared;
+        let scored = candidates.into_iter().map(|Folded { value, probabilities, fit, .. }| {
+            let (score, log_loss) = self.validate(samples, &rows, probabilities)?;
+            Ok(Candidate { value, score, log_loss, fit })
+        });
+        scored.collect()
     }
 
     /// The deciding metric and the log loss on validation samples, where they are defined.

@@ -76,6 +76,12 @@ impl Default for Knn {
 }
 
 impl Linear {
+    /// Largest entry of the gradient of a fitted probe of these samples.
+    pub(super) fn tolerance_of(&self, samples: &ValidSamples<'_>) -> f64 {
+        let by_size = || default_tolerance(samples.len(), samples.dimension(), samples.dataset().classes.len());
+        self.tolerance.unwrap_or_else(by_size)
+    }
+
     /// Candidates for `c`, > 0, in any order.
     pub fn grid(mut self, grid: impl Into<Vec<f64>>) -> Self {
         self.grid = grid.into();
@@ -110,9 +116,10 @@ impl From<Knn> for Method {
 impl Method {
     /// Largest entry of the gradient of a fitted linear probe of these samples.
     pub(super) fn tolerance(&self, samples: &ValidSamples<'_>) -> Option<f64> {
-        let Method::Linear(linear) = self else { return None };
-        let by_size = || default_tolerance(samples.len(), samples.dimension(), samples.dataset().classes.len());
-        Some(linear.tolerance.unwrap_or_else(by_size))
+        match self {
+            Method::Linear(linear) => Some(linear.tolerance_of(samples)),
+            Method::Knn(_) => None,
+        }
     }
 
     /// Number of candidates.

@@ -4,6 +4,7 @@
 //! probabilities): a linear probe ([`LinearParams`]) and exact weighted nearest neighbours
 //! ([`KnnParams`]). Features are `[N, D] f32`, statistics f64.
 
+mod cross_validation;
 mod experiment;
 mod gemm;
 mod knn;

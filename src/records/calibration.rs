@@ -130,7 +130,8 @@ impl CalibrationConfig {
     pub fn judge(
         &self,
         dataset: &Dataset,
-        (validation, test): (Option<&ScoredSplit>, ScoredSplit),
+        validation: Option<&ScoredSplit>,
+        test: ScoredSplit,
         bootstrap: &Bootstrap,
     ) -> Result<TestEvaluation> {
         let plain = evaluate(
@@ -241,7 +242,7 @@ mod tests {
             };
             let (validation, test) = (half(0..ROWS / 2), half(ROWS / 2..ROWS));
             let bootstrap = Bootstrap { resamples: 0, ..Bootstrap::default() };
-            adjusting.judge(&self.0, (Some(&validation), test), &bootstrap).unwrap()
+            adjusting.judge(&self.0, Some(&validation), test, &bootstrap).unwrap()
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod calibration;
 mod comparison;
+mod folds;
 mod predictions;
 mod probe_input;
 mod record;
@@ -12,8 +13,9 @@ mod split_config;
 
 pub use calibration::{Calibration, CalibrationConfig, ScoredSplit, TestEvaluation};
 pub use comparison::{Comparison, Subgroup, by_subgroup, compare};
+pub use folds::folds;
 pub use predictions::PredictionTable;
 pub use probe_input::ProbeInput;
 pub use record::*;
-pub use selection::{deciding_metric, score};
+pub use selection::{MIN_VALIDATION, deciding_metric, score};
 pub use split_config::{Partition, SplitConfig};

@@ -135,14 +135,18 @@ impl Chosen {
 pub struct Selection {
     /// What varies: `c`, `k` or `learning_rate`.
     pub parameter: String,
-    /// The metric that decides; at equal values the first candidate wins.
+    /// The metric that decides; at equal values the log loss does, then the stronger penalty.
     pub metric: Metric,
     /// The candidates in the order they were tried. Scores are of the validation split, of the
     /// probe fitted on train alone; they are absent when there was only one candidate and thus
-    /// nothing to choose.
+    /// nothing to choose. With `folds` they are of the held-out predictions of the folds.
     pub candidates: Vec<Candidate>,
     /// Whether the final probe was fitted on train and validation together.
     pub refitted: bool,
+    /// Number of folds of a cross-validation within train and validation, where the validation split
+    /// is too small to choose on; then the log loss decides, by the one-standard-error rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folds: Option<usize>,
 }
 
 /// One candidate of a hyper-parameter.

@@ -160,7 +160,7 @@ impl SplitConfig {
 
 /// The unit of each sample that must stay in one split: its group, joined with the groups of images
 /// of the same content; none for a sample that stands by itself.
-fn units(samples: &[Sample]) -> Vec<Option<String>> {
+pub(super) fn units(samples: &[Sample]) -> Vec<Option<String>> {
     let mut parents: Vec<usize> = (0..samples.len()).collect();
     let mut first: BTreeMap<(bool, &str), usize> = BTreeMap::new();
     let mut joined = vec![false; samples.len()];

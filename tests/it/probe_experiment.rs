@@ -252,7 +252,8 @@ fn a_group_in_two_given_splits_is_refused_unless_allowed() {
     plan.division.redraw = true;
     let record = run(&plan, leaking).unwrap().record;
     assert_eq!((record.settings.splits.as_str(), record.leaks.len()), ("grouped random", 0));
-    assert!(record.warnings.iter().all(|warning| warning.contains("intervals")), "{:?}", record.warnings);
+    let expected = |warning: &String| warning.contains("intervals") || warning.contains("cross-validation");
+    assert!(record.warnings.iter().all(expected), "{:?}", record.warnings);
 }
 
 #[test]
@@ -330,4 +331,57 @@ fn the_own_solver_goes_lower_than_linfa_logistic() {
     let theirs = objective(c, &features, &labels, (&theirs.params().t().to_owned(), theirs.intercept()));
     assert!(own <= theirs * (1.0 + 1e-9), "own {own}, linfa-logistic {theirs}");
     assert!(theirs < own * 1.1, "the two are not about the same problem: own {own}, linfa-logistic {theirs}");
+}
+
+/// 42 images, 1,280 features, three classes whose centres are that far from 0 in each feature.
+fn few(apart: f32) -> Samples {
+    let mut random = Seed::new(5).named("few").random();
+    let centres = Array2::from_shape_fn((3, 1280), |_| apart * random.gen_range(-1f32..1.0));
+    let features =
+        Array2::from_shape_fn((42, 1280), |(row, column)| centres[(row % 3, column)] + random.gen_range(-1.0f32..1.0));
+    let sample = |row: usize| Sample::new(format!("image{row:02}"), "", Label::Class(row % 3));
+    let classes = vec!["a".into(), "b".into(), "c".into()];
+    let dataset = Dataset::in_row_order("".into(), Task::Multiclass, classes, (0..42).map(sample).collect());
+    Samples { dataset, features }
+}
+
+/// Every C was right on the few validation samples, their log loss fell for ever, and the choice
+/// ended at the largest C, 1e5: with classes far apart, with a weak signal, and without any.
+#[test]
+fn few_samples_choose_by_cross_validation_and_not_the_weakest_penalty() {
+    let told = |record: &defrost::probe::Record, words: &str| {
+        assert!(record.warnings.iter().any(|warning| warning.contains(words)), "{words}: {:?}", record.warnings);
+    };
+    for apart in [0.4, 0.1, 0.0] {
+        let record = run(&experiment(Linear::default().into()), few(apart)).unwrap().record;
+        let Chosen::Linear { c, .. } = record.chosen else { unreachable!("a linear probe") };
+        assert!(c <= 1.0, "classes {apart} apart: C = {c}");
+        assert_eq!((record.selection.folds, record.selection.candidates.len()), (Some(5), 45));
+        told(&record, "C was chosen by 5-fold cross-validation");
+    }
+    let record = run(&experiment(Knn::default().k([1, 5, 10]).into()), few(0.4)).unwrap().record;
+    assert_eq!(record.selection.folds, Some(5));
+    told(&record, "k was chosen by 5-fold cross-validation");
+}
+
+#[test]
+fn test_samples_have_no_say_in_a_choice_by_cross_validation() {
+    let plan = experiment(Linear::default().grid([0.001, 0.1, 10.0]).into());
+    let known = with_splits(few(0.4));
+    let mut other = known.clone();
+    for row in (0..42).filter(|row| known.dataset.samples[*row].split == Some(Split::Test)) {
+        other.features.row_mut(row).mapv_inplace(|value| 7.0 - 3.0 * value);
+    }
+    let (one, two) = (run(&plan, known).unwrap().record, run(&plan, other).unwrap().record);
+    assert_eq!((one.selection.folds, &one.chosen), (Some(5), &two.chosen));
+    assert_eq!(one.selection, two.selection);
+}
+
+#[test]
+fn a_choice_at_the_edge_of_its_grid_is_told() {
+    let edge = Linear { grid: vec![1e-9, 1e-8], scale: Scale::Standard, tolerance: Some(1e-7), iterations: 1000 };
+    let record = run(&experiment(edge.into()), samples(400)).unwrap().record;
+    assert_eq!(record.selection.folds, None, "forty validation samples choose by themselves");
+    let told = |warning: &String| warning.contains("of 2 candidates: a better one may lie beyond");
+    assert!(record.warnings.iter().any(told), "{:?}", record.warnings);
 }

@@ -95,6 +95,15 @@ fn chosen(record: &Record) -> String {
     }
     let score = record.validation_score();
     let validation = record.splits.get(&Split::Validation).map_or(0, |counts| counts.samples);
+    if let Some(folds) = selection.folds {
+        let samples = validation + record.splits.get(&Split::Train).map_or(0, |counts| counts.samples);
+        return format!(
+            "{what}, of {} by log loss in {folds}-fold cross-validation of {samples} samples ({} {})",
+            selection.candidates.len(),
+            selection.metric.title(),
+            score.map_or_else(|| "undefined".into(), |score| format!("{score:.3}"))
+        );
+    }
     format!(
         "{what}, best of {} by {} on {validation} validation samples ({})",
         selection.candidates.len(),

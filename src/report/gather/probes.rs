@@ -73,7 +73,8 @@ pub(super) fn result(record: &probe::Record, mistakes: Vec<Mistake>) -> ProbeRes
     };
     // Records of earlier versions hold it for classes without order, too.
     let is_told = |metric: &Metric| *metric != Metric::QuadraticKappa || record.task == Task::Ordinal;
-    let score = format!("{}, validation", record.selection.metric.title());
+    let held_out = if record.selection.folds.is_some() { "cross-validation" } else { "validation" };
+    let score = format!("{}, {held_out}", record.selection.metric.title());
     ProbeResult {
         title: title.into(),
         chosen,
