@@ -59,6 +59,7 @@ use crate::error::Result;
 use crate::graph::Model;
 use crate::graph::rewrite::{dead, slice_pushdown};
 use crate::preprocess::Preprocess;
+use crate::support::progress::Progress;
 
 /// A network that turns images into vectors, ready to run.
 #[derive(Clone, Debug)]
@@ -96,6 +97,14 @@ impl Backbone {
         let input = self.graph.graph.inputs.iter().find(|input| input.name == self.input)?;
         let [_, _, height, width] = input.tensor_type()?.shape.as_deref()? else { return None };
         Some([usize::try_from(height.fixed()?).ok()?, usize::try_from(width.fixed()?).ok()?])
+    }
+
+    /// Says so where its weights are random.
+    pub fn note_random_weights(&self, progress: &dyn Progress) {
+        if self.provenance.random {
+            let name = &self.name;
+            progress.note(&format!("note: the weights of `{name}` are random; what it gives means nothing"));
+        }
     }
 
     /// Leaves out what none of its outputs reads, rows of tokens too: where only the class token is

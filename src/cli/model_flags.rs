@@ -86,8 +86,6 @@ impl ModelFlags {
 /// Opens a model, see [`ModelFlags::open`].
 pub(crate) fn open(name: &str, options: &ModelOptions, printer: &Printer) -> Result<Backbone> {
     let backbone = backbones::open(name, options, printer)?;
-    if backbone.provenance.random {
-        printer.say(&format!("note: the weights of `{name}` are random; what it gives means nothing"));
-    }
+    backbone.note_random_weights(printer);
     Ok(backbone)
 }

@@ -194,10 +194,7 @@ impl<'a> Embedder<'a> {
     /// itself.
     pub fn model(&self) -> Result<EmbeddingModel> {
         let mut backbone = backbones::open(&self.model, &self.model_options, self.progress)?;
-        if backbone.provenance.random {
-            let name = &self.model;
-            self.progress.note(&format!("note: the weights of `{name}` are random; what it gives means nothing"));
-        }
+        backbone.note_random_weights(self.progress);
         let preprocess = &mut backbone.preprocess;
         preprocess.window = self.window.unwrap_or(preprocess.window);
         preprocess.border = self.border.or(preprocess.border);

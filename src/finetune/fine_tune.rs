@@ -171,10 +171,7 @@ impl<'a> FineTune<'a> {
         let (data, model, recipe) = (images.source.clone(), self.model.clone(), self.recipe.clone());
         let config = RunConfig { data, model, recipe }.absolute()?;
         let backbone = config.backbone(self.progress)?;
-        if backbone.provenance.random {
-            let name = &config.model.name;
-            self.progress.note(&format!("note: the weights of `{name}` are random; what it gives means nothing"));
-        }
+        backbone.note_random_weights(self.progress);
         let run = TrainingRun { dataset: images, backbone: &backbone, config: &config, out: out.as_ref() };
         finetune(&run, &self.options, &Runtime::ensure(None, self.progress)?, self.progress)
     }

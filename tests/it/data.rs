@@ -123,25 +123,37 @@ fn one_bad_entry_is_left_out_and_the_others_are_read() {
     assert_eq!(dataset.unread(), 2);
 }
 
-/// As above, for a folder without rights; nothing is without rights for the administrator.
+/// As above, for a folder without rights. Nothing is without rights for the administrator, who
+/// therefore asks as somebody else: with a copy of the program that everybody can reach.
 #[cfg(unix)]
 #[test]
 fn a_folder_that_cannot_be_listed_is_left_out() {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
 
+    const NOBODY: u32 = 65534;
     let folder = tempfile::tempdir().unwrap();
-    touch(folder.path(), &["a/1.png", "b/2.png"]);
-    let locked = folder.path().join("b");
-    let rights = |mode| std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(mode)).unwrap();
-    rights(0o000);
-    let may_read_everything = std::fs::read_dir(&locked).is_ok();
-    let dataset = open(folder.path());
-    rights(0o755);
-    let dataset = dataset.unwrap();
-    if may_read_everything {
-        assert_eq!(dataset.samples.len(), 2);
-    } else {
-        assert_eq!(rows(&dataset), ["a/1.png a -"]);
-        assert_eq!(dataset.skipped[0].reason, SkipReason::Unreadable);
+    let images = folder.path().join("images");
+    for class in ["a", "b"] {
+        std::fs::create_dir_all(images.join(class)).unwrap();
+        image::GrayImage::new(8, 8).save(images.join(class).join("1.png")).unwrap();
     }
+    let locked = images.join("b");
+    let rights = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    rights(folder.path(), 0o755);
+    rights(&locked, 0o000);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_defrost"));
+    if std::fs::read_dir(&locked).is_ok() {
+        let program = folder.path().join("defrost");
+        std::fs::copy(env!("CARGO_BIN_EXE_defrost"), &program).unwrap();
+        command = std::process::Command::new(program);
+        command.uid(NOBODY).gid(NOBODY).current_dir(folder.path());
+    }
+    let output = command.args(["data", "inspect"]).arg(&images).output().unwrap();
+    rights(&locked, 0o755);
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("1 image, 1 class"), "{text}");
+    assert!(text.contains("left out: 1 entry that cannot be read (`b`)"), "{text}");
 }

@@ -172,7 +172,7 @@ fn no_reader_panics_or_hangs_on_fixtures_and_on_changed_copies_of_them() {
 }
 
 #[test]
-#[ignore = "needs a folder: writes the seeds for `scripts/fuzz.sh` to target/fuzz/corpus"]
+#[ignore = "needs to be asked for: `scripts/fuzz.sh` runs it to write the seeds to target/fuzz/corpus"]
 fn write_the_corpus() {
     for (name, _) in TARGETS {
         let folder = repository("target/fuzz/corpus").join(name);

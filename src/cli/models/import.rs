@@ -57,9 +57,7 @@ impl Arguments {
             },
         };
         let backbone = backbones::import(&self.file, &options, printer)?;
-        if backbone.provenance.random {
-            printer.say("note: the weights of the file are random; what it gives means nothing");
-        }
+        backbone.note_random_weights(printer);
         let fingerprint = fingerprint_of(&backbone, printer)?;
         if let Some(fingerprint) = &fingerprint {
             backbones::keep_fingerprint(&backbone.name, fingerprint)?;
