@@ -1,4 +1,5 @@
-//! Run an exported classifier on images: `cargo run --release --example predict -- CLASSIFIER PHOTOS`.
+//! Run an exported classifier on images: `cargo run --release --example predict -- CLASSIFIER
+//! PHOTOS`.
 #![expect(clippy::print_stdout, reason = "the result")]
 
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
-//! From weights to a session that is ready to run: `cargo run --release --features scripts
-//! --bin bench_build -- MODEL WEIGHTS`. Prints, as JSON, the seconds for the graph and for the session, and the peak of
-//! the process's memory. `bench_build.py` compares with PyTorch.
+//! From weights to a session that is ready to run: `cargo run --release --features scripts --bin
+//! bench_build -- MODEL WEIGHTS`. Prints, as JSON, the seconds for the graph and for the session,
+//! and the peak of the process's memory. `bench_build.py` compares with PyTorch.
 
 #![expect(clippy::print_stdout, reason = "the result")]
 

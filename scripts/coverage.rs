@@ -1,8 +1,8 @@
-//! Simulates classifiers for `scripts/coverage.py`: how often each interval holds the true value, and
-//! how often equal classifiers are told apart.
+//! Simulates classifiers for `scripts/coverage.py`: how often each interval holds the true value,
+//! and how often equal classifiers are told apart.
 //!
-//! `coverage DRAWS RESAMPLES SAMPLES CLASSES ACCURACY SLOPE GROUP CORRELATION` prints a line of JSON
-//! per metric.
+//! `coverage DRAWS RESAMPLES SAMPLES CLASSES ACCURACY SLOPE GROUP CORRELATION` prints a line of
+//! JSON per metric.
 
 #[path = "coverage_simulation.rs"]
 mod simulation;

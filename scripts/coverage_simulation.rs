@@ -2,7 +2,8 @@
 //! intervals hold them.
 //!
 //! A sample is of each class with the same probability. The classifier's confidence q in its answer
-//! is `1 / C + (1 - 1 / C) u^e`, u uniform; the answer is right with probability `1 / C + (q - 1 / C)
+//! is `1 / C + (1 - 1 / C) u^e`, u uniform; the answer is right with probability `1 / C + (q - 1 /
+//! C)
 //! * slope`: calibrated for a slope of 1, too confident below. Whether it is right is drawn from a
 //! normal variable, of which the samples of a group share the part `correlation`.
 

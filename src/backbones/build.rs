@@ -217,7 +217,7 @@ pub fn build_blueprint(blueprint: &Blueprint, origin: Origin<'_>, size: Size, ta
         random,
         changes,
     };
-    describe(&mut graph, (blueprint, &preprocess), &provenance, naming)?;
+    describe(&mut graph, blueprint, &preprocess, &provenance, naming)?;
     if !outputs.is_empty() {
         note_taps(&mut graph, &outputs)?;
     }
@@ -260,7 +260,8 @@ fn wanted(model: &str, taps: &Taps, tappable: &[Tap]) -> Result<Vec<usize>> {
 /// Writes into the model what it is, so that the file tells it without the catalog.
 fn describe(
     graph: &mut Model,
-    (blueprint, preprocess): (&Blueprint, &Preprocess),
+    blueprint: &Blueprint,
+    preprocess: &Preprocess,
     provenance: &Provenance,
     naming: Option<&str>,
 ) -> Result<()> {

@@ -142,8 +142,8 @@ impl External<'_> {
 }
 
 impl Outputs<'_> {
-    /// Element type and shape of a value: as the file tells them, else as inference finds them, else
-    /// as one run shows them.
+    /// Element type and shape of a value: as the file tells them, else as inference finds them,
+    /// else as one run shows them.
     fn tensor(&self, value: &ValueInfo) -> Result<(Option<DType>, Vec<Dim>)> {
         let kind = value.r#type.as_ref().and_then(|known| known.kind.as_ref());
         if kind.is_some_and(|kind| !matches!(kind, TypeKind::Tensor(_))) {
@@ -199,7 +199,7 @@ impl Outputs<'_> {
     /// Embedding and taps as the outputs of the model; all others are dropped.
     fn outputs(&self, model: &mut Model, options: &ModelOptions, sidecar: &Sidecar) -> Result<(Output, Vec<Output>)> {
         let mut pooling = Pooling::new(model);
-        let (embedding, [source, info]) = self.embedding_output(model, &mut pooling, (options, sidecar))?;
+        let (embedding, [source, info]) = self.embedding_output(model, &mut pooling, options, sidecar)?;
         let (taps, infos): (Vec<Output>, Vec<ValueInfo>) =
             self.taps(model, (&options.taps, &source.name), sidecar, &mut pooling)?.into_iter().unzip();
         pooling.patch.outputs = Some([info].into_iter().chain(infos).collect());
@@ -216,7 +216,8 @@ impl Outputs<'_> {
         &self,
         model: &Model,
         pooling: &mut Pooling,
-        (options, sidecar): (&ModelOptions, &Sidecar),
+        options: &ModelOptions,
+        sidecar: &Sidecar,
     ) -> Result<(Output, [ValueInfo; 2])> {
         // A file written here calls its embedding so, whatever else it gives.
         let own = Some(EMBEDDING.to_owned()).filter(|_| model.property("defrost.model").is_some());

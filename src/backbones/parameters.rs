@@ -88,7 +88,8 @@ impl<'w> Parameters<'w> {
         model: &str,
         family: &dyn Family,
         weights: &'w Weights,
-        (seed, drawn): (Seed, &'static [&'static str]),
+        seed: Seed,
+        drawn: &'static [&'static str],
     ) -> Result<Self> {
         let stored = Parameters::stored(model, family, weights, None)?;
         Ok(Parameters { drawn: Some((seed.named("weights"), drawn)), ..stored })

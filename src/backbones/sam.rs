@@ -261,10 +261,10 @@ impl Configuration {
         let [height, width] = size.map(|length| length as i64);
         Ok(network.builder.scope(name, |b| {
             let queries = b.reshape(&heads.query, &[-1, height, width, depth as i64]);
-            let rows = relative_table(b, &down, (side, size[0]));
+            let rows = relative_table(b, &down, side, size[0]);
             let by_row = b.matmul(&queries, &rows);
             let turned = b.transpose(&queries, &[0, 2, 1, 3]);
-            let columns = relative_table(b, &across, (side, size[1]));
+            let columns = relative_table(b, &across, side, size[1]);
             let by_column = b.matmul(&turned, &columns);
             let by_column = b.transpose(&by_column, &[0, 2, 1, 3]);
             let by_row = b.unsqueeze(&by_row, &[4]);
@@ -296,7 +296,7 @@ impl Configuration {
 
 /// A table `[2 side - 1, D]` as `[length, D, length]`: the entry of query i and key j is the row
 /// i - j.
-fn relative_table(b: &mut Builder, table: &Value, (side, length): (usize, usize)) -> Value {
+fn relative_table(b: &mut Builder, table: &Value, side: usize, length: usize) -> Value {
     let rows = match length == side {
         true => table.clone(),
         false => {

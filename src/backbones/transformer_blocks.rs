@@ -60,7 +60,7 @@ impl StackedHead {
         let tokens = tokens.ok_or_else(|| no_patches(backbone, "it has no tap `tokens`"))?;
         let architecture = vit::Configuration::deit(self.width, self.depth, self.heads);
         let parameters = match weights {
-            Some(weights) => Parameters::partly("the head", &architecture, weights, (seed, DRAWN))?,
+            Some(weights) => Parameters::partly("the head", &architecture, weights, seed, DRAWN)?,
             None => Parameters::random("the head", seed),
         };
         let mut network = Network::new(name, parameters, None);

@@ -1,5 +1,5 @@
-//! Options of the library as flags of the command line: what a hint names is a flag of the verb that
-//! shows it, or said to be another verb's.
+//! Options of the library as flags of the command line: what a hint names is a flag of the verb
+//! that shows it, or said to be another verb's.
 
 use clap::{Arg, Command};
 

@@ -79,9 +79,9 @@ enum Verb {
     /// Add a loss and the gradients of all weights: inputs are the model's and `labels`, outputs
     /// `loss` and `grad/WEIGHT`.
     ///
-    /// The result consists of standard operators; functions of the model are inlined. Weights are the
-    /// floating-point initializers with axes that reach the loss, constants in nodes and dequantised
-    /// weights; single numbers stay constants.
+    /// The result consists of standard operators; functions of the model are inlined. Weights are
+    /// the floating-point initializers with axes that reach the loss, constants in nodes and
+    /// dequantised weights; single numbers stay constants.
     #[command(after_help = EXAMPLES)]
     Differentiate {
         /// The ONNX file.

@@ -111,8 +111,8 @@ fn walk(root: &Path) -> Result<(Vec<String>, Vec<Skipped>)> {
     Ok((images, skipped))
 }
 
-/// What the walk cannot enter or look at is left out, by its reason; a root that cannot be listed is
-/// an error.
+/// What the walk cannot enter or look at is left out, by its reason; a root that cannot be listed
+/// is an error.
 fn unread(root: &Path, error: walkdir::Error) -> Result<Skipped> {
     let path = error.path().unwrap_or(root).to_path_buf();
     if error.depth() == 0 {

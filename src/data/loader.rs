@@ -2,8 +2,8 @@
 //! their own, ahead of the one that uses them, and handed over in a stated order.
 //!
 //! Memory is bounded: at most as many batches as threads and [`Loader::prefetch`] more are on their
-//! way, the one that is used included; their buffers go round. What a sample looks like depends on the seed and its number alone (see
-//! [`Epoch::seed`]), not on threads.
+//! way, the one that is used included; their buffers go round. What a sample looks like depends on
+//! the seed and its number alone (see [`Epoch::seed`]), not on threads.
 
 use std::path::PathBuf;
 

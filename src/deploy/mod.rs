@@ -6,8 +6,8 @@
 //! ```
 //!
 //! [`Exporter`] finds out what a classifier is made of ([`open`], [`Source`]), joins, verifies and
-//! saves it; [`Classifier`] runs the file. Its metadata, a [`ModelCard`], says what the outputs mean and
-//! where they come from.
+//! saves it; [`Classifier`] runs the file. Its metadata, a [`ModelCard`], says what the outputs
+//! mean and where they come from.
 
 mod assemble;
 mod export;
@@ -39,8 +39,8 @@ use crate::support::progress::Progress;
 /// Finds out what the classifier of a probe's record or of a run's directory is made of.
 ///
 /// # Errors
-/// [`DeployError`](crate::error::DeployError): it is neither; the model is not the one that made the embeddings. Those of
-/// reading caches, records and models.
+/// [`DeployError`](crate::error::DeployError): it is neither; the model is not the one that made
+/// the embeddings. Those of reading caches, records and models.
 pub fn open(path: &Path, options: &ExportOptions, progress: &dyn Progress) -> Result<Source> {
     if path.is_dir() {
         return from_run::open(path, options);

@@ -1,5 +1,5 @@
-//! Runs a classifier's file on image files: threads decode, engines run images of one size together;
-//! a file that cannot be used is told and the others go on.
+//! Runs a classifier's file on image files: threads decode, engines run images of one size
+//! together; a file that cannot be used is told and the others go on.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

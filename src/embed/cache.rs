@@ -17,7 +17,8 @@ impl Cache {
     /// Opens the cache in a directory.
     ///
     /// # Errors
-    /// [`CacheError::NotACache`] where there is none, `FileError` where its manifest cannot be read.
+    /// [`CacheError::NotACache`] where there is none, `FileError` where its manifest cannot be
+    /// read.
     pub fn open(path: impl AsRef<Path>) -> Result<Cache> {
         let path = path.as_ref().to_path_buf();
         match Manifest::read(&path)? {

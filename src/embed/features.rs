@@ -96,7 +96,8 @@ impl Features {
         let own = fields.label.as_deref().is_none_or(|name| name == schema::LABEL || name == schema::LABELS);
         let cache = manifest.as_ref().filter(|_| own);
         if cache.is_some() && !columns.classes.is_empty() {
-            let problem = "the classes of a cache are those that it was embedded with; other `classes` need another run of `defrost embed`";
+            let problem = "the classes of a cache are those that it was embedded with; other `classes` need another \
+                           run of `defrost embed`";
             return Err(DataError::Table { path: path.to_path_buf(), problem: problem.to_owned() }.into());
         }
         let cache = cache.map(|manifest| (manifest.dataset.task, manifest.dataset.classes.as_slice()));

@@ -170,7 +170,8 @@ pub(crate) struct EmbeddingRows {
     pub(crate) dimension: Option<usize>,
     /// The rows one behind the other.
     pub(crate) values: Vec<f32>,
-    /// Rows of f16 that hold nothing but zeros and numbers below the smallest that f16 keeps in full.
+    /// Rows of f16 that hold nothing but zeros and numbers below the smallest that f16 keeps in
+    /// full.
     pub(crate) vanished: usize,
 }
 

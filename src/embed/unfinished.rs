@@ -22,8 +22,8 @@ pub struct Unfinished {
 /// What an interrupted run has left in the directory of a cache; `None` where there is nothing.
 ///
 /// # Errors
-/// [`FileError::Io`](crate::error::FileError::Io) when the journal cannot be read; a journal that is
-/// cut or damaged counts up to there.
+/// [`FileError::Io`](crate::error::FileError::Io) when the journal cannot be read; a journal that
+/// is cut or damaged counts up to there.
 pub fn unfinished(cache: &Path) -> Result<Option<Unfinished>> {
     let contents = Journal::read(&cache_lock::journal(cache))?;
     Ok(contents.key.map(|key| Unfinished {

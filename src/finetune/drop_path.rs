@@ -106,7 +106,7 @@ fn leads_to(graph: &Graph, producers: &HashMap<&str, usize>, (from, to): (&Strin
 
 /// The masks of one step, `[branches, N]`: the chance of being left out grows linearly from 0 at
 /// the first branch to `most` at the last.
-pub(super) fn masks((branches, images): (usize, usize), most: f64, seed: Seed) -> Vec<f32> {
+pub(super) fn masks(branches: usize, images: usize, most: f64, seed: Seed) -> Vec<f32> {
     let mut random = seed.named(DROP_PATH).random();
     let mut masks = Vec::with_capacity(branches * images);
     for branch in 0..branches {
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_chance_grows_and_expectations_stay() {
-        let masks = masks((5, 4000), 0.4, Seed::new(0));
+        let masks = masks(5, 4000, 0.4, Seed::new(0));
         for (branch, row) in masks.chunks(4000).enumerate() {
             let dropped = row.iter().filter(|mask| **mask == 0.0).count() as f64 / 4000.0;
             assert!((dropped - 0.1 * branch as f64).abs() < 0.03, "{branch}: {dropped}");

@@ -288,7 +288,7 @@ fn train(
         };
         let seconds = began.elapsed().as_secs_f64();
         let (evaluation, score, log_loss) = training.validate(position)?;
-        let better = is_better(training, position.best, (score, log_loss));
+        let better = is_better(training, position.best, score, log_loss);
         if better {
             let found = Best { epoch: position.epoch, score: score.unwrap_or(f64::NAN), log_loss };
             position.best = Some(found);
@@ -329,7 +329,7 @@ fn stalled_for(position: &TrainState) -> usize {
 
 /// Whether an epoch is better than the best so far: by the metric, then by the log loss. The first
 /// one always is.
-fn is_better(training: &Training<'_>, best: Option<Best>, (score, log_loss): (Option<f64>, Option<f64>)) -> bool {
+fn is_better(training: &Training<'_>, best: Option<Best>, score: Option<f64>, log_loss: Option<f64>) -> bool {
     let Some(best) = best else { return true };
     let larger = training.metric().larger_is_better();
     let merit = |score: f64, log_loss: Option<f64>| {

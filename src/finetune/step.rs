@@ -213,7 +213,7 @@ fn shapes<'a>(model: &Model, names: impl Iterator<Item = &'a String>) -> Result<
 }
 
 /// An input for something that belongs to a parameter.
-fn input_like(b: &mut Builder, prefix: &str, (name, shape): (&str, &[usize])) -> Value {
+fn input_like(b: &mut Builder, prefix: &str, name: &str, shape: &[usize]) -> Value {
     let shape: Vec<Dim> = shape.iter().map(|&size| Dim::from(size)).collect();
     b.input(&format!("{prefix}{name}"), DType::F32, &shape)
 }
@@ -223,7 +223,7 @@ fn accumulate(b: &mut Builder, gradients: &BTreeMap<&String, Value>, shapes: &BT
     let keep = b.input(KEEP, DType::F32, &[]);
     for (name, gradient) in last_first(b, gradients) {
         let Some(shape) = shapes.get(name) else { continue };
-        let sum = input_like(b, GRADIENT, (name, shape));
+        let sum = input_like(b, GRADIENT, name, shape);
         let sum =
             b.express([&sum, &keep, gradient], |[sum, keep, gradient]| sum * optimizer::spread(keep, sum) + gradient);
         b.output(&format!("{NEXT}{GRADIENT}{name}"), &sum);
@@ -250,8 +250,8 @@ fn update_graph(opset: i64, plan: &StepPlan, shapes: &BTreeMap<String, Vec<usize
     let mut b = Builder::with_opset("update", opset);
     let mut gradients = BTreeMap::new();
     for (name, shape) in shapes {
-        input_like(&mut b, "", (name, shape));
-        gradients.insert(name, input_like(&mut b, GRADIENT, (name, shape)));
+        input_like(&mut b, "", name, shape);
+        gradients.insert(name, input_like(&mut b, GRADIENT, name, shape));
     }
     update(&mut b, plan, &gradients, shapes)?;
     b.finish()
@@ -271,7 +271,7 @@ fn update(
     b.output(optimizer::NORM, &norm);
     for (name, gradient) in gradients {
         let Some(shape) = shapes.get(*name) else { continue };
-        let moments = [FIRST_MOMENT, SECOND_MOMENT].map(|prefix| input_like(b, prefix, (name, shape)));
+        let moments = [FIRST_MOMENT, SECOND_MOMENT].map(|prefix| input_like(b, prefix, name, shape));
         let parameter = b.value(name)?;
         let rate = plan.trained.get(*name).copied().unwrap_or(1.0);
         let decays = shape.len() > 1;

@@ -366,8 +366,8 @@ impl Evaluator {
         Ok(Evaluator { session, binding, input, classes, fixed_batch, images: BTreeMap::new() })
     }
 
-    /// Logits `[N, K]` of images `[N, C, H, W]` in `shape`; where the network takes a fixed number of
-    /// images, up to so many, the rest of which are zeros.
+    /// Logits `[N, K]` of images `[N, C, H, W]` in `shape`; where the network takes a fixed number
+    /// of images, up to so many, the rest of which are zeros.
     pub(super) fn logits(&mut self, images: &[f32], shape: &[usize]) -> Result<Vec<f32>> {
         let count = shape.first().copied().unwrap_or(0);
         let taken = self.fixed_batch.unwrap_or(count).max(count);

@@ -255,7 +255,7 @@ impl<'a> Training<'a> {
         let masks: Vec<Vec<f32>> = (0..fed.len())
             .map(|number| {
                 let seed = self.seed.named("drop path").numbered(position.step).numbered(number as u64);
-                drop_path::masks((self.trainer.branches(), self.part), self.recipe.drop_path, seed)
+                drop_path::masks(self.trainer.branches(), self.part, self.recipe.drop_path, seed)
             })
             .collect();
         let size = batch.images().len() / batch.samples.len();

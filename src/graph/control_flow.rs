@@ -3,7 +3,8 @@
 //! The body is inferred with what is known around it. A branch's output is known as far as both
 //! branches agree. What a loop carries keeps its shape where one turn of the loop does, by
 //! induction; what it stacks gets the number of turns as a new axis.
-//! <https://onnx.ai/onnx/operators/onnx__If.html>, <https://onnx.ai/onnx/operators/onnx__Loop.html>,
+//! <https://onnx.ai/onnx/operators/onnx__If.html>,
+//! <https://onnx.ai/onnx/operators/onnx__Loop.html>,
 //! <https://onnx.ai/onnx/operators/onnx__Scan.html>
 
 use std::collections::HashMap;

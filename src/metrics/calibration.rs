@@ -70,17 +70,17 @@ pub(super) fn calibration_error(statements: &[Statement], counts: &[u32]) -> Sco
     Ok(bins.iter().map(|[_, probabilities, outcomes]| (outcomes - probabilities).abs()).sum::<f64>() / total)
 }
 
-/// The differences of shares and probabilities in the bins of several labels, with their errors: what
-/// the debiased calibration error and its interval are computed from.
+/// The differences of shares and probabilities in the bins of several labels, with their errors:
+/// what the debiased calibration error and its interval are computed from.
 ///
 /// In a bin of n of the N statements about one of L labels let `d = (outcomes - probabilities) / (N
-/// L)`; the calibration error is the sum of the `|d|`. The variance of d is `s^2 = n v (1 - v) g / (N
-/// L)^2`, where v is the share of outcomes with one more of the mean probability, and g the effect of
-/// groups. `|d|` is the size of a normal variable: around a true t its mean is `m = s sqrt(2 / pi)
-/// exp(-t^2 / 2 s^2) + t erf(t / s sqrt 2)` and its variance `t^2 + s^2 - m^2`. The truth is taken to be
-/// `t = c sqrt(max(0, d^2 - s^2))` with one c for all bins (at the upper end of the interval also `t =
-/// c s`): the debiased error is the sum of the t where the sum of the m is the error seen, and the
-/// interval holds those for which the error seen is within their tails.
+/// L)`; the calibration error is the sum of the `|d|`. The variance of d is `s^2 = n v (1 - v) g /
+/// (N L)^2`, where v is the share of outcomes with one more of the mean probability, and g the
+/// effect of groups. `|d|` is the size of a normal variable: around a true t its mean is `m = s
+/// sqrt(2 / pi) exp(-t^2 / 2 s^2) + t erf(t / s sqrt 2)` and its variance `t^2 + s^2 - m^2`. The
+/// truth is taken to be `t = c sqrt(max(0, d^2 - s^2))` with one c for all bins (at the upper end
+/// of the interval also `t = c s`): the debiased error is the sum of the t where the sum of the m
+/// is the error seen, and the interval holds those for which the error seen is within their tails.
 #[derive(Clone, Debug)]
 pub(super) struct CalibrationBins {
     bins: Vec<Bin>,
@@ -263,8 +263,8 @@ impl CalibrationBins {
         Interval { low: self.solve(Shape::Seen, quantile), high, method }
     }
 
-    /// How much larger the error of `other` is, with the standard error of that: what the same units
-    /// add to both cancels.
+    /// How much larger the error of `other` is, with the standard error of that: what the same
+    /// units add to both cancels.
     pub(super) fn difference(&self, other: &CalibrationBins) -> (f64, f64) {
         let influences = |bins: &CalibrationBins| bins.influences(&|bin| bin.shape(Shape::Seen), false);
         let (first, second) = (influences(self), influences(other));

@@ -44,7 +44,7 @@ pub(super) struct Decisions {
 
 impl Decisions {
     /// Adds `count` samples that have the class or not, and are said to have it or not.
-    pub(super) fn count(&mut self, (present, said): (bool, bool), count: f64) {
+    pub(super) fn count(&mut self, present: bool, said: bool, count: f64) {
         match (present, said) {
             (true, true) => self.hits += count,
             (true, false) => self.misses += count,

@@ -34,9 +34,9 @@ pub struct DeLong {
     pub negatives: usize,
 }
 
-/// Compares two scores of the same samples, which belong to `groups` (any numbers; equal numbers are
-/// one group) where those are given; `None` where there are fewer than two positive or two negative
-/// samples, or the lengths differ.
+/// Compares two scores of the same samples, which belong to `groups` (any numbers; equal numbers
+/// are one group) where those are given; `None` where there are fewer than two positive or two
+/// negative samples, or the lengths differ.
 pub fn delong(truth: &[bool], first: &[f64], second: &[f64], groups: Option<&[usize]>) -> Option<DeLong> {
     let positives = truth.iter().filter(|truth| **truth).count();
     let negatives = truth.len() - positives;
@@ -101,9 +101,9 @@ impl Components {
         }
     }
 
-    /// What each sample adds to the area's difference from its expectation: `(V - area) / sqrt(m (m -
-    /// 1))` of the m positive samples, likewise of the negative ones, so that the sum of the squares
-    /// is DeLong's variance.
+    /// What each sample adds to the area's difference from its expectation: `(V - area) / sqrt(m
+    /// (m - 1))` of the m positive samples, likewise of the negative ones, so that the sum of the
+    /// squares is DeLong's variance.
     pub(super) fn influences(&self, truth: &[bool]) -> Vec<f64> {
         let area = mean(&self.positive);
         let scale = |components: &[f64]| (components.len() * (components.len().max(2) - 1)) as f64;

@@ -131,7 +131,8 @@ impl Scorer {
         }
     }
 
-    /// The mean of `metric`, a loss, over samples that are all right, and over all if each were wrong.
+    /// The mean of `metric`, a loss, over samples that are all right, and over all if each were
+    /// wrong.
     pub(super) fn losses(&self, metric: Metric, predictions: &Predictions) -> [f64; 2] {
         match self {
             Scorer::Multiclass(scorer) => scorer.losses(metric, predictions.probabilities()),

@@ -1,11 +1,11 @@
 //! Intervals of figures on a bounded scale: Wilson's score interval at an effective sample size.
 //!
 //! A percentile interval of a share is too short, and has no width where all is right or wrong.
-//! Wilson (1927, JASA 22) inverts the test of each share `q` instead, `|p - q| <= z sqrt(q (1 - q) /
-//! n)`. Where observations depend on each other, `n` is the effective sample size, by which the
-//! variance of the share is `p (1 - p) / n` (Korn and Graubard 1998, Survey Methodology 24; Dean and
-//! Pagano 2015, J. Surv. Stat. Methodol. 3), and `z` is Student's t of the number of groups. The same
-//! is done for every figure from 0 to 1 whose standard error is known.
+//! Wilson (1927, JASA 22) inverts the test of each share `q` instead, `|p - q| <= z sqrt(q (1 - q)
+//! / n)`. Where observations depend on each other, `n` is the effective sample size, by which the
+//! variance of the share is `p (1 - p) / n` (Korn and Graubard 1998, Survey Methodology 24; Dean
+//! and Pagano 2015, J. Surv. Stat. Methodol. 3), and `z` is Student's t of the number of groups.
+//! The same is done for every figure from 0 to 1 whose standard error is known.
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF as _, Normal, StudentsT};
@@ -49,7 +49,8 @@ pub(super) fn student(share: f64, units: usize) -> f64 {
     }
 }
 
-/// The two-sided p-value of `difference / error` by Student's t with `units - 1` degrees of freedom.
+/// The two-sided p-value of `difference / error` by Student's t with `units - 1` degrees of
+/// freedom.
 pub(super) fn two_sided(difference: f64, error: f64, units: usize) -> f64 {
     if error <= 0.0 {
         return f64::from(u8::from(difference == 0.0));
@@ -93,8 +94,9 @@ impl Basis {
         Basis { size: count * count / variance, clustering: clustered / variance, units }
     }
 
-    /// Of the ranks of `self` positive samples among negative ones: near an area of 1 its variance is
-    /// `area (1 - area) / (4 m n / (m + n))` (Newcombe 2006, Statistics in Medicine 25, method 5).
+    /// Of the ranks of `self` positive samples among negative ones: near an area of 1 its variance
+    /// is `area (1 - area) / (4 m n / (m + n))` (Newcombe 2006, Statistics in Medicine 25, method
+    /// 5).
     pub(super) fn against(self, negatives: Basis) -> Basis {
         if self.size == 0.0 || negatives.size == 0.0 {
             return Basis { size: 0.0, clustering: 1.0, units: 0 };

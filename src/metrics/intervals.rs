@@ -70,10 +70,10 @@ impl<'a> Intervals<'a> {
         Interval { low, high, method }
     }
 
-    /// The interval of a mean loss. Of few errors, or none, resamples do not tell how many more could
-    /// have been: the upper end is at least the mean loss of right answers and, with the share that
-    /// is the upper end of Wilson's interval of errors, of wrong ones. Likewise the lower end, of few
-    /// right answers.
+    /// The interval of a mean loss. Of few errors, or none, resamples do not tell how many more
+    /// could have been: the upper end is at least the mean loss of right answers and, with the
+    /// share that is the upper end of Wilson's interval of errors, of wrong ones. Likewise the
+    /// lower end, of few right answers.
     fn of_loss(&self, metric: Metric, ratio: &Ratio) -> Interval {
         let mut found = ratio.bootstrap_t(self.bootstrap, metric.range()[1]);
         let answers = self.scorer.parts(Metric::Accuracy).unwrap_or_default();

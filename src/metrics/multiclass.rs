@@ -146,7 +146,8 @@ impl Multiclass {
         (0..self.truth.len()).filter_map(|row| Some((row, decided(row)?))).collect()
     }
 
-    /// The mean loss of the right answers (of all if each were right, where none is), and that of all samples were each of another class.
+    /// The mean loss of the right answers (of all if each were right, where none is), and that of
+    /// all samples were each of another class.
     pub(super) fn losses(&self, metric: Metric, probabilities: ArrayView2<'_, f64>) -> [f64; 2] {
         let others = 1.0 / (self.classes - 1) as f64;
         let [mut right, mut rights, mut wrong, mut said_right] = [0.0; 4];

@@ -145,7 +145,8 @@ impl Multilabel {
         column.known.iter().filter_map(|&row| Some((row as usize, decided(row as usize)?))).collect()
     }
 
-    /// The mean loss of the labels that are decided rightly (of all if each were, where none is), and that of all were each the other.
+    /// The mean loss of the labels that are decided rightly (of all if each were, where none is),
+    /// and that of all were each the other.
     pub(super) fn losses(&self, metric: Metric, probabilities: ArrayView2<'_, f64>) -> [f64; 2] {
         let [mut right, mut rights, mut wrong, mut said_right, mut known] = [0.0; 5];
         for (label, column) in self.labels.iter().enumerate() {
@@ -225,7 +226,7 @@ impl LabelColumn {
         for &sample in &self.known {
             let sample = sample as usize;
             let count = f64::from(counts[sample]);
-            decisions.count((self.truth[sample] == 1, self.predicted[sample]), count);
+            decisions.count(self.truth[sample] == 1, self.predicted[sample], count);
         }
         decisions
     }

@@ -34,9 +34,9 @@ pub struct Difference {
 
 /// The paired difference of every metric, its interval and its p-value by Student's t with as many
 /// degrees of freedom as there are samples, or groups, less one. The standard error is that of the
-/// paired difference itself, so that what the samples share cancels: by DeLong's components for areas
-/// under ROC curves, else by the jackknife. What chance adds to two calibration
-/// errors is much the same: their difference is not debiased.
+/// paired difference itself, so that what the samples share cancels: by DeLong's components for
+/// areas under ROC curves, else by the jackknife. What chance adds to two calibration errors is
+/// much the same: their difference is not debiased.
 ///
 /// # Errors
 /// [`MetricError::Unpaired`] when truth, groups or numbers of classes differ.

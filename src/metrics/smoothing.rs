@@ -58,7 +58,8 @@ mod tests {
         // Two samples of a class were fitted: the target is 3 / 4.
         assert!(loss(0.75) < loss(0.7) && loss(0.75) < loss(0.8) && loss(0.999) > loss(0.6));
         assert!((loss(0.9) + 0.75 * 0.9f64.ln() + 0.25 * 0.1f64.ln()).abs() < 1e-12);
-        // A single label says the same of presence and absence; what is not known counts for nothing.
+        // A single label says the same of presence and absence; what is not known counts for
+        // nothing.
         let truth = Array2::from_shape_vec((3, 1), vec![Some(true), Some(false), None]).unwrap();
         let labels = Predictions::of_labels(truth, array![[0.9], [0.1], [0.5]]).unwrap();
         assert!((smoothed_log_loss(&labels, array![[2, 2]].view()).unwrap() - loss(0.9)).abs() < 1e-12);

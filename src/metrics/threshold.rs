@@ -118,12 +118,12 @@ pub fn thresholds(predictions: &Predictions, rule: ThresholdRule) -> Vec<ClassTh
         Truth::Classes(_) if predictions.classes() != 2 => Vec::new(),
         Truth::Classes(truth) => {
             let samples = labelled(1, &|row| Some(truth[row] == 1));
-            vec![of_class(1, samples, (rule, true), &predictions.names)]
+            vec![of_class(1, samples, rule, true, &predictions.names)]
         }
         Truth::Labels(truth) => (0..predictions.classes())
             .map(|label| {
                 let samples = labelled(label, &|row| truth[[row, label]]);
-                of_class(label, samples, (rule, false), &predictions.names)
+                of_class(label, samples, rule, false, &predictions.names)
             })
             .collect(),
     }
@@ -132,7 +132,8 @@ pub fn thresholds(predictions: &Predictions, rule: ThresholdRule) -> Vec<ClassTh
 fn of_class(
     class: usize,
     samples: Vec<(f64, bool)>,
-    (rule, at_equality): (ThresholdRule, bool),
+    rule: ThresholdRule,
+    at_equality: bool,
     names: &[String],
 ) -> ClassThreshold {
     let chosen = choose(class, &samples, rule);
@@ -140,7 +141,7 @@ fn of_class(
     let mut decisions = Decisions::default();
     for &(probability, present) in &samples {
         let said = if at_equality { probability >= value } else { probability > value };
-        decisions.count((present, said), 1.0);
+        decisions.count(present, said, 1.0);
     }
     ClassThreshold {
         name: names[class].clone(),

@@ -1,8 +1,8 @@
 //! An image file's bytes to pixels: JPEG, PNG, TIFF, BMP, WebP, GIF, PNM and DICOM, recognised by
 //! content, turned upright by EXIF or XMP; of several images or frames of a TIFF or GIF the first.
 //!
-//! What comes out is what PIL's `ImageOps.exif_transpose` and `convert("RGB")` give, except that grey
-//! stays one channel and 16-bit samples keep their depth: palettes are looked up, alpha is
+//! What comes out is what PIL's `ImageOps.exif_transpose` and `convert("RGB")` give, except that
+//! grey stays one channel and 16-bit samples keep their depth: palettes are looked up, alpha is
 //! dropped, CMYK becomes RGB. Truncated files are errors, and a file whose header announces too
 //! many pixels is refused before anything is allocated.
 

@@ -1,9 +1,9 @@
 //! Image files to pixels: what the formats hold, as Pillow and pydicom read it.
 //!
-//! [`Decoding::decode`] takes the content of a file and returns an upright [`Image`](crate::preprocess::Image)
-//! of `[height, width, 1 or 3]` samples. The codecs written here (JPEG, JPEG-LS, DICOM) were measured
-//! against the libraries: to the bit as libjpeg-turbo, CharLS and pydicom decode, and truncated files
-//! are errors.
+//! [`Decoding::decode`] takes the content of a file and returns an upright
+//! [`Image`](crate::preprocess::Image) of `[height, width, 1 or 3]` samples. The codecs written
+//! here (JPEG, JPEG-LS, DICOM) were measured against the libraries: to the bit as libjpeg-turbo,
+//! CharLS and pydicom decode, and truncated files are errors.
 
 mod bmp;
 mod decode;

@@ -4,8 +4,8 @@
 //! EXIF comes in a JPEG's segment, a PNG's `eXIf` chunk or text `Raw profile type exif`, a WebP's
 //! `EXIF` chunk, or is the directory of a TIFF; its orientation may be any number but a BYTE (which
 //! Pillow reads as text), of which the first value counts. XMP comes in a JPEG's segment, a PNG's
-//! text `XML:com.adobe.xmp`, a WebP's `XMP ` chunk or a tag of a TIFF. A PNG may state either behind
-//! its pixels. What is malformed says nothing: the image stays as it is.
+//! text `XML:com.adobe.xmp`, a WebP's `XMP ` chunk or a tag of a TIFF. A PNG may state either
+//! behind its pixels. What is malformed says nothing: the image stays as it is.
 //!
 //! Reference: TIFF 6.0; CIPA DC-008 (EXIF); `Image.getexif` of Pillow.
 

@@ -14,7 +14,8 @@ use crate::preprocess::Image;
 /// What `decode` makes of the content of a file, unless it takes longer than `time`.
 ///
 /// # Errors
-/// [`PixelError::Time`] where it does, [`PixelError::Panic`] where the decoder panics, else its own.
+/// [`PixelError::Time`] where it does, [`PixelError::Panic`] where the decoder panics, else its
+/// own.
 pub(super) fn within(
     time: Duration,
     bytes: &[u8],

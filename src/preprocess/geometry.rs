@@ -1,5 +1,5 @@
-//! Sizes and positions: what a resize and a center crop, rounded as torchvision or transformers round, take from
-//! which rows and columns.
+//! Sizes and positions: what a resize and a center crop, rounded as torchvision or transformers
+//! round, take from which rows and columns.
 
 use super::spec::{CropRounding, Preprocess, Resize};
 

@@ -85,8 +85,8 @@ pub enum CropRounding {
     /// the even neighbour; the odd zero behind.
     #[default]
     Torchvision,
-    /// As the processors of `transformers` (those over PIL): `(length - crop) // 2`; the odd zero in
-    /// front.
+    /// As the processors of `transformers` (those over PIL): `(length - crop) // 2`; the odd zero
+    /// in front.
     Transformers,
 }
 

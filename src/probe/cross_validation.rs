@@ -42,8 +42,8 @@ pub(super) struct CrossValidation {
 }
 
 impl CrossValidation {
-    /// Compares the candidates of `values` in `folds`; `fit` gives, for every candidate, what a fit on
-    /// some rows says of others. `None` without folds, or without a choice.
+    /// Compares the candidates of `values` in `folds`; `fit` gives, for every candidate, what a fit
+    /// on some rows says of others. `None` without folds, or without a choice.
     pub(super) fn run(
         samples: &ValidSamples<'_>,
         folds: &[Vec<usize>],

@@ -482,7 +482,8 @@ impl Experiment {
         Ok((Trial { chosen, candidates, folds, linear: None, warnings }, ProbeOutput { validation, test }))
     }
 
-    /// Folds of train and validation together, where the validation split is too small to choose on.
+    /// Folds of train and validation together, where the validation split is too small to choose
+    /// on.
     fn folds(&self, samples: &ValidSamples<'_>, rows: &Partition, candidates: usize) -> Vec<Vec<usize>> {
         if candidates < 2 || rows.validation.len() >= MIN_VALIDATION {
             return Vec::new();

@@ -1,7 +1,7 @@
 //! The span of samples: coordinates in which fewer samples than features are fitted.
 //!
-//! In: features `x: [N, D] f32` with N < D. Out: `x = l q` with `l: [N, N]` lower triangular and `q:
-//! [N, D]` of orthonormal rows, both f64.
+//! In: features `x: [N, D] f32` with N < D. Out: `x = l q` with `l: [N, N]` lower triangular and
+//! `q: [N, D]` of orthonormal rows, both f64.
 //!
 //! The coefficients of a penalised model are a combination of the samples: `w = u q` with `|w| =
 //! |u|` and `x wᵀ = l uᵀ` (the representer theorem; Hastie and Tibshirani 2004, "Efficient quadratic

@@ -2,9 +2,9 @@
 //! cut-points; and the evaluation on test data with them and without. Probes and fine-tuned
 //! networks share it.
 //!
-//! In: scores of the validation split and of the test split; out: [`TestEvaluation`]. Nothing is fitted on
-//! test rows. The validation predictions are those of the classifier that was fitted on the train
-//! split alone, also where the final one is fitted on both (scikit-learn's
+//! In: scores of the validation split and of the test split; out: [`TestEvaluation`]. Nothing is
+//! fitted on test rows. The validation predictions are those of the classifier that was fitted on
+//! the train split alone, also where the final one is fitted on both (scikit-learn's
 //! `CalibratedClassifierCV(ensemble=False)` does the same). Temperatures come first; thresholds and
 //! cut-points are chosen on probabilities that are divided by them. Unknown labels count nowhere.
 

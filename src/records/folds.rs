@@ -9,9 +9,9 @@ use crate::data::Dataset;
 use crate::records::split_config::units;
 use crate::support::seed::Seed;
 
-/// Divides rows of a dataset into at most `count` folds, each ascending. There are fewer where fewer
-/// groups have a class (a class of one group counts for nothing), and none where fewer than two
-/// would come out or the rows outside of a fold would be of one class only.
+/// Divides rows of a dataset into at most `count` folds, each ascending. There are fewer where
+/// fewer groups have a class (a class of one group counts for nothing), and none where fewer than
+/// two would come out or the rows outside of a fold would be of one class only.
 pub fn folds(dataset: &Dataset, rows: &[usize], count: usize, seed: Seed) -> Vec<Vec<usize>> {
     let dataset = dataset.select(rows);
     let mut members: BTreeMap<(bool, String), Vec<usize>> = BTreeMap::new();

@@ -143,8 +143,8 @@ pub struct Selection {
     pub candidates: Vec<Candidate>,
     /// Whether the final probe was fitted on train and validation together.
     pub refitted: bool,
-    /// Number of folds of a cross-validation within train and validation, where the validation split
-    /// is too small to choose on; then the log loss decides, by the one-standard-error rule.
+    /// Number of folds of a cross-validation within train and validation, where the validation
+    /// split is too small to choose on; then the log loss decides, by the one-standard-error rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folds: Option<usize>,
 }

@@ -33,8 +33,9 @@ pub fn score(evaluation: &Evaluation, metric: Metric) -> Option<f64> {
 }
 
 impl Selection {
-    /// What the reader should know of the choice of `chosen` with a validation split of `validation`
-    /// samples: too few of them, a value at the edge of its grid, a tie of all candidates.
+    /// What the reader should know of the choice of `chosen` with a validation split of
+    /// `validation` samples: too few of them, a value at the edge of its grid, a tie of all
+    /// candidates.
     pub fn warnings(&self, chosen: f64, validation: usize) -> Vec<String> {
         let count = self.candidates.len();
         if count < 2 {
@@ -48,8 +49,8 @@ impl Selection {
         let mut warnings = Vec::new();
         if let Some(folds) = self.folds {
             warnings.push(format!(
-                "the validation split has {validation} samples, fewer than {MIN_VALIDATION}: {name} was chosen by \
-                 {folds}-fold cross-validation within train and validation, by the log loss and its standard error"
+                "{validation} validation samples are few: {name} was chosen by {folds}-fold cross-validation of train and \
+                 validation"
             ));
         } else if validation < MIN_VALIDATION {
             warnings.push(format!(

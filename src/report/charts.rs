@@ -142,7 +142,7 @@ pub(super) fn plane(plane: &Plane, classes: &[String]) -> String {
         let (colour, shape) = point.class.map_or(("none".to_owned(), SHAPES[0]), class_mark);
         let name = point.class.and_then(|class| classes.get(class));
         let title = name.map_or_else(|| point.id.clone(), |name| format!("{} ({name})", point.id));
-        svg.marker((&colour, shape), At { x: x.percent(point.x), y: 100.0 - y.percent(point.y) }, &title);
+        svg.marker(&colour, shape, At { x: x.percent(point.x), y: 100.0 - y.percent(point.y) }, &title);
     }
     svg.close_group();
     svg.finish()

@@ -70,7 +70,7 @@ impl Svg {
     }
 
     /// A copy of the page's marker `shape`.
-    pub(super) fn marker(&mut self, (class, shape): (&str, &str), at: At, title: &str) {
+    pub(super) fn marker(&mut self, class: &str, shape: &str, at: At, title: &str) {
         self.push(format_args!("<use class=\"{class}\" href=\"#{shape}\" x=\"{:.2}%\" y=\"{:.2}%\">", at.x, at.y));
         self.title(title);
         self.body.push_str("</use>");

@@ -79,8 +79,8 @@ impl BorrowedWeights {
     fn give(&self, builder: &mut SessionBuilder) -> ort::Result<()> {
         for (name, value) in &self.values {
             #[expect(unsafe_code, reason = "`ort` takes owned initializers only")]
-            // SAFETY: the name is a C string, and the value lives in the `BorrowedWeights` that the session
-            // holds until it is gone.
+            // SAFETY: the name is a C string, and the value lives in the `BorrowedWeights` that the
+            // session holds until it is gone.
             unsafe {
                 let add = ort::api().AddExternalInitializers;
                 ort::Error::result_from_status(add(builder.ptr_mut(), &name.as_ptr(), &value.ptr(), 1))?;

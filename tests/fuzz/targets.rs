@@ -70,7 +70,8 @@ pub(crate) fn jpeg_ls(bytes: &[u8]) {
     dicom(&form.file(bytes));
 }
 
-/// A JPEG 2000 codestream as the one frame of a DICOM file that says of itself what the stream says.
+/// A JPEG 2000 codestream as the one frame of a DICOM file that says of itself what the stream
+/// says.
 pub(crate) fn jpeg2000(bytes: &[u8]) {
     let Some(size) = segment(bytes, 0x51).filter(|size| size.len() >= 37) else { return };
     let number = |at: usize| u32::from_be_bytes([size[at], size[at + 1], size[at + 2], size[at + 3]]);

@@ -1,5 +1,5 @@
-//! Intervals hold the true value as often as they say, and equal classifiers are told apart as seldom:
-//! a small part of what `scripts/coverage.py` measures.
+//! Intervals hold the true value as often as they say, and equal classifiers are told apart as
+//! seldom: a small part of what `scripts/coverage.py` measures.
 //!
 //! Percentile intervals of the bootstrap covered .91 of the true accuracies and none of the true
 //! calibration errors, and 30 right answers of 30 gave an interval without width.

@@ -276,7 +276,8 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
     refused("c", &["--freeze", "blocks:3"], &["3 blocks are to be frozen, the backbone has 0", "--freeze all"]);
     refused("d", &["--micro-batch", "3"], &["`micro-batch` is 3, expected a divisor of the batch"]);
     refused("e", &["--head", "deit:16x1x2"], &["tokens"]);
-    // A refused run leaves no settings behind: the next try in the same folder is not another run's.
+    // A refused run leaves no settings behind: the next try in the same folder is not another
+    // run's.
     refused("c", &["--head", "deit:16x1x2"], &["tokens"]);
     for run in ["b", "c", "d", "e"] {
         assert!(!scene.path(run).exists(), "{run}");

@@ -30,7 +30,8 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Contents of the files below a folder that have one of the extensions, in the order of their paths.
+/// Contents of the files below a folder that have one of the extensions, in the order of their
+/// paths.
 fn files(folder: &str, extensions: &[&str]) -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = walkdir::WalkDir::new(repository(folder))
         .into_iter()

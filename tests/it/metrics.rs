@@ -14,8 +14,8 @@ use serde_json::Value;
 /// Largest difference between our figures and the reference's, both computed in f64.
 const ROUNDING: f64 = 1e-12;
 
-/// How wide an interval over groups of copies is against that of the samples themselves: the effect of
-/// groups is estimated, and averaged with that of groups that err as a whole.
+/// How wide an interval over groups of copies is against that of the samples themselves: the effect
+/// of groups is estimated, and averaged with that of groups that err as a whole.
 const AS_WIDE: std::ops::Range<f64> = 0.9..1.25;
 
 fn fixture(name: &str) -> PathBuf {

@@ -124,7 +124,8 @@ fn quantised_weights_and_half_floats_are_trained_in_f32() {
     ];
     let dequantize = Node::new("DequantizeLinear", &["q", "scale", "zero"], &["w"]).with("axis", 1);
     model.graph.nodes = vec![dequantize, Node::new("MatMul", &["x", "w"], &["y"])];
-    // The runtime computes what it dequantises itself in another way, unless the weight is an output.
+    // The runtime computes what it dequantises itself in another way, unless the weight is an
+    // output.
     model.graph.outputs = vec![ValueInfo::untyped("y"), ValueInfo::untyped("w")];
     let x = noise(&[4, 3]);
     let expected = outputs(&model, &[("x", &x)]);
@@ -195,8 +196,8 @@ fn a_backbone_with_functions_is_exported_and_differentiated() {
     assert!(told.contains("grad/w f32[4, 3, 3, 3]"), "{told}");
 }
 
-/// `x` through `Outer`, which calls `Inner` twice: once with an attribute of its caller's, once with
-/// the default, in a branch; the second input of `Inner` is optional.
+/// `x` through `Outer`, which calls `Inner` twice: once with an attribute of its caller's, once
+/// with the default, in a branch; the second input of `Inner` is optional.
 fn nested_functions() -> Model {
     let float = |name: &str, value: f32| Attribute::new(name, value);
     let reference = |name: &str, refers: &str| {

@@ -155,7 +155,7 @@ fn a_probe_prints_what_was_chosen_its_metrics_and_its_mistakes() {
     cat        4      2      0
     dog        1      4      1
     horse      0      2      4
-    warning: the validation split has 18 samples, fewer than 30: C was chosen by 5-fold cross-validation within train and validation, by the log loss and its standard error
+    warning: 18 validation samples are few: C was chosen by 5-fold cross-validation of train and validation
     warning: the chosen C is the smallest of 3 candidates: a better one may lie beyond them
     warning: the figures rest on 18 samples: with fewer than 30, intervals are wide and rough
     ");
@@ -185,7 +185,7 @@ fn a_probe_prints_what_was_chosen_its_metrics_and_its_mistakes() {
     cat        4      2      0
     dog        1      4      1
     horse      0      1      5
-    warning: the validation split has 18 samples, fewer than 30: k was chosen by 5-fold cross-validation within train and validation, by the log loss and its standard error
+    warning: 18 validation samples are few: k was chosen by 5-fold cross-validation of train and validation
     warning: the chosen k is the largest of 3 candidates: a better one may lie beyond them
     warning: the figures rest on 18 samples: with fewer than 30, intervals are wide and rough
     ");

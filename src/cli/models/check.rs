@@ -82,7 +82,7 @@ impl Arguments {
             let found = reference.again(&backbone.graph, runtime, &options)?;
             return Ok(Checked::new(name, &reference, &found, reference.made_by.clone()));
         }
-        self.against_plain(name, &backbone, (runtime, &options))
+        self.against_plain(name, &backbone, runtime, &options)
     }
 
     /// Compares with the same graph, run on the CPU node by node as it is written.
@@ -90,7 +90,8 @@ impl Arguments {
         &self,
         name: &str,
         backbone: &Backbone,
-        (runtime, options): (&Runtime, &SessionOptions),
+        runtime: &Runtime,
+        options: &SessionOptions,
     ) -> Result<Checked> {
         let plain = SessionOptions { device: Device::Cpu, optimization: Optimization::Off, ..options.clone() };
         let expected = Fingerprint::whole(backbone, runtime, &plain)?;

@@ -48,8 +48,8 @@ enum Probe {
         /// 45 from 1e-6 to 1e5.
         #[arg(long, value_delimiter = ',', value_name = "C,..")]
         c_grid: Vec<f64>,
-        /// Largest entry of the gradient of a fitted probe, as scikit-learn's `tol`. Default: 1e-6, and
-        /// scikit-learn's 1e-4 where samples x features x classes are more than 2^28.
+        /// Largest entry of the gradient of a fitted probe, as scikit-learn's `tol`. Default: 1e-6,
+        /// and scikit-learn's 1e-4 where samples x features x classes are more than 2^28.
         #[arg(long, value_name = "G")]
         tolerance: Option<f64>,
         /// Steps of the solver for one candidate, at most.

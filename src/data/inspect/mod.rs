@@ -124,8 +124,8 @@ impl Inspection {
         self.duplicates.iter().filter(|duplicate| duplicate.labels_differ)
     }
 
-    /// Whether every file can be read and decoded, no image or group is in two splits and no equal images
-    /// are labelled differently.
+    /// Whether every file can be read and decoded, no image or group is in two splits and no equal
+    /// images are labelled differently.
     pub fn is_sound(&self) -> bool {
         let undivided = self.groups.as_ref().is_none_or(|groups| groups.divided.is_empty());
         let all_read = self.broken.is_empty() && self.unread == 0;

@@ -88,7 +88,7 @@ impl Manifest {
             if !table.images.is_empty() {
                 table.unpack(&sheet, root, folder)?;
             }
-            entries.extend(table.entries(&sheet, variant, (folder, sheets.len()))?);
+            entries.extend(table.entries(&sheet, variant, folder, sheets.len())?);
             sheets.push(sheet);
         }
         // Rows of one image come to stand together, in the order of the files.
@@ -171,7 +171,7 @@ fn unite(entries: &mut Vec<Entry>, sheets: &[Sheet], variant: &Variant) -> Resul
 
 impl Table {
     /// The images of a label file's rows, in their order.
-    fn entries(&self, sheet: &Sheet, variant: &Variant, (root, file): (&Path, usize)) -> Result<Vec<Entry>> {
+    fn entries(&self, sheet: &Sheet, variant: &Variant, root: &Path, file: usize) -> Result<Vec<Entry>> {
         let columns = sheet.columns();
         let folder = sheet.path.parent().filter(|_| self.images.is_empty());
         let folder = folder.and_then(|folder| folder.strip_prefix(root).ok());

@@ -267,8 +267,8 @@ impl Table {
     }
 }
 
-/// The path of a `file:` address (RFC 8089), whose `%20` and the like are bytes; anything else as it
-/// is.
+/// The path of a `file:` address (RFC 8089), whose `%20` and the like are bytes; anything else as
+/// it is.
 fn local(cell: &str) -> Cow<'_, str> {
     let is_address = cell.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("file://"));
     let Some(path) = cell.get(7..).filter(|_| is_address) else { return Cow::Borrowed(cell) };

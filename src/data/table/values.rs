@@ -4,10 +4,11 @@
 //! - **Blank.** An empty cell, and what pandas, R and spreadsheet programs write where nothing is
 //!   known: `NA`, `N/A`, `n/a`, `#N/A`, `#N/A N/A`, `#NA`, `<NA>`, `NaN`, `nan`, `-NaN`, `-nan`,
 //!   `NaT`, `NULL`, `null`, `None`, `1.#IND`, `-1.#IND`, `1.#QNAN`, `-1.#QNAN` (pandas' own list
-//!   and `NaT`), spelled exactly so: `none` and `na` are names. A class that is stated (`--classes`)
-//!   is a class, however it is spelled. Parquet has null for what is unknown: where no classes are
-//!   stated, `NA`, `N/A`, `n/a`, `None`, `NULL` and `null` beside names in its text columns are
-//!   classes, too, as pandas and Polars read them. Both is told with the number of rows.
+//!   and `NaT`), spelled exactly so: `none` and `na` are names. A class that is stated
+//!   (`--classes`) is a class, however it is spelled. Parquet has null for what is unknown: where
+//!   no classes are stated, `NA`, `N/A`, `n/a`, `None`, `NULL` and `null` beside names in its text
+//!   columns are classes, too, as pandas and Polars read them. Both is told with the number of
+//!   rows.
 //! - **Truth values.** `1`, `1.0`, `true`, `t`, `yes`, `y` and `0`, `0.0`, `false`, `f`, `no`, `n`,
 //!   in any case; -1 in any spelling of the number is uncertain.
 //! - **Whole numbers.** A column of numbers that are all whole has the same names whether it was

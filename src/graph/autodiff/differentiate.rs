@@ -46,10 +46,10 @@ pub struct Differentiated {
 
 /// Adds loss and gradients to a model; one of an operator set from 9 on is lifted to 17 first.
 ///
-/// Functions are inlined first. Parameters are the floating-point initializers with axes, `Constant`
-/// nodes with more than one number, and weights that are dequantised, as far as they reach the loss.
-/// Constants stay single numbers (bounds, factors) and running statistics of batch normalisations.
-/// Only `loss` and the gradients remain outputs.
+/// Functions are inlined first. Parameters are the floating-point initializers with axes,
+/// `Constant` nodes with more than one number, and weights that are dequantised, as far as they
+/// reach the loss. Constants stay single numbers (bounds, factors) and running statistics of batch
+/// normalisations. Only `loss` and the gradients remain outputs.
 ///
 /// # Errors
 /// As [`gradients`]; [`GraphError::UnknownValue`] for the output, [`GraphError::Operator`] for a
@@ -71,7 +71,7 @@ pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Diffe
     let mut output = b.value(wanted.output)?;
     let mut parameters: Vec<Value> = parameters.iter().map(|name| b.value(name)).collect::<Result<_>>()?;
     if let Some((classes, seed)) = wanted.head {
-        let (weight, bias) = head(&mut b, &output, (classes, seed), &constants)?;
+        let (weight, bias) = head(&mut b, &output, classes, seed, &constants)?;
         output = b.scope("head", |b| b.linear(&output, &weight, Some(&bias)));
         parameters.extend([weight, bias]);
     }
@@ -129,12 +129,7 @@ fn running_statistics(graph: &Graph) -> HashSet<&str> {
 }
 
 /// Weight and bias of a linear head.
-fn head(
-    b: &mut Builder,
-    output: &Value,
-    (classes, seed): (usize, u64),
-    taken: &HashSet<String>,
-) -> Result<(Value, Value)> {
+fn head(b: &mut Builder, output: &Value, classes: usize, seed: u64, taken: &HashSet<String>) -> Result<(Value, Value)> {
     use rand::Rng;
 
     let width = b.dims(output).filter(|dims| dims.len() == 2).and_then(|dims| dims[1].fixed());

@@ -157,8 +157,8 @@ fn lowest(dtype: Option<DType>) -> f64 {
 
 /// With `dP = dy V'`: `dS = P (dP - sum(dP P))`, `dV = P' dy`, `dQ = scale dS K`, `dK = scale dS'
 /// Q`; an added mask gets `dS`. With `softcap` `c` scores are `c tanh(S / c)` before they are
-/// masked, and `dS` is to be multiplied by `1 - tanh^2`. Keys and values of a group of heads get the
-/// sum of what the heads pass back.
+/// masked, and `dS` is to be multiplied by `1 - tanh^2`. Keys and values of a group of heads get
+/// the sum of what the heads pass back.
 fn attention(t: &Terms<'_>) -> VjpResult {
     let (context, site) = (t.context, &t.context.site);
     check_covered(context)?;

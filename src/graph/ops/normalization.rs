@@ -121,8 +121,9 @@ fn wide(term: Expr<'_>) -> Expr<'_> {
     if term.dtype() == Some(DType::F16) { term.cast(DType::F32) } else { term }
 }
 
-/// With `r = 1 / sqrt(mean(x^2) + epsilon)`, `n = x r` and `g = dy scale`, over the normalised axes:
-/// `dx = r (g - n mean(g n))`, `dscale = sum(dy n)`. In f32 for 16-bit floats, as `stash_type` asks.
+/// With `r = 1 / sqrt(mean(x^2) + epsilon)`, `n = x r` and `g = dy scale`, over the normalised
+/// axes: `dx = r (g - n mean(g n))`, `dscale = sum(dy n)`. In f32 for 16-bit floats, as
+/// `stash_type` asks.
 fn rms_normalization(t: &Terms<'_>) -> VjpResult {
     let (x, scale, dy) = (t.input(0)?, t.input(1)?, t.cotangent()?);
     let axes: Vec<i64> = (t.context.axis(-1)? as i64..t.context.rank(0)? as i64).collect();

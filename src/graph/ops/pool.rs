@@ -158,7 +158,7 @@ fn lp(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
         let ones = ones(b, &geometry, x);
         let share = by_norm(b, y, dy, p);
         let (share, image) = (one_channel(b, &share, axes), one_channel(b, x, axes));
-        let spread = conv_transpose(b, &geometry, (&share, &ones, &image));
+        let spread = conv_transpose(b, &geometry, &share, &ones, &image);
         let share = b.reshape_like(&spread, x);
         by_magnitude(b, x, &share, p)
     })
@@ -201,7 +201,7 @@ fn average(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
             let count = b.scalar_like(&steps, taps as f64);
             b.div(&steps, &count)
         };
-        let spread = conv_transpose(b, &geometry, (&scaled, &ones, &image));
+        let spread = conv_transpose(b, &geometry, &scaled, &ones, &image);
         b.reshape_like(&spread, x)
     })
 }

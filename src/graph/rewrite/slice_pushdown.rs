@@ -111,7 +111,7 @@ fn move_up(graph: &mut Graph, cut: &Cut, opset: i64, facts: &HashMap<String, Fac
     for value in wanted {
         let width = facts.get(&value).and_then(|fact| fact.shape.as_ref()?.get(1)?.fixed());
         let Some(width) = width else { return false };
-        let selected = added.select(&mut names, &value, (cut, width));
+        let selected = added.select(&mut names, &value, cut, width);
         renamed.insert(value, selected);
     }
     // The slice takes all that is left; the reshape in front of it knows fewer tokens.
@@ -170,7 +170,7 @@ impl Added {
     }
 
     /// The rows of a matrix that a cut keeps.
-    fn select(&mut self, names: &mut UniqueNames, value: &str, (cut, width): (&Cut, i64)) -> String {
+    fn select(&mut self, names: &mut UniqueNames, value: &str, cut: &Cut, width: i64) -> String {
         let wide = self.constant(names, &format!("{value}.tokens_shape"), &[-1, cut.tokens, width]);
         let flat = self.constant(names, &format!("{value}.rows_shape"), &[-1, width]);
         let [start, end, axis] = [cut.start, cut.end, 1].map(|number| self.constant(names, "rows.place", &[number]));

@@ -1,4 +1,5 @@
-//! The first image of a TIFF or BigTIFF to grey or RGB, equal to Pillow's `convert("RGB")` to the bit.
+//! The first image of a TIFF or BigTIFF to grey or RGB, equal to Pillow's `convert("RGB")` to the
+//! bit.
 //!
 //! Strips and tiles, interleaved and planar, of 1, 2, 4, 8 and 16 bits: uncompressed, LZW, Deflate,
 //! PackBits and JPEG; grey from either end, palettes, RGB, CMYK and YCbCr. Alpha is dropped,
@@ -6,8 +7,8 @@
 //!
 //! Written here, over this project's JPEG and the crates for LZW and Deflate, because the `tiff`
 //! crate refuses palettes, YCbCr and most of what scanners write, and decodes JPEG up to one shade
-//! beside libjpeg. CCITT group 4 fax is left to that crate. Other compressions, 12, 24 and 32 bits, signed
-//! and floating-point samples are refused by their names.
+//! beside libjpeg. CCITT group 4 fax is left to that crate. Other compressions, 12, 24 and 32 bits,
+//! signed and floating-point samples are refused by their names.
 //!
 //! Reference: TIFF 6.0; Technical Note 2 (JPEG); `tif_getimage.c` and `tif_color.c` of libtiff.
 
@@ -27,7 +28,8 @@ use unpack::{Compression, Depth};
 /// Samples of a pixel; more are no image.
 const MAX_SAMPLES: u64 = 16;
 
-/// The image of a directory, not yet turned upright; `None` for CCITT group 4 fax, which is read elsewhere.
+/// The image of a directory, not yet turned upright; `None` for CCITT group 4 fax, which is read
+/// elsewhere.
 pub(super) fn decode(directory: &Directory<'_>, limits: &DecodeLimits) -> Result<Option<Image>> {
     let layout = Layout::read(directory)?;
     limits.check_pixels(layout.width as u32, layout.height as u32)?;
@@ -152,7 +154,8 @@ impl Layout {
         [self.width.div_ceil(self.chunk[0]), self.height.div_ceil(self.chunk[1])]
     }
 
-    /// Stored rows of the chunks in row `down` of the grid: the last strip is shorter, a tile never.
+    /// Stored rows of the chunks in row `down` of the grid: the last strip is shorter, a tile
+    /// never.
     fn rows(&self, down: usize) -> usize {
         if self.is_tiled { self.chunk[1] } else { self.chunk[1].min(self.height - down * self.chunk[1]) }
     }

@@ -135,7 +135,8 @@ impl Elf {
     /// Where the loader puts addresses of the library itself, and which.
     pub(super) fn relative_relocations(&self) -> Outcome<BTreeMap<u64, u64>> {
         let table = self.table(DT_RELA)?;
-        let size = usize::try_from(self.tag(DT_RELASZ).unwrap_or_default()).map_err(|error| error.to_string())?;
+        let size = self.tag(DT_RELASZ).ok_or("its dynamic section states no size of its relocations")?;
+        let size = usize::try_from(size).map_err(|error| error.to_string())?;
         let mut relocations = BTreeMap::new();
         for at in (table..table.saturating_add(size)).step_by(RELOCATION_BYTES) {
             if self.u32(at + 8)? == R_X86_64_RELATIVE {

@@ -7,11 +7,11 @@ use crate::graph::ops::conv::geometry::ConvGeometry;
 use crate::graph::{Builder, Node, Slice, Value};
 
 /// How the loss changes with the image `x` that `w` moved over.
-pub(super) fn input_gradient(b: &mut Builder, geometry: &ConvGeometry, (dy, w, x): (&Value, &Value, &Value)) -> Value {
+pub(super) fn input_gradient(b: &mut Builder, geometry: &ConvGeometry, dy: &Value, w: &Value, x: &Value) -> Value {
     let borders = |axis: usize| geometry.extent(axis) - 1;
     let fits = (0..geometry.axes())
         .all(|axis| geometry.before[axis] <= borders(axis) && geometry.behind[axis] <= borders(axis));
-    if let Some(gradient) = strided_pointwise(b, geometry, (dy, w, x)) {
+    if let Some(gradient) = strided_pointwise(b, geometry, dy, w, x) {
         return gradient;
     }
     match turned_around(b, geometry, w).filter(|_| geometry.is_dense() && fits) {
@@ -26,13 +26,13 @@ pub(super) fn input_gradient(b: &mut Builder, geometry: &ConvGeometry, (dy, w, x
             };
             b.node(back.node("Conv", [dy, &turned]))
         }
-        None => conv_transpose(b, geometry, (dy, w, x)),
+        None => conv_transpose(b, geometry, dy, w, x),
     }
 }
 
 /// The image gradient of a kernel of one tap that skips positions, of known sizes: a dense
 /// convolution with the kernel transposed, its positions laid a step apart.
-fn strided_pointwise(b: &mut Builder, geometry: &ConvGeometry, (dy, w, x): (&Value, &Value, &Value)) -> Option<Value> {
+fn strided_pointwise(b: &mut Builder, geometry: &ConvGeometry, dy: &Value, w: &Value, x: &Value) -> Option<Value> {
     if !geometry.is_pointwise() || geometry.is_dense() {
         return None;
     }
@@ -87,7 +87,9 @@ fn turned_around(b: &mut Builder, geometry: &ConvGeometry, w: &Value) -> Option<
 pub(in crate::graph::ops) fn conv_transpose(
     b: &mut Builder,
     geometry: &ConvGeometry,
-    (dy, w, x): (&Value, &Value, &Value),
+    dy: &Value,
+    w: &Value,
+    x: &Value,
 ) -> Value {
     let axes = geometry.axes();
     let sizes = |b: &Builder, value: &Value| -> Option<Vec<i64>> {

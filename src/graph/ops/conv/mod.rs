@@ -37,10 +37,10 @@ fn conv(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let geometry = ConvGeometry::new(a, kernel(a, 1)?, 0)?;
     let mut passed = vec![None, None, None];
     if a.wants(0) {
-        passed[0] = Some(input_gradient(b, &geometry, (dy, w, x)).into());
+        passed[0] = Some(input_gradient(b, &geometry, dy, w, x).into());
     }
     if a.wants(1) {
-        passed[1] = Some(weight_gradient(b, &geometry, (x, dy, w)).into());
+        passed[1] = Some(weight_gradient(b, &geometry, x, dy, w).into());
     }
     if a.wants(2) {
         passed[2] = Some(channel_sums(b, dy, geometry.axes()).into());
@@ -62,7 +62,7 @@ fn conv_transpose(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
         passed[0] = Some(b.node(geometry.node("Conv", [dy, w])).into());
     }
     if a.wants(1) {
-        passed[1] = Some(weight_gradient(b, &geometry, (dy, x, w)).into());
+        passed[1] = Some(weight_gradient(b, &geometry, dy, x, w).into());
     }
     if a.wants(2) {
         passed[2] = Some(channel_sums(b, dy, geometry.axes()).into());

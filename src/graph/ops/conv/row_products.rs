@@ -31,7 +31,7 @@ struct Lines<'a> {
 }
 
 /// `dw`; `None` where another way is better or sizes are not known.
-pub(super) fn by_rows(b: &mut Builder, geometry: &ConvGeometry, (x, dy, w): (&Value, &Value, &Value)) -> Option<Value> {
+pub(super) fn by_rows(b: &mut Builder, geometry: &ConvGeometry, x: &Value, dy: &Value, w: &Value) -> Option<Value> {
     let (&[samples, channels, height, width], &[_, outputs, lines, columns]) = (&b.sizes(x)?[..], &b.sizes(dy)?[..])
     else {
         return None;
@@ -76,8 +76,8 @@ impl Lines<'_> {
             behind: vec![top + met - inside.end, geometry.behind[1]],
             groups: geometry.groups,
         };
-        let image = part(b, image, (2, height), inside);
-        let dy = part(b, dy, (1, steps[0]), lines);
+        let image = part(b, image, 2, height, inside);
+        let dy = part(b, dy, 1, steps[0], lines);
         let dy = b.reshape(&dy, &[outputs * count, samples, 1, steps[1]]);
         let products = b.node(over.node("Conv", [&image, &dy]));
         // Line y of `dy` needs products from line `stride y` on: with as many zeros behind all of
@@ -96,6 +96,6 @@ impl Lines<'_> {
 }
 
 /// A range of an axis of a size.
-fn part(b: &mut Builder, value: &Value, (axis, size): (i64, i64), range: Range<i64>) -> Value {
+fn part(b: &mut Builder, value: &Value, axis: i64, size: i64, range: Range<i64>) -> Value {
     if range == (0..size) { value.clone() } else { b.narrow(value, axis, range) }
 }

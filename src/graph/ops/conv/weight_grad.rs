@@ -21,18 +21,18 @@ const CHANNELS: i64 = 16;
 
 /// How the loss changes with the kernel `w` that moved over `x` and gave what `dy` is the cotangent
 /// of.
-pub(super) fn weight_gradient(b: &mut Builder, geometry: &ConvGeometry, (x, dy, w): (&Value, &Value, &Value)) -> Value {
+pub(super) fn weight_gradient(b: &mut Builder, geometry: &ConvGeometry, x: &Value, dy: &Value, w: &Value) -> Value {
     let pointwise = geometry.is_pointwise();
     if pointwise && !is_deep(b, dy, w) {
-        return by_image(b, geometry, (x, dy, w));
+        return by_image(b, geometry, x, dy, w);
     }
-    if let Some(gradient) = by_tap(b, geometry, (x, dy, w)) {
+    if let Some(gradient) = by_tap(b, geometry, x, dy, w) {
         return gradient;
     }
     if pointwise {
-        return by_image(b, geometry, (x, dy, w));
+        return by_image(b, geometry, x, dy, w);
     }
-    by_rows(b, geometry, (x, dy, w)).unwrap_or_else(|| by_convolution(b, geometry, (x, dy, w)))
+    by_rows(b, geometry, x, dy, w).unwrap_or_else(|| by_convolution(b, geometry, x, dy, w))
 }
 
 /// Whether the gradient of one image, `[O, C]`, is larger than what it is computed of, `[O, P]` and
@@ -45,7 +45,7 @@ fn is_deep(b: &Builder, dy: &Value, w: &Value) -> bool {
 
 /// `dw` as a product of matrices for each tap; `None` where another way is better or sizes are not
 /// known.
-fn by_tap(b: &mut Builder, geometry: &ConvGeometry, (x, dy, w): (&Value, &Value, &Value)) -> Option<Value> {
+fn by_tap(b: &mut Builder, geometry: &ConvGeometry, x: &Value, dy: &Value, w: &Value) -> Option<Value> {
     let (image, steps, kernel) = (b.sizes(x)?, b.sizes(dy)?, b.sizes(w)?);
     let taps: i64 = geometry.kernel.iter().product();
     if geometry.groups != 1 || taps > TAPS || kernel[0].min(kernel[1]) < CHANNELS {
@@ -67,7 +67,7 @@ fn by_tap(b: &mut Builder, geometry: &ConvGeometry, (x, dy, w): (&Value, &Value,
     let padded = if pads.iter().all(|pad| *pad == 0) { turned } else { b.pad(&turned, &pads, 0.0) };
     let mut products = Vec::new();
     for tap in 0..taps {
-        let met = met_by(b, geometry, (&padded, &steps), tap);
+        let met = met_by(b, geometry, &padded, &steps, tap);
         let met = b.reshape(&met, &[kernel[1], columns]);
         let product = b.node(Node::new("Gemm", &[moved.name(), met.name()], &[]).with("transB", 1));
         products.push(if taps == 1 { product } else { b.unsqueeze(&product, &[2]) });
@@ -80,7 +80,7 @@ fn by_tap(b: &mut Builder, geometry: &ConvGeometry, (x, dy, w): (&Value, &Value,
 }
 
 /// The elements of the padded image that tap number `tap`, counted row by row, meets.
-fn met_by(b: &mut Builder, geometry: &ConvGeometry, (padded, steps): (&Value, &[i64]), tap: i64) -> Value {
+fn met_by(b: &mut Builder, geometry: &ConvGeometry, padded: &Value, steps: &[i64], tap: i64) -> Value {
     let mut rest = tap;
     let mut cuts = Vec::new();
     for axis in (0..geometry.axes()).rev() {
@@ -97,7 +97,7 @@ fn met_by(b: &mut Builder, geometry: &ConvGeometry, (padded, steps): (&Value, &[
 }
 
 /// `dw` of one tap: `sum over samples of dy x^T`, `[O, P] x [P, C]`.
-fn by_image(b: &mut Builder, geometry: &ConvGeometry, (x, dy, w): (&Value, &Value, &Value)) -> Value {
+fn by_image(b: &mut Builder, geometry: &ConvGeometry, x: &Value, dy: &Value, w: &Value) -> Value {
     let axes = geometry.axes();
     let mut image = x.clone();
     if !geometry.is_dense() {
@@ -115,7 +115,7 @@ fn by_image(b: &mut Builder, geometry: &ConvGeometry, (x, dy, w): (&Value, &Valu
 }
 
 /// `dw` as a convolution of `x` with `dy`.
-fn by_convolution(b: &mut Builder, geometry: &ConvGeometry, (x, dy, w): (&Value, &Value, &Value)) -> Value {
+fn by_convolution(b: &mut Builder, geometry: &ConvGeometry, x: &Value, dy: &Value, w: &Value) -> Value {
     let axes = geometry.axes();
     let spatial: Vec<i64> = (2..axes as i64 + 2).collect();
     // Channels of a group as samples, samples as channels: [C / groups, groups N, ...].
