@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::{Outcome, Printer};
 use crate::error::Result;
+use crate::graph::artifacts::{ArtifactOptions, TRAINING_MODEL, WeightDecay};
 use crate::graph::autodiff::{Differentiation, LossKind, differentiate};
 use crate::graph::{Carrier, Fact, Graph, Inference, Model, ValueInfo, infer, rewrite, stored_weights, text, validate};
 use crate::support::fs;
@@ -20,7 +21,8 @@ const EXAMPLES: &str = "Examples:
   defrost graph cut model.onnx --to embedding --out backbone.onnx
   defrost graph copy model.onnx checked.onnx
   defrost graph differentiate model.onnx --output logits --loss cross-entropy --out train.onnx
-  defrost graph differentiate backbone.onnx --output embedding --loss bce --classes 14 --out train.onnx";
+  defrost graph differentiate backbone.onnx --output embedding --loss bce --classes 14 --out train.onnx
+  defrost graph differentiate model.onnx --output logits --loss cross-entropy --artifacts artifacts/ --clip 1";
 
 /// Look into an ONNX file, tap inner values, cut a part out, copy or differentiate it.
 #[derive(Debug, clap::Args)]
@@ -82,6 +84,10 @@ enum Verb {
     /// The result consists of standard operators; functions of the model are inlined. Weights are
     /// the floating-point initializers with axes that reach the loss, constants in nodes and
     /// dequantised weights; single numbers stay constants.
+    ///
+    /// As artifacts the same gradients are what ONNX Runtime's training API trains from:
+    /// `training_model.onnx`, `eval_model.onnx`, `optimizer_model.onnx` and `checkpoint` in a folder,
+    /// with AdamW over all weights. They load with `onnxruntime.training.api` and with `ort`.
     #[command(after_help = EXAMPLES)]
     Differentiate {
         /// The ONNX file.
@@ -100,8 +106,17 @@ enum Verb {
         #[arg(long, default_value_t = 0, requires = "classes")]
         seed: u64,
         /// The file to write.
-        #[arg(long)]
-        out: PathBuf,
+        #[arg(long, required_unless_present = "artifacts")]
+        out: Option<PathBuf>,
+        /// The folder to write artifacts of ONNX Runtime's training API to.
+        #[arg(long, value_name = "DIR")]
+        artifacts: Option<PathBuf>,
+        /// Largest norm of the gradient in the artifacts; 0 for any.
+        #[arg(long, value_name = "NORM", default_value_t = 0.0, requires = "artifacts")]
+        clip: f64,
+        /// Decoupled weight decay in the artifacts.
+        #[arg(long, value_name = "DECAY", default_value_t = 0.01, requires = "artifacts")]
+        weight_decay: f64,
     },
 }
 
@@ -127,7 +142,7 @@ impl Arguments {
                 validate(&model)?;
                 write(&model, out, printer)?;
             }
-            Verb::Differentiate { file, output, loss, classes, seed, out } => {
+            Verb::Differentiate { file, output, loss, classes, seed, out, artifacts, clip, weight_decay } => {
                 let loss = match loss.as_str() {
                     "cross-entropy" => LossKind::CrossEntropy,
                     "bce" => LossKind::BinaryCrossEntropy,
@@ -138,7 +153,19 @@ impl Arguments {
                 for weight in &found.fixed {
                     printer.note(&format!("warning: without a gradient: {weight}"));
                 }
-                write(&found.model, out, printer)?;
+                if let Some(folder) = artifacts {
+                    let clip = (*clip > 0.0).then_some(*clip);
+                    let decay = WeightDecay::All(*weight_decay);
+                    let made = found.artifacts(&ArtifactOptions { clip, decay, ..ArtifactOptions::default() })?;
+                    made.save(folder, &made.checkpoint(&found.weights()))?;
+                    printer.note(&format!("saved the artifacts in `{}`", folder.display()));
+                    if out.is_none() {
+                        summarize(&made.training, &folder.join(TRAINING_MODEL), printer)?;
+                    }
+                }
+                if let Some(out) = out {
+                    write(&found.model, out, printer)?;
+                }
             }
         }
         Ok(Outcome::Done)

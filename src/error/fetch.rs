@@ -119,7 +119,9 @@ impl Diagnostic for FetchError {
                 "check the network, or set `PIP_INDEX_URL` or `HTTPS_PROXY` as your network needs it; without network, copy the cache directory (`defrost doctor` shows it) from a machine that has one".into()
             }
             FetchError::NoWheel { .. } => {
-                "upgrade pip; for ONNX Runtime, a library from elsewhere works too: name it with `ORT_DYLIB_PATH`".into()
+                "upgrade pip; for ONNX Runtime, a library from elsewhere works too: name it with `ORT_DYLIB_PATH`; \
+                 `<engine graph>` trains with any"
+                    .into()
             }
             FetchError::DiskFull { .. } => "free disk space, or name another place with `DEFROST_CACHE_DIR`".into(),
             FetchError::Digest { .. } => {

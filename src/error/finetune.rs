@@ -26,6 +26,14 @@ pub enum FinetuneError {
         /// Blocks it has.
         found: usize,
     },
+    /// Something that an engine does not do.
+    #[error("the engine `{engine}` does not train {what}")]
+    Engine {
+        /// The engine.
+        engine: String,
+        /// What was asked for.
+        what: String,
+    },
     /// A loss that does not suit the labels.
     #[error("the loss `{loss}` does not suit a {task} task")]
     Loss {
@@ -151,6 +159,7 @@ impl Diagnostic for FinetuneError {
                 path.display()
             ),
             FinetuneError::NotFinite { .. } => "lower the learning rate, or clip gradients with `<clip>`".into(),
+            FinetuneError::Engine { .. } => "`<engine graph>` does".into(),
             FinetuneError::Blocks { found: 0, .. } => {
                 "the model names no blocks `block_00`, `block_01`, ...: use `<freeze all>` or `<freeze none>`".into()
             }

@@ -239,6 +239,16 @@ pub enum GraphError {
     /// There is nothing that 8-bit integers could compute.
     #[error("the graph has no matrix product with constant weights")]
     NoProducts,
+    /// A model that ONNX Runtime's training API would not take.
+    #[error("{what} is {found}, ONNX Runtime's training API needs {expected}")]
+    Artifact {
+        /// The model, parameter or file.
+        what: String,
+        /// What is needed.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// A named edit cannot be made or leaves a graph that is not valid.
     #[error("the edit `{patch}` cannot be made")]
     Patch {

@@ -54,6 +54,14 @@ pub enum RuntimeError {
         /// The library asked for.
         requested: PathBuf,
     },
+    /// A library without the training API.
+    #[error("`{library}` (ONNX Runtime {version}) has no training API")]
+    NoTrainingApi {
+        /// The library.
+        library: PathBuf,
+        /// Its version.
+        version: String,
+    },
     /// A device name that is none.
     #[error("`{text}` is not a device")]
     UnknownDevice {
@@ -184,6 +192,11 @@ impl Diagnostic for RuntimeError {
             }
             RuntimeError::NotALibrary { .. } | RuntimeError::NotOnnxRuntime { .. } | RuntimeError::TooOld { .. } => {
                 "run `defrost runtime install` for a version that works, and remove `ORT_DYLIB_PATH` if it names this file"
+                    .into()
+            }
+            RuntimeError::NoTrainingApi { .. } => {
+                "leave `<runtime-library>` and `ORT_DYLIB_PATH` out to use the library of `defrost runtime install --training` \
+                 (Linux on x86_64), name another one that was built with the API, or train with `<engine graph>`"
                     .into()
             }
             RuntimeError::UnknownDevice { .. } => "devices are `auto`, `cpu`, `cuda` and `cuda:N`".into(),

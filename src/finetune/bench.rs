@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use crate::data::Label;
 use crate::error::{DataError, FinetuneError, Result};
+use crate::finetune::engine::{EngineKind, MicroBatch, StepHyperparams};
 use crate::finetune::loss::Targets;
 use crate::finetune::step::StepPlan;
-use crate::finetune::trainer::{MicroBatch, StepHyperparams, Trainer};
+use crate::finetune::trainer::Trainer;
 use crate::finetune::{BatchNorm, Classifier, Freeze, Loss};
 use crate::preprocess::Preprocess;
 use crate::runtime::{Runtime, SessionOptions};
@@ -22,6 +23,8 @@ use crate::support::seed::Seed;
 pub struct Bench<'a> {
     /// The model's name, for the result.
     pub model: &'a str,
+    /// Who trains.
+    pub engine: EngineKind,
     /// What tells the size of its input.
     pub preprocess: &'a Preprocess,
     /// How much of it is not trained.
@@ -43,6 +46,8 @@ pub struct Bench<'a> {
 pub struct Measured {
     /// The model's name.
     pub model: String,
+    /// Who trained.
+    pub engine: EngineKind,
     /// Images of one step.
     pub batch: usize,
     /// Steps that were measured.
@@ -86,6 +91,7 @@ pub fn train(
     let shape = bench.preprocess.clone().check()?.output_shape().ok_or(DataError::OpenSize)?;
     let trained = bench.freeze.trained(&classifier)?.into_iter().map(|name| (name, 1.0)).collect();
     let plan = StepPlan {
+        engine: bench.engine,
         trained,
         loss: Loss::CrossEntropy,
         batch_norm: bench.batch_norm,
@@ -121,10 +127,11 @@ pub fn train(
     times.sort_by(f64::total_cmp);
     Ok(Measured {
         model: bench.model.to_owned(),
+        engine: bench.engine,
         batch: bench.batch,
         steps: bench.steps,
         threads: options.effective_threads(),
-        device: trainer.device().0.to_string(),
+        device: trainer.device().to_string(),
         seconds_per_step: times[times.len() / 2],
         fastest: times[0],
         slowest: times[times.len() - 1],

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use crate::data::{Batch, Epoch, Loader};
 use crate::error::Result;
 use crate::finetune::loss::{Loss, Targets};
-use crate::finetune::trainer::Evaluator;
+use crate::finetune::trainer::Trainer;
 use crate::finetune::training_set::TrainingSet;
 use crate::metrics::{Activation, Bootstrap, Evaluation, evaluate};
 use crate::records::{PredictionTable, ScoredSplit};
@@ -23,7 +23,7 @@ impl Predicted {
     /// Runs the network over some rows, in batches.
     pub(super) fn new(
         rows: &[usize],
-        evaluator: &mut Evaluator,
+        trainer: &mut Trainer,
         loader: &Loader,
         batch: usize,
         targets: &Targets,
@@ -35,7 +35,7 @@ impl Predicted {
         let epoch = Epoch { batches: &batches, seed: Seed::new(0) };
         loader.run(epoch, |read: &Batch| {
             let shape = [read.samples.len(), channels, height, width];
-            let logits = evaluator.logits(read.images(), &shape)?;
+            let logits = trainer.logits(read.images(), &shape)?;
             for (place, (&row, logits)) in read.samples.iter().zip(logits.chunks_exact(classes)).enumerate() {
                 match read.failed.iter().find(|(failed, _)| *failed == place) {
                     Some((_, error)) => failed.push((row, error.to_string())),

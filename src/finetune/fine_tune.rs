@@ -19,12 +19,13 @@ use crate::data::Dataset;
 use crate::data::augment::Augmentation;
 use crate::error::Result;
 use crate::finetune::config::{ModelConfig, RunConfig, TrainingRun};
+use crate::finetune::engine::EngineKind;
 use crate::finetune::head::Head;
 use crate::finetune::policy::Freeze;
 use crate::finetune::recipe::Recipe;
 use crate::finetune::run::{FinetuneResult, TrainOptions, finetune};
 use crate::finetune::schedule::Schedule;
-use crate::runtime::{Device, Runtime};
+use crate::runtime::Device;
 use crate::support::progress::{Progress, Silent};
 
 /// A fine-tuning that is put together: made with [`FineTune::new`], changed by setters, started by
@@ -143,6 +144,13 @@ impl<'a> FineTune<'a> {
         self
     }
 
+    /// Who trains.
+    #[must_use]
+    pub fn engine(mut self, engine: EngineKind) -> Self {
+        self.options.engine = engine;
+        self
+    }
+
     /// Where to train.
     #[must_use]
     pub fn device(mut self, device: Device) -> Self {
@@ -170,9 +178,12 @@ impl<'a> FineTune<'a> {
     pub fn run(&self, images: &Dataset, out: impl AsRef<Path>) -> Result<FinetuneResult> {
         let (data, model, recipe) = (images.source.clone(), self.model.clone(), self.recipe.clone());
         let config = RunConfig { data, model, recipe }.absolute()?;
+        let engine = self.options.engine;
+        engine.check(self.options.device, config.recipe.mixed_precision)?;
+        let runtime = engine.runtime(self.progress)?;
         let backbone = config.backbone(self.progress)?;
         backbone.note_random_weights(self.progress);
         let run = TrainingRun { dataset: images, backbone: &backbone, config: &config, out: out.as_ref() };
-        finetune(&run, &self.options, &Runtime::ensure(None, self.progress)?, self.progress)
+        finetune(&run, &self.options, &runtime, self.progress)
     }
 }

@@ -14,7 +14,7 @@
 //! when it is written: updates may be made in place.
 
 use crate::graph::{Builder, Expr, Formula, Value};
-use crate::tensor::{DType, HostTensor};
+use crate::tensor::DType;
 
 /// Name of the input that is the learning rate, a scalar.
 pub(super) const LEARNING_RATE: &str = "learning_rate";
@@ -55,18 +55,6 @@ pub(super) struct Update<'a> {
 pub(super) struct Updated {
     pub(super) parameter: Value,
     pub(super) moments: [Value; 2],
-}
-
-/// The Euclidean norm of all gradients together.
-pub(super) fn norm(b: &mut Builder, gradients: &[&Value]) -> Value {
-    b.scope("norm", |b| {
-        let squares: Vec<Value> = gradients.iter().map(|gradient| b.sum_of_squares(gradient)).collect();
-        let sum = match squares.as_slice() {
-            [one] => one.clone(),
-            several => b.apply("Sum", &several.iter().collect::<Vec<_>>()),
-        };
-        b.sqrt(&sum)
-    })
 }
 
 /// Whether the norm is no number: where a gradient overflowed.
@@ -160,7 +148,7 @@ impl AdamW {
         let square = scaled * scaled;
         let v = times(v, b2) + square;
         let root = v.sqrt();
-        let direction = m / (root + spread(term(&self.epsilon), root));
+        let direction = m / (root + term(&self.epsilon).repeated_for(root));
         let change = times(direction, own(&self.size));
         let kept = if update.decays { times(p, term(&self.one) - own(&self.decay)) } else { p };
         [kept - change, m, v].map(Expr::value)
@@ -169,23 +157,7 @@ impl AdamW {
 
 /// `x` times a scalar.
 fn times<'f>(x: Expr<'f>, scalar: Expr<'f>) -> Expr<'f> {
-    x * spread(scalar, x)
-}
-
-/// A scalar that is to be combined with `x`, repeated along the last axis of `x` longer than 1
-/// where ones stand behind it: as [C, 1, 1] for the kernel of a pointwise convolution [O, C, 1, 1].
-///
-/// With a scalar itself ONNX Runtime's CPU goes through such a tensor element by element, fifty
-/// times slower.
-pub(super) fn spread<'f>(scalar: Expr<'f>, x: Expr<'f>) -> Expr<'f> {
-    let sizes = x.sizes().unwrap_or_default();
-    match sizes.iter().rposition(|&size| size > 1) {
-        Some(last) if last + 1 < sizes.len() => {
-            let row = x.constant(&HostTensor::vector(sizes[last..].to_vec()));
-            scalar.apply("Expand", &[row])
-        }
-        _ => scalar,
-    }
+    x * scalar.repeated_for(x)
 }
 
 #[cfg(test)]
@@ -197,7 +169,7 @@ mod tests {
     use crate::graph::{Dim, autodiff};
     use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
     use crate::support::progress::Silent;
-    use crate::tensor::{Tolerance, compare, safetensors};
+    use crate::tensor::{HostTensor, Tolerance, compare, safetensors};
 
     const PARAMETERS: [&str; 4] = ["w1", "b1", "w2", "b2"];
 
@@ -222,7 +194,7 @@ mod tests {
         let gradients = autodiff::gradients(&mut b, &loss, &values).unwrap();
         let gradients: Vec<Value> = gradients.into_iter().map(Option::unwrap).collect();
         b.output("loss", &loss);
-        let norm = norm(&mut b, &gradients.iter().collect::<Vec<_>>());
+        let norm = b.norm(&gradients.iter().collect::<Vec<_>>());
         let adamw = AdamW::new(&mut b, &norm, Some(1.0));
         b.output(NORM, &norm);
         for ((name, parameter), gradient) in PARAMETERS.into_iter().zip(values).zip(gradients) {

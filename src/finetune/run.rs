@@ -13,10 +13,10 @@ use std::time::Instant;
 use crate::error::{Error, FileError, FinetuneError, ProbeError, Result};
 use crate::finetune::artifacts::RepeatResult;
 use crate::finetune::checkpoint::{Best, Checkpoints, TrainState, check_fits};
+use crate::finetune::engine::{EngineKind, StepOutcome};
 use crate::finetune::config::{CONFIG, RECORD, TrainingRun};
 use crate::finetune::journal::{Journal, Line};
 use crate::finetune::search::Search;
-use crate::finetune::trainer::StepOutcome;
 use crate::finetune::training::{TrainInputs, TrainObserver, Training};
 use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Head, artifacts};
@@ -31,6 +31,8 @@ use crate::tensor::safetensors::{Metadata, Tensors};
 /// What does not change the numbers, or only their last digits.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainOptions {
+    /// Who trains.
+    pub engine: EngineKind,
     /// Where to train.
     pub device: Device,
     /// Threads that compute, and as many that prepare images; 0 is one per core.
@@ -43,7 +45,13 @@ pub struct TrainOptions {
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        TrainOptions { device: Device::Auto, threads: 0, spinning: true, checkpoint_steps: 0 }
+        TrainOptions {
+            engine: EngineKind::Graph,
+            device: Device::Auto,
+            threads: 0,
+            spinning: true,
+            checkpoint_steps: 0,
+        }
     }
 }
 
@@ -77,6 +85,7 @@ pub fn finetune(
     progress: &dyn Progress,
 ) -> Result<FinetuneResult> {
     job.config.recipe.check(job.dataset.task)?;
+    options.engine.check(options.device, job.config.recipe.mixed_precision)?;
     job.config.recipe.adjusting.check(job.dataset.task, job.dataset.classes.len())?;
     let material = TrainingSet::new(job.dataset)?;
     let is_new = check_folder(job)?;
@@ -202,14 +211,14 @@ impl Run<'_> {
         let mut position = match checkpoints.read_last()? {
             Some((state, position)) => {
                 check_fits(&checkpoints.last(), &state, &training.trainer.state()?)?;
-                training.trainer.reset(&state)?;
+                training.trainer.reset(&state, position.step)?;
                 if position.epoch < recipe.epochs {
                     progress.note(&format!("going on from step {} (epoch {})", position.step, position.epoch + 1));
                 }
                 position
             }
             None => {
-                training.trainer.reset(&start)?;
+                training.trainer.reset(&start, 0)?;
                 TrainState { learning_rate: search.chosen(&training)?, ..TrainState::default() }
             }
         };
@@ -217,7 +226,7 @@ impl Run<'_> {
         train(&mut training, &mut position, &mut keeper, progress)?;
         let best = checkpoints.read_best()?;
         check_fits(&checkpoints.best(), &best, &start)?;
-        training.trainer.reset(&best)?;
+        training.trainer.reset(&best, 0)?;
         let began = Instant::now();
         let validation = match recipe.adjusting.is_none() {
             true => None,

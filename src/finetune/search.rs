@@ -43,7 +43,7 @@ impl Search {
         for &rate in rates.iter().skip(search.candidates.len()) {
             let began = Instant::now();
             progress.note(&format!("trying learning rate {rate:.1e}"));
-            training.trainer.reset(start)?;
+            training.trainer.reset(start, 0)?;
             let (score, log_loss) = attempt(training, rate, progress)?;
             let told = score.map_or_else(|| "diverged".to_owned(), |score| format!("{} {score:.4}", training.metric()));
             progress.note(&format!("learning rate {rate:.1e}: {told}"));

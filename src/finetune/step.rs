@@ -19,14 +19,14 @@ use crate::error::{FinetuneError, Result};
 use crate::finetune::classifier::LOGITS;
 use crate::finetune::loss_scale::LOSS_SCALE;
 use crate::finetune::optimizer::{AdamW, FIRST_MOMENT, SECOND_MOMENT, Update};
-use crate::finetune::{Classifier, Loss, batch_norm, drop_path, optimizer};
-use crate::graph::{Builder, Dim, Model, Value, autodiff, needed_nodes, rewrite};
+use crate::finetune::{Classifier, EngineKind, Loss, batch_norm, drop_path, optimizer};
+use crate::graph::{Builder, Dim, Model, Value, artifacts, autodiff, needed_nodes, rewrite};
 use crate::tensor::DType;
 
 /// Name of the output that is the loss.
 pub(super) const LOSS: &str = "loss";
 /// What precedes the name of something that a run gives a new value.
-pub(super) const NEXT: &str = "next/";
+pub(super) const NEXT: &str = artifacts::NEXT;
 /// What precedes the name of a parameter in that of the sum of its gradients.
 pub(super) const GRADIENT: &str = autodiff::GRADIENT;
 /// Name of the input that the sum of gradients so far is multiplied by: 0 at the first part of a
@@ -49,6 +49,8 @@ pub enum BatchNorm {
 /// How a network is trained.
 #[derive(Clone, Debug)]
 pub struct StepPlan {
+    /// Who trains.
+    pub engine: EngineKind,
     /// The parameters that are trained, with each one's share of the learning rate.
     pub trained: BTreeMap<String, f64>,
     /// What is minimised.
@@ -75,6 +77,7 @@ impl StepPlan {
     /// Trains every parameter in batches of a size, gradients clipped at norm 1.
     pub fn full(classifier: &Classifier, loss: Loss, batch: usize) -> Self {
         StepPlan {
+            engine: EngineKind::Graph,
             trained: classifier.parameters.iter().map(|name| (name.clone(), 1.0)).collect(),
             loss,
             batch_norm: BatchNorm::Frozen,
@@ -100,7 +103,8 @@ pub(super) enum Target {
 /// The graphs of a step.
 #[derive(Debug)]
 pub(super) struct StepGraphs {
-    /// Images to loss, and to updated parameters or summed gradients.
+    /// Images to loss, and to updated parameters, summed gradients, or the gradients alone where
+    /// the engine updates by itself.
     pub(super) model: Model,
     /// Gradients to updated parameters, where they are summed up first.
     pub(super) update: Option<Model>,
@@ -147,8 +151,14 @@ impl StepGraphs {
         let loss = plan.loss.add(&mut b, &logits, &batch, classifier.classes);
         let (gradients, cotangents) = gradients(&mut b, &loss, plan, &borders)?;
         b.output(LOSS, &loss);
-        let update = match plan.accumulate {
-            true => {
+        let update = match (plan.engine, plan.accumulate) {
+            (EngineKind::Ort, _) => {
+                for (name, gradient) in &gradients {
+                    b.output(&format!("{GRADIENT}{name}"), gradient);
+                }
+                None
+            }
+            (EngineKind::Graph, true) => {
                 accumulate(&mut b, &gradients, &shapes);
                 let shapes = shapes.iter().filter(|(name, _)| gradients.contains_key(name));
                 Some(update_graph(
@@ -157,7 +167,7 @@ impl StepGraphs {
                     &shapes.map(|(name, shape)| (name.clone(), shape.clone())).collect(),
                 )?)
             }
-            false => {
+            (EngineKind::Graph, false) => {
                 update(&mut b, plan, &gradients, &shapes)?;
                 None
             }
@@ -225,23 +235,15 @@ fn accumulate(b: &mut Builder, gradients: &BTreeMap<&String, Value>, shapes: &BT
         let Some(shape) = shapes.get(name) else { continue };
         let sum = input_like(b, GRADIENT, name, shape);
         let sum =
-            b.express([&sum, &keep, gradient], |[sum, keep, gradient]| sum * optimizer::spread(keep, sum) + gradient);
+            b.express([&sum, &keep, gradient], |[sum, keep, gradient]| sum * keep.repeated_for(sum) + gradient);
         b.output(&format!("{NEXT}{GRADIENT}{name}"), &sum);
     }
 }
 
-/// The gradients in the opposite order of the backward pass.
-///
-/// ONNX Runtime takes nodes from the outputs back, depth first, and of a node's inputs the one that
-/// stands last in the file first. So what is made of the last layer's gradients has to stand last:
-/// then they are computed first, and the activations that they need are given back before the
-/// earlier layers' turn comes. In any other order the backward pass goes down to the first layer at
-/// once, and all activations and all cotangents are alive together.
+/// The gradients in the order of [`autodiff::last_first`].
 fn last_first<'a>(b: &Builder, gradients: &'a BTreeMap<&'a String, Value>) -> Vec<(&'a String, &'a Value)> {
-    let producers = b.graph().producers();
-    let place = |value: &Value| producers.get(value.name()).copied().unwrap_or(0);
     let mut ordered: Vec<(&String, &Value)> = gradients.iter().map(|(name, gradient)| (*name, gradient)).collect();
-    ordered.sort_by_key(|(_, gradient)| std::cmp::Reverse(place(gradient)));
+    autodiff::last_first(b, &mut ordered, |(_, gradient)| gradient);
     ordered
 }
 
@@ -265,7 +267,7 @@ fn update(
     shapes: &BTreeMap<String, Vec<usize>>,
 ) -> Result<()> {
     let all = last_first(b, gradients).into_iter().map(|(_, gradient)| gradient).collect::<Vec<_>>();
-    let norm = optimizer::norm(b, &all);
+    let norm = b.norm(&all);
     let adamw = AdamW::new(b, &norm, plan.clip);
     let overflow = plan.mixed_precision.then(|| optimizer::overflow(b, &norm));
     b.output(optimizer::NORM, &norm);

@@ -8,13 +8,14 @@ use crate::data::augment::{Augmentation, Augmenter};
 use crate::data::{Batch, Epoch, Label, Loader};
 use crate::error::{FinetuneError, Result};
 use crate::finetune::checkpoint::TrainState;
+use crate::finetune::engine::{MicroBatch, StepHyperparams, StepOutcome};
 use crate::finetune::evaluation::Predicted;
 use crate::finetune::loss::Targets;
 use crate::finetune::policy::Freeze;
 use crate::finetune::run::TrainOptions;
 use crate::finetune::schedule::LrSchedule;
 use crate::finetune::step::StepPlan;
-use crate::finetune::trainer::{Evaluator, MicroBatch, StepHyperparams, StepOutcome, Trainer};
+use crate::finetune::trainer::Trainer;
 use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Recipe, drop_path, policy, sampler};
 use crate::graph::fixed_weights;
@@ -35,7 +36,6 @@ pub(super) struct Training<'a> {
     pub(super) material: &'a TrainingSet,
     pub(super) partition: &'a Partition,
     pub(super) trainer: Trainer,
-    pub(super) evaluator: Evaluator,
     seed: Seed,
     loader: Loader,
     plain: Loader,
@@ -102,6 +102,7 @@ impl<'a> Training<'a> {
             (name, share)
         };
         let plan = StepPlan {
+            engine: options.engine,
             trained: trained.into_iter().map(share).collect(),
             loss,
             batch_norm: recipe.batch_norm,
@@ -118,13 +119,13 @@ impl<'a> Training<'a> {
             spinning: options.spinning,
             ..SessionOptions::default()
         };
-        let trainer = Trainer::open(runtime, classifier, &plan, &session)?;
+        let mut trainer = Trainer::open(runtime, classifier, &plan, &session)?;
         let reached: Vec<String> = asked.iter().filter(|name| !trainer.unreached().contains(name)).cloned().collect();
         check_moves(classifier, recipe.freeze, &reached)?;
         note_fixed(classifier, recipe.freeze, &reached, progress);
-        let evaluator = Evaluator::beside(runtime, classifier, &trainer, &session)?;
-        let (device, reason) = trainer.device();
-        progress.note(&format!("training on {device}: {reason}"));
+        trainer.open_evaluation()?;
+        let device = trainer.device();
+        progress.note(&format!("training on {device}: {}", trainer.device_reason()));
         if recipe.mixed_precision && device == Device::Cpu {
             progress.note("warning: mixed precision is slower than f32 on a CPU; it is for GPUs");
         }
@@ -152,7 +153,6 @@ impl<'a> Training<'a> {
             material,
             partition,
             trainer,
-            evaluator,
             seed: subject.seed,
             loader: loader(recipe.augmentation.clone())?,
             plain: loader(Augmentation::default())?,
@@ -282,7 +282,7 @@ impl<'a> Training<'a> {
 
     /// Predictions on some rows, seen without augmentation.
     pub(super) fn predict(&mut self, rows: &[usize]) -> Result<Predicted> {
-        Predicted::new(rows, &mut self.evaluator, &self.plain, self.part, &self.targets)
+        Predicted::new(rows, &mut self.trainer, &self.plain, self.part, &self.targets)
     }
 
     /// The network as it is now on validation data: every metric, the deciding one, and the log

@@ -4,6 +4,7 @@
 //! [`Model::save`] lose nothing. [`Builder`] makes graphs operator by operator, [`infer`](infer())
 //! tells their types and shapes, [`rewrite`] edits them, [`autodiff`] differentiates them.
 
+pub mod artifacts;
 pub mod autodiff;
 mod builder;
 mod chunks;

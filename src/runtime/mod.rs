@@ -16,6 +16,7 @@ mod provider;
 mod self_test;
 mod session;
 mod training_library;
+mod training_session;
 mod value;
 mod weights;
 
@@ -27,6 +28,7 @@ pub use locate::Origin;
 pub use options::{Optimization, SessionOptions, WorkingMemory};
 pub use self_test::self_test;
 pub use session::{ModelSource, Session, TensorInfo};
+pub use training_session::{TensorView, TrainingModels, TrainingSession};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -37,6 +39,7 @@ use ort::logging::LogLevel;
 use crate::error::{Error, Result, RuntimeError};
 use crate::runtime::install::Flavour;
 use crate::runtime::locate::Places;
+use crate::support::env;
 use crate::support::progress::Progress;
 
 /// The library of this process, once one is loaded; it stays until the process ends.
@@ -104,6 +107,33 @@ impl Runtime {
         }
     }
 
+    /// A library with the training API: the one that this process has loaded or that was named, by
+    /// the caller or by `ORT_DYLIB_PATH`; else the installed one of [`Flavour::Training`], installed
+    /// after saying so where it is not there.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NoTrainingApi`] where the library that was loaded or named lacks it,
+    /// [`FetchError::NoWheel`](crate::error::FetchError::NoWheel) where none was named and none is
+    /// published for this machine, and those of [`Runtime::load`] and [`Flavour::install`].
+    pub fn ensure_training(progress: &dyn Progress) -> Result<Runtime> {
+        let is_loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_named = NAMED.get().is_some() || env::path(env::RUNTIME_LIBRARY).is_some();
+        let runtime = match is_loaded || is_named {
+            true => Runtime::load(None)?,
+            false => {
+                let directory = Flavour::Training.directory()?;
+                if !directory.is_dir() {
+                    let version = Flavour::Training.version();
+                    progress.note(&format!("installing ONNX Runtime {version} with its training API, once"));
+                    Flavour::Training.install(progress)?;
+                }
+                Runtime::load(Some(&directory))?
+            }
+        };
+        runtime.check_can_train()?;
+        Ok(runtime)
+    }
+
     /// Names the library that [`Runtime::load`] and [`Runtime::ensure`] take when their caller
     /// names none; the first call counts.
     pub fn name_library(path: &Path) {
@@ -145,6 +175,20 @@ impl Runtime {
     /// Whether the library has ONNX Runtime's training API.
     pub fn can_train(&self) -> bool {
         ort::training::training_api().is_ok()
+    }
+
+    /// Refuses a library without the training API.
+    ///
+    /// # Errors
+    /// [`RuntimeError::NoTrainingApi`].
+    pub fn check_can_train(&self) -> Result<(), RuntimeError> {
+        match self.can_train() {
+            true => Ok(()),
+            false => Err(RuntimeError::NoTrainingApi {
+                library: self.library().to_path_buf(),
+                version: self.version().to_owned(),
+            }),
+        }
     }
 
     fn environment(&self) -> &Environment {

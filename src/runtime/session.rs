@@ -278,7 +278,7 @@ pub(super) fn run_options(memory: WorkingMemory, device: Device) -> Result<RunOp
 }
 
 /// A session builder with everything set but the device.
-fn builder(runtime: &Runtime, options: &SessionOptions) -> ort::Result<SessionBuilder> {
+pub(super) fn builder(runtime: &Runtime, options: &SessionOptions) -> ort::Result<SessionBuilder> {
     let level = match options.optimization {
         Optimization::Off => GraphOptimizationLevel::Disable,
         Optimization::Basic => GraphOptimizationLevel::Level1,

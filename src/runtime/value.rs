@@ -137,6 +137,16 @@ pub(super) fn into_host(name: &str, value: DynValue) -> Result<HostTensor> {
     })
 }
 
+/// A copy of a value in host memory.
+///
+/// # Errors
+/// As [`into_host`].
+pub(super) fn copied(name: &str, value: DynValue) -> Result<HostTensor> {
+    let tensor = into_host(name, value)?;
+    let bytes = Bytes::copy_from_slice(tensor.bytes());
+    Ok(HostTensor::new(tensor.dtype(), tensor.shape().to_vec(), bytes).unwrap_or(tensor))
+}
+
 /// Keeps a value alive behind shared bytes.
 struct Elements {
     value: DynValue,

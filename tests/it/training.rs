@@ -271,7 +271,7 @@ fn a_step_that_overflows_in_f16_is_taken_again_with_a_smaller_factor() {
         assert!(trainer.weights().unwrap()[&name] != HostTensor::vector(vec![20f32, 0.0, 0.0]));
         // A checkpoint goes on with that factor.
         let mut again = open(&classifier, &plan);
-        again.reset(&state).unwrap();
+        again.reset(&state, 1).unwrap();
         let [here, there] = [&mut trainer, &mut again].map(|trainer| trainer.step(&parts(), rates(2)).unwrap());
         assert_eq!((here.loss, here.norm), (there.loss, there.norm));
         assert!(trainer.state().unwrap() == again.state().unwrap());

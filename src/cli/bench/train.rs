@@ -4,8 +4,8 @@ use crate::cli::model_flags::ModelFlags;
 use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 use crate::finetune::bench::{Bench, Measured};
-use crate::finetune::{BatchNorm, Classifier, Freeze, bench};
-use crate::runtime::{Device, Runtime, SessionOptions};
+use crate::finetune::{BatchNorm, Classifier, EngineKind, Freeze, bench};
+use crate::runtime::{Device, SessionOptions};
 use crate::support::seed::Seed;
 
 /// Measure training steps: forward, backward, clipping and AdamW of all parameters, on random
@@ -44,6 +44,10 @@ pub(super) struct Arguments {
     /// Threads that compute [default: one per core].
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Who trains: gradients and updates as standard operators, or ONNX Runtime's training API
+    /// (CPU; installed once where no library is named).
+    #[arg(long, value_enum, default_value = "graph")]
+    engine: EngineKind,
     /// Where to train: `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: Device,
@@ -53,10 +57,13 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, printer: &Printer) -> Result<Outcome> {
+        self.engine.check(self.device, self.mixed_precision)?;
+        let runtime = self.engine.runtime(printer)?;
         let backbone = self.flags.open(&self.model, printer)?;
         let classifier = Classifier::linear(&backbone, self.classes, Seed::new(0))?;
         let plan = Bench {
             model: &self.model,
+            engine: self.engine,
             preprocess: &backbone.preprocess.clone(),
             freeze: self.freeze,
             batch_norm: self.batch_norm,
@@ -68,7 +75,7 @@ impl Arguments {
         drop(backbone);
         let threads = self.threads.map_or(0, usize::from);
         let options = SessionOptions { device: self.device, threads, ..SessionOptions::default() };
-        let measured = bench::train(classifier, &plan, &options, &Runtime::ensure(None, printer)?, printer)?;
+        let measured = bench::train(classifier, &plan, &options, &runtime, printer)?;
         printer.result(&measured, describe)?;
         Ok(Outcome::Done)
     }

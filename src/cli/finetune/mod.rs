@@ -11,7 +11,7 @@ use crate::cli::probe::table;
 use crate::cli::{Outcome, Printer, dataset};
 use crate::data::DatasetSource;
 use crate::error::{FinetuneError, Result};
-use crate::finetune::{FineTune, FinetuneResult, ModelConfig, RECORD, RunConfig, TrainOptions};
+use crate::finetune::{EngineKind, FineTune, FinetuneResult, ModelConfig, RECORD, RunConfig, TrainOptions};
 use crate::runtime::Device;
 
 /// Train a backbone further on labelled images: interruptible, reproducible, ends in one ONNX file.
@@ -49,6 +49,10 @@ pub(crate) struct Arguments {
     /// Threads that compute, and as many that prepare images [default: one per core].
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Who trains: gradients and updates as standard operators, or ONNX Runtime's training API
+    /// (CPU; installed once where no library is named).
+    #[arg(long, value_enum, default_value = "graph")]
+    engine: EngineKind,
     /// Where to train: `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: Device,
@@ -65,6 +69,7 @@ impl Arguments {
         };
         let dataset = dataset::open(&config.data.path, &config.data.reading, printer)?;
         let options = TrainOptions {
+            engine: self.engine,
             device: self.device,
             threads: self.threads.map_or(0, usize::from),
             checkpoint_steps: self.checkpoint_every,

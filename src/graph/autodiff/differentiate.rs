@@ -4,11 +4,13 @@
 use std::collections::HashSet;
 
 use crate::error::{GraphError, Result};
+use crate::graph::artifacts::{ArtifactOptions, Artifacts};
 use crate::graph::autodiff::loss::LossOptions;
 use crate::graph::autodiff::{GRADIENT, gradients, loss};
 use crate::graph::rewrite::{dead, expose_weights, lift, slice_sequences};
-use crate::graph::{Builder, Dim, Graph, Model, Value, fixed_weights, inline_functions};
+use crate::graph::{Builder, Dim, Graph, Model, Value, ValueInfo, fixed_weights, inline_functions};
 use crate::support::seed::Seed;
+use crate::tensor::safetensors::Tensors;
 use crate::tensor::{DType, HostTensor};
 
 /// Which loss stands on the output.
@@ -42,6 +44,31 @@ pub struct Differentiated {
     pub model: Model,
     /// Weights of the model without a gradient, each with the reason, see [`fixed_weights`].
     pub fixed: Vec<String>,
+    /// The value that the loss stands on: the output asked for, or what a head makes of it.
+    pub output: String,
+}
+
+impl Differentiated {
+    /// The model as artifacts of ONNX Runtime's training API; its evaluation model gives `loss` and
+    /// the output.
+    ///
+    /// # Errors
+    /// As [`Artifacts::new`].
+    pub fn artifacts(&self, options: &ArtifactOptions) -> Result<Artifacts> {
+        let mut eval = self.model.clone();
+        eval.graph.outputs.retain(|output| !output.name.starts_with(GRADIENT));
+        eval.graph.outputs.push(ValueInfo::untyped(&self.output));
+        dead(&eval).apply(&mut eval)?;
+        Artifacts::new(self.model.clone(), eval, options)
+    }
+
+    /// The values of all weights that have a gradient.
+    pub fn weights(&self) -> Tensors {
+        let outputs = self.model.graph.outputs.iter();
+        let names = outputs.filter_map(|output| output.name.strip_prefix(GRADIENT));
+        let stored = |name: &str| Some((name.to_owned(), self.model.graph.initializer(name)?.to_host()?));
+        names.filter_map(stored).collect()
+    }
 }
 
 /// Adds loss and gradients to a model; one of an operator set from 9 on is lifted to 17 first.
@@ -113,7 +140,7 @@ pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Diffe
     }
     let mut model = b.finish()?;
     dead(&model).apply(&mut model)?;
-    Ok(Differentiated { model, fixed })
+    Ok(Differentiated { model, fixed, output: output.name().to_owned() })
 }
 
 /// Values that batch normalisations take as their statistics, and nothing else does.

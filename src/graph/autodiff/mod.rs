@@ -25,6 +25,7 @@
 
 mod cotangents;
 mod differentiate;
+mod last_first;
 pub mod loss;
 mod recompute;
 mod segments;
@@ -33,6 +34,7 @@ mod sweep;
 use std::collections::HashSet;
 
 pub use differentiate::{Differentiated, Differentiation, LossKind, differentiate};
+pub use last_first::last_first;
 pub use recompute::{borders, recompute};
 
 use crate::error::{GraphError, Result};

@@ -163,6 +163,23 @@ impl<'f> Expr<'f> {
         self.formula.build(|b| b.constant(tensor))
     }
 
+    /// This scalar, which is to be combined with `x`, repeated along the last axis of `x` longer
+    /// than 1 where ones stand behind it: as `[C, 1, 1]` for the kernel of a pointwise convolution
+    /// `[O, C, 1, 1]`.
+    ///
+    /// With a scalar itself ONNX Runtime's CPU goes through such a tensor element by element, fifty
+    /// times slower.
+    pub fn repeated_for(self, x: Expr<'f>) -> Expr<'f> {
+        let sizes = x.sizes().unwrap_or_default();
+        match sizes.iter().rposition(|&size| size > 1) {
+            Some(last) if last + 1 < sizes.len() => {
+                let row = x.constant(&HostTensor::vector(sizes[last..].to_vec()));
+                self.apply("Expand", &[row])
+            }
+            _ => self,
+        }
+    }
+
     /// A reduction by the name of its operator; see [`Builder::reduce_sum`].
     pub(in crate::graph) fn reduce(self, operator: &str, axes: &[i64], keep: bool) -> Expr<'f> {
         self.formula.build(|b| b.reduce(operator, &self.value(), axes, keep))

@@ -33,6 +33,18 @@ impl Builder {
         self.node(Node::new("ReduceSumSquare", &[x.name()], &[]).with("keepdims", 0i64))
     }
 
+    /// The Euclidean norm of all elements of several values together, a scalar.
+    pub fn norm(&mut self, values: &[&Value]) -> Value {
+        self.scope("norm", |b| {
+            let squares: Vec<Value> = values.iter().map(|value| b.sum_of_squares(value)).collect();
+            let sum = match squares.as_slice() {
+                [one] => one.clone(),
+                several => b.apply("Sum", &several.iter().collect::<Vec<_>>()),
+            };
+            b.sqrt(&sum)
+        })
+    }
+
     /// The axes are an attribute before operator set 18 (13 for the sum), an input since.
     pub(in crate::graph) fn reduce(&mut self, operator: &str, x: &Value, axes: &[i64], keep: bool) -> Value {
         let node = if self.opset() >= 18 || operator == "ReduceSum" {

@@ -1,0 +1,215 @@
+//! Artifacts of ONNX Runtime's training API: a model of gradients as the four files that it trains
+//! from, `training_model.onnx`, `eval_model.onnx`, `optimizer_model.onnx` and `checkpoint`.
+//!
+//! In: a model with the outputs `loss`, `grad/P` for every trained parameter `P` and `next/S` for
+//! every running statistic `S`, and one of the same network without its backward pass. The training
+//! model adds each gradient to a buffer of the session in place; the optimizer's model updates all
+//! parameters at once. Parameters are told apart from other inputs by name, and the session feeds
+//! the evaluation model by the training model's order: [`Artifacts`] holds the two equal.
+//!
+//! The session has one rate and one decay for all parameters. Parts of a network that are trained
+//! otherwise are trained so in the training graph (see [`training`]): a share of the rate by storing
+//! the parameter divided by it, a decay by an update of its own.
+//!
+//! Written for ONNX Runtime 1.19, the last one with the API in a public wheel: operator set 21 and
+//! file format 10 at most. Reference: <https://onnxruntime.ai/docs/get-started/training-on-device.html>.
+
+mod checkpoint;
+mod optimizer;
+mod training;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+pub use checkpoint::Checkpoint;
+
+use crate::error::{GraphError, Result};
+use crate::graph::{ElementType, Model, ValueInfo, rewrite};
+use crate::support::fs;
+use crate::tensor::HostTensor;
+use crate::tensor::safetensors::Tensors;
+
+/// The domain of ONNX Runtime's own operators.
+const DOMAIN: &str = "com.microsoft";
+/// What precedes the name of a running statistic in that of its next value.
+pub const NEXT: &str = "next/";
+/// Name of the user input that is the decay of this step, rate times weight decay, a scalar; 0 in
+/// all parts of a batch but the last.
+pub const DECAY: &str = "decay";
+/// Name of the user output that is the Euclidean norm of the summed gradients.
+pub const GRADIENT_NORM: &str = "gradient_norm";
+
+/// Name of the training model's file, as the Python package's generator has it.
+pub const TRAINING_MODEL: &str = "training_model.onnx";
+/// Names of the models' files.
+const FILES: [&str; 3] = [TRAINING_MODEL, "eval_model.onnx", "optimizer_model.onnx"];
+/// Name of the checkpoint's file.
+const CHECKPOINT: &str = "checkpoint";
+/// The standard operator sets that the graphs may have.
+const OPSETS: std::ops::RangeInclusive<i64> = 17..=21;
+/// The newest file format that ONNX Runtime 1.19 reads.
+const MAX_IR_VERSION: i64 = 10;
+
+/// How the parameters are updated.
+#[derive(Clone, Debug, Default)]
+pub struct ArtifactOptions {
+    /// Largest norm of the gradient, > 0.
+    pub clip: Option<f64>,
+    /// What decays.
+    pub decay: WeightDecay,
+    /// Parameters that learn by a share of the rate, > 0; others by all of it.
+    pub shares: BTreeMap<String, f64>,
+}
+
+/// What decays, decoupled from the gradient.
+#[derive(Clone, Debug)]
+pub enum WeightDecay {
+    /// All parameters, by this factor of the rate at each step.
+    All(f64),
+    /// These parameters, by the input [`DECAY`]. The training model then has the output
+    /// [`GRADIENT_NORM`], which the decays wait for.
+    Fed(BTreeSet<String>),
+}
+
+impl Default for WeightDecay {
+    fn default() -> Self {
+        WeightDecay::All(0.0)
+    }
+}
+
+/// The three models, and how parameters are stored.
+#[derive(Clone, Debug)]
+pub struct Artifacts {
+    /// Images and targets to loss and gradients, which are summed up in the session.
+    pub training: Model,
+    /// The network without its backward pass, on the same parameters.
+    pub eval: Model,
+    /// Gradients to updates.
+    pub optimizer: Model,
+    /// Names of what is trained, in the models' order.
+    pub trained: Vec<String>,
+    /// Names of running statistics, behind the former in the models' order.
+    pub statistics: Vec<String>,
+    shares: BTreeMap<String, f64>,
+}
+
+impl Artifacts {
+    /// The artifacts of a model of gradients, `gradients`, and of the same network without them,
+    /// `eval`. Parameters and statistics may be inputs or initializers of either; what else is an
+    /// initializer stays one.
+    ///
+    /// # Errors
+    /// [`GraphError::Opset`] for operator sets outside of 17 to 21, [`GraphError::Artifact`] for
+    /// parameters that are not f32, [`GraphError::UnknownValue`] for a share or decay of something
+    /// that is not trained.
+    pub fn new(gradients: Model, eval: Model, options: &ArtifactOptions) -> Result<Artifacts> {
+        let [gradients, mut eval] = [readable(gradients)?, readable(eval)?];
+        let training::TrainingModel { model: training, trained, statistics } = training::build(gradients, options)?;
+        let parameters: Vec<ValueInfo> =
+            trained.iter().chain(&statistics).filter_map(|name| input(&training, name)).cloned().collect();
+        let is_parameter = |name: &str| parameters.iter().any(|parameter| parameter.name == name);
+        let constants: Vec<String> = eval.graph.constant_names().filter(|name| is_parameter(name)).map(str::to_owned).collect();
+        rewrite::constants_to_inputs(&eval, &constants)?.apply(&mut eval)?;
+        training::scale(&mut eval, &options.shares)?;
+        eval.graph.inputs.retain(|input| !is_parameter(&input.name));
+        eval.graph.inputs.extend(parameters);
+        let shares = options.shares.clone();
+        let optimizer = optimizer::model(options);
+        let artifacts = Artifacts { training, eval, optimizer, trained, statistics, shares };
+        artifacts.check_order()?;
+        Ok(artifacts)
+    }
+
+    /// Checks that both models have the parameters in one order.
+    fn check_order(&self) -> Result<(), GraphError> {
+        let known: BTreeSet<&String> = self.trained.iter().chain(&self.statistics).collect();
+        let [training, eval] = [&self.training, &self.eval].map(|model| {
+            let names = model.graph.inputs.iter().map(|input| &input.name);
+            names.filter(|name| known.contains(name)).collect::<Vec<_>>()
+        });
+        match training == eval && training.len() == known.len() {
+            true => Ok(()),
+            false => Err(GraphError::Artifact {
+                what: "the evaluation model".into(),
+                expected: format!("the inputs {training:?} in this order"),
+                found: format!("{eval:?}"),
+            }),
+        }
+    }
+
+    /// What a caller feeds to the training model, in its order.
+    pub fn user_inputs(&self) -> impl Iterator<Item = &ValueInfo> {
+        let is_parameter = |name: &String| self.trained.contains(name) || self.statistics.contains(name);
+        let inputs = self.training.graph.inputs.iter();
+        inputs.filter(move |input| !is_parameter(&input.name) && !training::is_control(&input.name))
+    }
+
+    /// What the training model hands to its caller, in its order.
+    pub fn user_outputs(&self) -> impl Iterator<Item = &str> {
+        let outputs = self.training.graph.outputs.iter().map(|output| output.name.as_str());
+        outputs.filter(|name| !training::is_control(name))
+    }
+
+    /// The checkpoint of a network that starts from these values; what is neither trained nor a
+    /// statistic is left out.
+    pub fn checkpoint(&self, values: &Tensors) -> Checkpoint {
+        let stored = |name: &String| Some((name.clone(), self.stored(name, values.get(name)?)));
+        let [trained, frozen] =
+            [&self.trained, &self.statistics].map(|names| names.iter().filter_map(stored).collect());
+        Checkpoint { trained, frozen, ..Checkpoint::default() }
+    }
+
+    /// What a checkpoint holds as the value of a parameter: divided by its share of the rate.
+    pub fn stored(&self, name: &str, value: &HostTensor) -> HostTensor {
+        self.scaled(name, value, |value, share| value / share)
+    }
+
+    /// The value of a parameter as a checkpoint stores it, see [`Artifacts::stored`].
+    pub fn restored(&self, name: &str, stored: &HostTensor) -> HostTensor {
+        self.scaled(name, stored, |value, share| value * share)
+    }
+
+    fn scaled(&self, name: &str, value: &HostTensor, scale: impl Fn(f32, f32) -> f32) -> HostTensor {
+        match (self.shares.get(name), value.values::<f32>()) {
+            (Some(&share), Some(values)) => HostTensor::from_fn(value.shape(), |at| scale(values[at], share as f32)),
+            _ => value.clone(),
+        }
+    }
+
+    /// Writes the four files into a directory, which is made where it is not there.
+    ///
+    /// # Errors
+    /// `FileError` where a file cannot be written, [`GraphError::TooLarge`].
+    pub fn save(&self, directory: &Path, checkpoint: &Checkpoint) -> Result<()> {
+        fs::create_directory(directory)?;
+        for (model, name) in [&self.training, &self.eval, &self.optimizer].into_iter().zip(FILES) {
+            fs::replace(&directory.join(name), &model.to_bytes()?)?;
+        }
+        fs::replace(&directory.join(CHECKPOINT), &checkpoint.to_bytes()?)?;
+        Ok(())
+    }
+}
+
+/// The input of that name.
+fn input<'a>(model: &'a Model, name: &str) -> Option<&'a ValueInfo> {
+    model.graph.inputs.iter().find(|input| input.name == name)
+}
+
+/// A model in a form that ONNX Runtime 1.19 reads.
+fn readable(mut model: Model) -> Result<Model, GraphError> {
+    let version = model.opset("").unwrap_or(0);
+    if !OPSETS.contains(&version) {
+        let (lowest, highest) = (*OPSETS.start(), *OPSETS.end());
+        return Err(GraphError::Opset { domain: "ai.onnx".into(), version, lowest, highest });
+    }
+    model.ir_version = model.ir_version.min(MAX_IR_VERSION);
+    Ok(model)
+}
+
+/// Refuses a parameter of another type than f32.
+fn check_element(name: &str, element: ElementType) -> Result<(), GraphError> {
+    match element {
+        ElementType::F32 => Ok(()),
+        found => Err(GraphError::Artifact { what: format!("parameter `{name}`"), expected: "f32".into(), found: found.to_string() }),
+    }
+}

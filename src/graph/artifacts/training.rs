@@ -1,0 +1,189 @@
+//! The training model: what a model of gradients hands over as outputs is added up and assigned in
+//! place, in memory of the session.
+//!
+//! ```text
+//! buffer of P += gradient of P      (= at the first part of a batch, by `lazy_reset_grad`)
+//! P           += P (0 |g| - s decay)                       where P decays, s its share of the rate
+//! S            = next/S                                    running statistics
+//! ```
+//!
+//! The norm |g| reads every sum; with 0 |g| in it a decay waits until nothing reads `P` any more.
+//!
+//! A share `s` of the rate: stored is `U = P / s`, the graph computes `P = s U`, and the gradient of
+//! P goes to U's buffer. Adam's steps do not depend on the gradient's scale but for epsilon, so U
+//! moves by the whole rate as P would, and P by `s` times it, moments included as PyTorch has them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bytes::Bytes;
+
+use crate::error::{FinetuneError, GraphError, Result};
+use crate::graph::artifacts::{
+    ArtifactOptions, DECAY, DOMAIN, GRADIENT_NORM, NEXT, WeightDecay, check_element, input,
+};
+use crate::graph::autodiff::{GRADIENT, last_first};
+use crate::graph::rewrite::{constants_to_inputs, keep_outputs, rename};
+use crate::graph::{Builder, Dim, Model, Node, OperatorSet, Patch, Tensor, Type, Value, ValueInfo, needed_nodes};
+use crate::support::names;
+use crate::tensor::{DType, HostTensor};
+
+/// Names that the session knows by their ends: a gradient's buffer and what tells that it was
+/// written, which the session keeps to itself.
+const BUFFER: &str = "_grad.accumulation.buffer";
+const WRITTEN: &str = "_grad.accumulation.out";
+/// Whether buffers are overwritten, bool `[1]`.
+const RESET: &str = "lazy_reset_grad";
+/// Adds to its first input in place.
+const ACCUMULATOR: &str = "InPlaceAccumulatorV2";
+
+/// A training model with the names of what it trains and keeps.
+pub(super) struct TrainingModel {
+    pub(super) model: Model,
+    pub(super) trained: Vec<String>,
+    pub(super) statistics: Vec<String>,
+}
+
+/// Whether an input or output is the session's own.
+pub(super) fn is_control(name: &str) -> bool {
+    name == RESET || name.ends_with(BUFFER) || name.ends_with(WRITTEN)
+}
+
+/// The training model of a model of gradients.
+pub(super) fn build(mut model: Model, options: &ArtifactOptions) -> Result<TrainingModel> {
+    let named = |prefix: &str| -> Vec<String> {
+        let outputs = model.graph.outputs.iter();
+        outputs.filter_map(|output| output.name.strip_prefix(prefix)).map(str::to_owned).collect()
+    };
+    let (trained, statistics) = (named(GRADIENT), named(NEXT));
+    check_names(&trained, options)?;
+    let is_user = |name: &str| !name.starts_with(GRADIENT) && !name.starts_with(NEXT);
+    let user: Vec<String> =
+        model.graph.outputs.iter().map(|output| output.name.clone()).filter(|name| is_user(name)).collect();
+    keep_outputs(&model, &user.iter().map(String::as_str).collect::<Vec<_>>()).apply(&mut model)?;
+    let parameters: Vec<&String> = trained.iter().chain(&statistics).collect();
+    let stored: HashSet<String> = model.graph.constant_names().map(str::to_owned).collect();
+    constants_to_inputs(&model, parameters.iter().copied().filter(|name| stored.contains(*name)))?.apply(&mut model)?;
+    for name in parameters {
+        let known = input(&model, name).and_then(ValueInfo::tensor_type).map(|known| known.element);
+        check_element(name, known.unwrap_or(crate::graph::ElementType::Undefined))?;
+    }
+    scale(&mut model, &options.shares)?;
+    if model.opset(DOMAIN).is_none() {
+        model.opset_imports.push(OperatorSet { domain: DOMAIN.into(), version: 1 });
+    }
+    let mut b = Builder::extend(model)?;
+    let sums = accumulate(&mut b, &trained)?;
+    if let WeightDecay::Fed(decaying) = &options.decay {
+        let norm = b.norm(&sums.iter().collect::<Vec<_>>());
+        b.output(GRADIENT_NORM, &norm);
+        let decay = b.input(DECAY, DType::F32, &[]);
+        for name in decaying {
+            let parameter = b.value(name)?;
+            let share = options.shares.get(name).copied().unwrap_or(1.0);
+            let change = b.scope(&format!("{name}.decay"), |b| {
+                b.express([&parameter, &decay, &norm], |[parameter, decay, norm]| {
+                    let factor = norm * 0.0 - decay * share;
+                    parameter * factor.repeated_for(parameter)
+                })
+            });
+            write(&mut b, &[&parameter, &change], &format!("{name}.decay"));
+        }
+    }
+    let always = HostTensor::new(DType::Bool, vec![1], Bytes::from_static(&[1]));
+    for name in &statistics {
+        let values = [b.value(name)?, b.value(&format!("{NEXT}{name}"))?];
+        let Some(always) = always.as_ref().map(|always| b.constant(always)) else { continue };
+        write(&mut b, &[&values[0], &values[1], &always], name);
+    }
+    let mut model = b.finish()?;
+    for output in &mut model.graph.outputs {
+        if output.name.ends_with(WRITTEN) {
+            output.r#type = Some(Type::tensor(DType::Bool, Some(vec![Dim::Fixed(1)])));
+        } else if output.name == GRADIENT_NORM {
+            output.r#type = Some(Type::tensor(DType::F32, Some(Vec::new())));
+        }
+    }
+    check_in_place(&model)?;
+    Ok(TrainingModel { model, trained, statistics })
+}
+
+/// Refuses shares and decays of what is not trained.
+fn check_names(trained: &[String], options: &ArtifactOptions) -> Result<(), GraphError> {
+    let decaying: Vec<&String> = match &options.decay {
+        WeightDecay::All(_) => Vec::new(),
+        WeightDecay::Fed(names) => names.iter().collect(),
+    };
+    match options.shares.keys().chain(decaying).find(|name| !trained.contains(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let nearest = names::nearest(name, trained.iter().map(String::as_str)).into_iter().map(str::to_owned);
+            Err(GraphError::UnknownValue { name: name.clone(), nearest: nearest.collect() })
+        }
+    }
+}
+
+/// Lets inputs be what is stored, the parameters divided by their shares.
+pub(super) fn scale(model: &mut Model, shares: &BTreeMap<String, f64>) -> Result<()> {
+    let read: Vec<(&String, &f64)> = shares.iter().filter(|(name, _)| input(model, name).is_some()).collect();
+    let value_of = |name: &str| format!("{name}.value");
+    rename(model, &read.iter().map(|(name, _)| ((*name).clone(), value_of(name))).collect::<HashMap<_, _>>())?;
+    let mut patch = Patch::new("shares of the rate");
+    let mut inputs = model.graph.inputs.clone();
+    for (name, share) in read {
+        let (value, factor) = (value_of(name), format!("{name}.share"));
+        inputs.iter_mut().filter(|input| input.name == value).for_each(|input| input.name.clone_from(name));
+        let node = Node::new("Mul", &[name, &factor], &[&value]);
+        patch.add_nodes.push(Node { name: value, ..node });
+        patch.add_constants.push(Tensor::new(&factor, &HostTensor::scalar(*share as f32)));
+    }
+    patch.inputs = Some(inputs);
+    patch.apply(model)
+}
+
+/// Adds gradients to their buffers; gives the sums.
+///
+/// They stand in the opposite order of the backward pass, so that ONNX Runtime computes the last
+/// layers' gradients first and gives their activations back.
+fn accumulate(b: &mut Builder, trained: &[String]) -> Result<Vec<Value>> {
+    let reset = b.input(RESET, DType::Bool, &[Dim::Fixed(1)]);
+    let mut gradients: Vec<(&String, Value)> =
+        trained.iter().map(|name| Ok((name, b.value(&format!("{GRADIENT}{name}"))?))).collect::<Result<_>>()?;
+    last_first(b, &mut gradients, |(_, gradient)| gradient);
+    let mut sums = Vec::new();
+    for (name, gradient) in gradients {
+        let dims = b.dims(&b.value(name)?).map_or_else(Vec::new, <[Dim]>::to_vec);
+        let buffer = b.input(&format!("{name}{BUFFER}"), DType::F32, &dims);
+        let inputs = [&buffer, &gradient, &reset].map(Value::name);
+        let node = Node { domain: DOMAIN.into(), ..Node::new(ACCUMULATOR, &inputs, &[]) };
+        let [written, sum] = b.scope(&format!("{name}.gradient"), |b| b.nodes(node));
+        b.output(&format!("{name}{WRITTEN}"), &written);
+        sums.push(sum);
+    }
+    Ok(sums)
+}
+
+/// Adds an accumulator that writes over its first input, a parameter or statistic; its flag is an
+/// output that the session keeps to itself.
+fn write(b: &mut Builder, inputs: &[&Value], name: &str) {
+    let inputs: Vec<&str> = inputs.iter().map(|value| value.name()).collect();
+    let node = Node { domain: DOMAIN.into(), ..Node::new(ACCUMULATOR, &inputs, &[]) };
+    let written = b.scope(name, |b| b.node(node));
+    b.output(&format!("{name}{WRITTEN}"), &written);
+}
+
+/// Checks that whoever reads what an accumulator writes over does so before, in whatever order the
+/// runtime takes the nodes.
+fn check_in_place(model: &Model) -> Result<()> {
+    let graph = &model.graph;
+    let writers = graph.nodes.iter().enumerate().filter(|(_, node)| node.operator == ACCUMULATOR);
+    for (own, writer) in writers.filter(|(_, writer)| !writer.inputs[0].ends_with(BUFFER)) {
+        let before = needed_nodes(graph, [writer.outputs[0].as_str()], &HashSet::new());
+        for (index, node) in graph.nodes.iter().enumerate() {
+            if index != own && !before[index] && node.inputs.contains(&writer.inputs[0]) {
+                let (parameter, node) = (writer.inputs[0].clone(), node.label().to_owned());
+                return Err(FinetuneError::Aliased { parameter, node }.into());
+            }
+        }
+    }
+    Ok(())
+}
