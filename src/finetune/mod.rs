@@ -37,8 +37,8 @@ mod training;
 mod training_set;
 
 pub use classifier::Classifier;
-pub use engine::{EngineKind, MicroBatch, StepHyperparams, StepOutcome};
 pub use config::{CONFIG, MODEL, ModelConfig, RECORD, RunConfig, TrainingRun};
+pub use engine::{EngineKind, MicroBatch, StepHyperparams, StepOutcome};
 pub use fine_tune::FineTune;
 pub use head::Head;
 pub use journal::{Line, METRICS, read as read_journal};

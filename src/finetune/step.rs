@@ -234,8 +234,7 @@ fn accumulate(b: &mut Builder, gradients: &BTreeMap<&String, Value>, shapes: &BT
     for (name, gradient) in last_first(b, gradients) {
         let Some(shape) = shapes.get(name) else { continue };
         let sum = input_like(b, GRADIENT, name, shape);
-        let sum =
-            b.express([&sum, &keep, gradient], |[sum, keep, gradient]| sum * keep.repeated_for(sum) + gradient);
+        let sum = b.express([&sum, &keep, gradient], |[sum, keep, gradient]| sum * keep.repeated_for(sum) + gradient);
         b.output(&format!("{NEXT}{GRADIENT}{name}"), &sum);
     }
 }

@@ -152,7 +152,8 @@ impl TrainingSession {
         unsafe { ort::Error::result_from_status(status) }.map_err(failed)?;
         let allocator = Allocator::default();
         let read = |output| -> Result<HostTensor> {
-            let output = NonNull::new(output).ok_or_else(|| RuntimeError::Run { reason: "it gave no output".into() })?;
+            let output =
+                NonNull::new(output).ok_or_else(|| RuntimeError::Run { reason: "it gave no output".into() })?;
             // SAFETY: the session made the value for its caller, and it is wrapped once. It is
             // copied and dropped at once, before the session that its memory belongs to.
             let output = unsafe { DynValue::from_ptr(output, Some(&allocator)) };

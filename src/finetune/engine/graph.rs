@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::finetune::Classifier;
+use crate::finetune::classifier::LOGITS;
 use crate::finetune::drop_path::DROP_PATH;
 use crate::finetune::engine::{Engine, MicroBatch, StepHyperparams, StepOutcome, evaluation_model};
-use crate::finetune::classifier::LOGITS;
 use crate::finetune::loss::{TARGETS, WEIGHTS};
 use crate::finetune::loss_scale::{LOSS_SCALE, LossScale};
 use crate::finetune::optimizer::{FIRST_MOMENT, LEARNING_RATE, NORM, SECOND_MOMENT, STEP, WEIGHT_DECAY};

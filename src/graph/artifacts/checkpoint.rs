@@ -97,7 +97,8 @@ impl Checkpoint {
             return Err(GraphError::Artifact { what, expected: "f32".into(), found }.into());
         }
         let moments = self.moments.values().flatten();
-        let size: usize = tensors.map(|(_, tensor)| tensor).chain(moments).map(|tensor| tensor.bytes().len() + 256).sum();
+        let size: usize =
+            tensors.map(|(_, tensor)| tensor).chain(moments).map(|tensor| tensor.bytes().len() + 256).sum();
         let mut b = FlatBufferBuilder::with_capacity(size + 1024);
         let [trained, frozen] = [&self.trained, &self.frozen].map(|tensors| {
             let tables: Vec<_> = tensors.iter().map(|(name, value)| tensor(&mut b, name, value)).collect();
@@ -164,13 +165,10 @@ impl Checkpoint {
         if module.field(slot::EXTERNAL).is_some_and(|at| bytes.get(at) == Some(&1)) {
             return Err(refused("one that keeps tensors in a second file"));
         }
-        let [trained, frozen] =
-            [slot::TRAINED, slot::FROZEN].map(|slot| module.tables(slot)?.iter().map(Table::tensor).collect::<Option<Tensors>>());
-        let mut read = Checkpoint {
-            trained: trained.ok_or_else(cut)?,
-            frozen: frozen.ok_or_else(cut)?,
-            ..Checkpoint::default()
-        };
+        let [trained, frozen] = [slot::TRAINED, slot::FROZEN]
+            .map(|slot| module.tables(slot)?.iter().map(Table::tensor).collect::<Option<Tensors>>());
+        let mut read =
+            Checkpoint { trained: trained.ok_or_else(cut)?, frozen: frozen.ok_or_else(cut)?, ..Checkpoint::default() };
         if let Some(group) = root.tables(slot::GROUPS).ok_or_else(cut)?.first() {
             read.step = group.step().ok_or_else(cut)?;
             let states = group.tables(slot::STATES).ok_or_else(cut)?;
@@ -350,7 +348,8 @@ mod tests {
 
     #[test]
     fn other_types_and_too_large_ones_are_refused() {
-        let double = Checkpoint { trained: [("w".to_owned(), HostTensor::vector(vec![1f64]))].into(), ..Checkpoint::default() };
+        let double =
+            Checkpoint { trained: [("w".to_owned(), HostTensor::vector(vec![1f64]))].into(), ..Checkpoint::default() };
         let error = double.to_bytes().unwrap_err().to_string();
         assert_eq!(error, "parameter `w` is f64, ONNX Runtime's training API needs f32");
     }

@@ -108,7 +108,8 @@ impl Artifacts {
         let parameters: Vec<ValueInfo> =
             trained.iter().chain(&statistics).filter_map(|name| input(&training, name)).cloned().collect();
         let is_parameter = |name: &str| parameters.iter().any(|parameter| parameter.name == name);
-        let constants: Vec<String> = eval.graph.constant_names().filter(|name| is_parameter(name)).map(str::to_owned).collect();
+        let constants: Vec<String> =
+            eval.graph.constant_names().filter(|name| is_parameter(name)).map(str::to_owned).collect();
         rewrite::constants_to_inputs(&eval, &constants)?.apply(&mut eval)?;
         training::scale(&mut eval, &options.shares)?;
         eval.graph.inputs.retain(|input| !is_parameter(&input.name));
@@ -210,6 +211,10 @@ fn readable(mut model: Model) -> Result<Model, GraphError> {
 fn check_element(name: &str, element: ElementType) -> Result<(), GraphError> {
     match element {
         ElementType::F32 => Ok(()),
-        found => Err(GraphError::Artifact { what: format!("parameter `{name}`"), expected: "f32".into(), found: found.to_string() }),
+        found => Err(GraphError::Artifact {
+            what: format!("parameter `{name}`"),
+            expected: "f32".into(),
+            found: found.to_string(),
+        }),
     }
 }

@@ -43,7 +43,9 @@ pub(super) fn model(options: &ArtifactOptions) -> Model {
         [("alpha", FIRST_DECAY), ("beta", SECOND_DECAY), ("epsilon", EPSILON), ("weight_decay", weight_decay)]
             .map(|(name, value)| Attribute::new(name, value)),
     );
-    update.attributes.extend([("adam_mode", 0), ("correct_bias", 1i64)].map(|(name, value)| Attribute::new(name, value)));
+    update
+        .attributes
+        .extend([("adam_mode", 0), ("correct_bias", 1i64)].map(|(name, value)| Attribute::new(name, value)));
     nodes.push(update);
     let outputs = vec![ValueInfo::new("updated_flag", Type::tensor(DType::Bool, one()))];
     let graph = Graph { name: "optimizer".into(), nodes, inputs, outputs, ..Graph::default() };

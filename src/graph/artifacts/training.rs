@@ -18,9 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 
 use crate::error::{FinetuneError, GraphError, Result};
-use crate::graph::artifacts::{
-    ArtifactOptions, DECAY, DOMAIN, GRADIENT_NORM, NEXT, WeightDecay, check_element, input,
-};
+use crate::graph::artifacts::{ArtifactOptions, DECAY, DOMAIN, GRADIENT_NORM, NEXT, WeightDecay, check_element, input};
 use crate::graph::autodiff::{GRADIENT, last_first};
 use crate::graph::rewrite::{constants_to_inputs, keep_outputs, rename};
 use crate::graph::{Builder, Dim, Model, Node, OperatorSet, Patch, Tensor, Type, Value, ValueInfo, needed_nodes};
