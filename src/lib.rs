@@ -60,6 +60,8 @@ pub mod probe;
 pub mod audit;
 pub mod deploy;
 
+pub mod study;
+
 pub mod report;
 
 pub mod prelude;

@@ -20,6 +20,7 @@ mod pixels;
 mod probe;
 mod report;
 mod runtime;
+mod study;
 
 pub use cache::CacheError;
 pub use data::DataError;
@@ -36,6 +37,7 @@ pub use pixels::PixelError;
 pub use probe::ProbeError;
 pub use report::ReportError;
 pub use runtime::RuntimeError;
+pub use study::StudyError;
 
 /// Result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -108,6 +110,9 @@ pub enum Error {
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// A study cannot be planned or run.
+    #[error(transparent)]
+    Study(#[from] StudyError),
 }
 
 impl Error {
@@ -148,6 +153,7 @@ impl Error {
             Error::Finetune(error) => error,
             Error::Deploy(error) => error,
             Error::Report(error) => error,
+            Error::Study(error) => error,
         }
     }
 }

@@ -85,16 +85,16 @@ impl RunConfig {
     pub fn absolute(mut self) -> Result<RunConfig> {
         let name = Path::new(&self.model.name);
         if name.exists() {
-            self.model.name = absolute(name)?.display().to_string();
+            self.model.name = fs::absolute(name)?.display().to_string();
         }
         if self.data.path.exists() {
-            self.data.path = absolute(&self.data.path)?;
+            self.data.path = fs::absolute(&self.data.path)?;
         }
         let options = &mut self.model.options;
         let paths =
             [&mut self.data.reading.root, &mut options.weights, &mut options.preprocess, &mut self.model.head_weights];
         for path in paths.into_iter().flatten() {
-            *path = absolute(path)?;
+            *path = fs::absolute(path)?;
         }
         Ok(self)
     }
@@ -123,10 +123,6 @@ impl RunConfig {
     pub fn backbone(&self, progress: &dyn Progress) -> Result<Backbone> {
         backbones::open(&self.model.name, &self.model_options(), progress)
     }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    Ok(std::path::absolute(path).map_err(fs::io_error("find", path))?)
 }
 
 fn malformed(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FileError {

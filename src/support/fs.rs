@@ -61,6 +61,12 @@ pub fn canonical(path: &Path) -> Result<PathBuf> {
     Ok(std::fs::canonicalize(path).map_err(io_error("resolve", path))?)
 }
 
+/// The absolute path of a file or directory, which need not exist; links are not followed.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    let start = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    Ok(std::path::absolute(start).map_err(io_error("find", path))?)
+}
+
 /// Creates a directory and those above it.
 pub fn create_directory(path: &Path) -> Result<()> {
     Ok(std::fs::create_dir_all(path).map_err(io_error("create directory", path))?)
