@@ -2,6 +2,7 @@
 //! the journal.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::embed::content::{ContentHash, KnownFile};
@@ -13,6 +14,7 @@ use crate::embed::row_engine::RowEngine;
 use crate::embed::run::Plan;
 use crate::embed::state::{CacheState, SampleState};
 use crate::error::{CacheError, Result};
+use crate::pixels::frame;
 use crate::runtime::{Device, EngineOptions, Runtime};
 
 /// How often the journal is flushed to disk.
@@ -90,6 +92,7 @@ pub(super) fn compute(
         row_bytes: key.row_bytes(),
         limits: options.limits,
         threads,
+        first_of_several: &AtomicUsize::new(0),
     };
     let computed = Computed {
         rows: HashMap::new(),
@@ -107,6 +110,9 @@ pub(super) fn compute(
     });
     progress.end();
     outcome?;
+    if let Some(note) = frame::note_of_several(pipeline.first_of_several.load(Ordering::Relaxed)) {
+        progress.note(&note);
+    }
     Ok(Computed { seconds: start.elapsed().as_secs_f64(), ..ledger.computed })
 }
 

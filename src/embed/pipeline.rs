@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -79,6 +80,8 @@ pub(crate) struct Pipeline<'a> {
     pub(crate) limits: DecodeLimits,
     /// Threads that read, decode and preprocess.
     pub(crate) threads: usize,
+    /// Counts the images that are the first of several of their file.
+    pub(crate) first_of_several: &'a AtomicUsize,
 }
 
 /// What a decoder says of a task: an image for the network, or that there is none.
@@ -259,6 +262,9 @@ impl Decoder {
         let mut pixels = shared.buffers.take();
         let applied = shared.pipeline.preprocess.apply_into(&image, &mut self.scratch, &mut pixels);
         applied.map_err(|error| error.with_causes())?;
+        if frame.is_none() && frame::has_several(bytes) {
+            shared.pipeline.first_of_several.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(pixels)
     }
 }

@@ -14,7 +14,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits};
 
 use super::recognise::{Format, recognise};
-use super::{bmp, dicom, frame, jpeg, orientation, tiff, watch, windowing};
+use super::{bmp, dicom, frame, jpeg, orientation, pnm, tiff, watch, windowing};
 use crate::error::{Error, PixelError, Result};
 use crate::preprocess::{Image, Preprocess, Reduction, Samples, Window};
 use crate::support::fs;
@@ -177,6 +177,9 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image> {
 
 /// An image as the `image` crate decodes it; of several frames the first.
 fn other(bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> ImageResult<Result<DynamicImage>> {
+    if format == ImageFormat::Pnm {
+        return Ok(pnm::decode(bytes, limits)?.map_err(Error::from));
+    }
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
     let (width, height) = decoder.dimensions();
     if let Err(error) = limits.check_pixels(width, height) {

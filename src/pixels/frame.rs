@@ -4,7 +4,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::decode::DecodeLimits;
-use super::dicom;
+use super::tiff::directory::Directory;
+use super::{dicom, orientation};
 use crate::support::fs;
 
 /// How much of a file is read to count its frames; more only where that does not reach.
@@ -41,9 +42,87 @@ pub(crate) fn count(path: &Path) -> Option<u32> {
     })
 }
 
+/// Whether a picture has pages or frames behind the first, which alone is decoded: TIFF, GIF,
+/// animated PNG and WebP.
+pub(crate) fn has_several(bytes: &[u8]) -> bool {
+    match bytes {
+        [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => {
+            Directory::first(bytes).is_some_and(|directory| directory.has_next)
+        }
+        [b'G', b'I', b'F', b'8', ..] => images_of_gif(bytes).is_some_and(|images| images > 1),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', b'V', b'P', b'8', b'X', _, _, _, _, flags, ..] => {
+            flags & 2 != 0
+        }
+        [0x89, b'P', b'N', b'G', ..] => {
+            orientation::png_chunks(bytes).find(|(kind, _)| matches!(*kind, b"acTL" | b"IDAT")).is_some_and(
+                |(kind, body)| kind == b"acTL" && body.first_chunk().is_some_and(|n| u32::from_be_bytes(*n) > 1),
+            )
+        }
+        _ => false,
+    }
+}
+
+/// What a run says of so many files that have several.
+pub(crate) fn note_of_several(files: usize) -> Option<String> {
+    match files {
+        0 => None,
+        1 => Some("1 file holds several pages or frames: the first is its image".to_owned()),
+        _ => Some(format!("{files} files hold several pages or frames: the first of each is its image")),
+    }
+}
+
+/// Images of a GIF, up to two; `None` where its blocks end before that.
+fn images_of_gif(bytes: &[u8]) -> Option<usize> {
+    let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
+    let mut rest = bytes.get(13 + table(*bytes.get(10)?)..)?;
+    let mut images = 0;
+    while images < 2 {
+        rest = match rest {
+            [b'!', _label, blocks @ ..] => blocks,
+            [b',', image @ ..] => {
+                images += 1;
+                // The descriptor, its table, and how many bits the codes start with.
+                image.get(9 + table(*image.get(8)?) + 1..)?
+            }
+            [b';', ..] | [] => break,
+            _ => return None,
+        };
+        loop {
+            let (&length, blocks) = rest.split_first()?;
+            rest = blocks.get(usize::from(length)..)?;
+            if length == 0 {
+                break;
+            }
+        }
+    }
+    Some(images)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A GIF with a table of two colours, a comment, and so many images of one pixel.
+    fn gif(images: usize) -> Vec<u8> {
+        let head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xfe\x02,,\0";
+        let image = b"!\xf9\x04\0\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0";
+        [head.as_slice(), &image.repeat(images), b";"].concat()
+    }
+
+    #[test]
+    fn pages_and_frames_behind_the_first_are_noticed() {
+        let tiff = |next: u8| [b"II*\0\x08\0\0\0\0\0".as_slice(), &[next, 0, 0, 0]].concat();
+        let png = |chunk: &[u8]| [b"\x89PNG\r\n\x1a\n".as_slice(), chunk].concat();
+        let animated = |frames: u8| png(&[b"\0\0\0\x08acTL\0\0\0".as_slice(), &[frames], b"\0\0\0\0crc!"].concat());
+        let webp = |flags: u8| [b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0".as_slice(), &[flags, 0, 0, 0]].concat();
+        for several in [gif(2), gif(3), tiff(1), animated(2), webp(2)] {
+            assert!(has_several(&several), "{}", several.escape_ascii());
+        }
+        let cut = gif(2)[..30].to_vec();
+        for one in [gif(1), tiff(0), animated(1), png(b"\0\0\0\0IDATcrc!"), webp(0x10), cut, b"P5 1 1".to_vec()] {
+            assert!(!has_several(&one), "{}", one.escape_ascii());
+        }
+    }
 
     #[test]
     fn a_number_behind_the_name_is_a_frame_unless_a_file_is_called_so() {

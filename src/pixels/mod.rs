@@ -13,6 +13,7 @@ mod jpeg;
 mod jpeg2000;
 mod jpegls;
 mod orientation;
+mod pnm;
 mod recognise;
 mod tiff;
 mod watch;

@@ -75,9 +75,7 @@ fn stated_in_xmp(packet: &[u8]) -> Option<u8> {
 /// What the chunks of a PNG say, those behind the pixels as well.
 pub(super) fn of_png(bytes: &[u8]) -> Metadata<'_> {
     let (mut exif, mut profile, mut xmp) = (None, None, None);
-    let mut rest = bytes.get(8..).unwrap_or_default();
-    while let Some((kind, body, next)) = png_chunk(rest) {
-        rest = next;
+    for (kind, body) in png_chunks(bytes) {
         match kind {
             b"eXIf" => exif = Some(Cow::Borrowed(body)),
             b"IEND" => break,
@@ -90,6 +88,16 @@ pub(super) fn of_png(bytes: &[u8]) -> Metadata<'_> {
         }
     }
     Metadata { exif: exif.or(profile), xmp }
+}
+
+/// Kind and content of the chunks of a PNG.
+pub(super) fn png_chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (kind, body, next) = png_chunk(rest)?;
+        rest = next;
+        Some((kind, body))
+    })
 }
 
 /// Kind and content of the first chunk, and what follows it.

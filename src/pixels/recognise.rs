@@ -29,7 +29,7 @@ const READ: [(&[u8], ImageFormat, &str); 8] = [
 ];
 
 /// Places and bytes of what is not read.
-const NAMED: [(usize, &[u8], &str); 20] = [
+const NAMED: [(usize, &[u8], &str); 22] = [
     (8, b"CR\x02\0", "Canon raw (CR2)"),
     (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -42,6 +42,8 @@ const NAMED: [(usize, &[u8], &str); 20] = [
     (0, b"#?RADIANCE", "Radiance HDR"),
     (0, b"DDS ", "DDS"),
     (0, b"qoif", "QOI"),
+    (0, b"PF\n", "PFM"),
+    (0, b"Pf\n", "PFM"),
     (0, b"%PDF", "PDF"),
     (0, b"%!PS", "PostScript"),
     (0, b"\x5c\x01\x00\x00", "NIfTI"),

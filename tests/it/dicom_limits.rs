@@ -50,6 +50,36 @@ fn files_without_an_image_say_why() {
     assert!(error.starts_with("DICOM with pixels coded as JPEG 2000 Part 2 Multi-component"), "{error}");
 }
 
+/// Slopes and intercepts as fo-dicom/fo-dicom#1296 has windows: a comma is a point, and what cannot be
+/// read is told by a window in rescaled values alone.
+#[test]
+fn rescaling_that_cannot_be_read_is_told_where_it_is_needed() {
+    let whole = bytes("made/rescaled_signed.dcm");
+    let header = [0x28, 0, 0x53, 0x10, b'D', b'S', 4, 0];
+    let slope = |text: &[u8; 4]| {
+        let mut bytes = whole.clone();
+        let at = value(&bytes, &header);
+        bytes[at..at + 4].copy_from_slice(text);
+        bytes
+    };
+    let shown =
+        |bytes: &[u8], window: &str| Decoding { window: window.parse().unwrap(), ..Decoding::default() }.decode(bytes);
+    for window in ["file", "full", "percentiles:1,99", "40/400"] {
+        let expected = shown(&whole, window).unwrap();
+        for same in [b"1,5 ", b" 1.5", b"1. 5"] {
+            assert_eq!(shown(&slope(same), window).unwrap(), expected, "{window}");
+        }
+        let unreadable = shown(&slope(b"x1.5"), window);
+        match window {
+            "full" | "percentiles:1,99" => assert_eq!(unreadable.unwrap(), expected, "{window}"),
+            _ => {
+                let told = unreadable.unwrap_err().to_string();
+                assert_eq!(told, "damaged DICOM: element (0028,1053) is not a decimal number", "{window}");
+            }
+        }
+    }
+}
+
 #[test]
 fn lengths_that_lie_allocate_nothing() {
     let whole = bytes("made/window_linear.dcm");

@@ -40,6 +40,8 @@ impl Arguments {
         let dataset = self.dataset.open(printer)?;
         let limits = DecodeLimits { max_time: self.max_seconds, ..DecodeLimits::default() };
         let inspection = data::inspect::inspect(&dataset, &limits, printer);
+        // Those of the dataset were told when it was opened.
+        inspection.notes.iter().skip(dataset.notes.len()).for_each(|note| printer.say(note));
         let most = if self.all { usize::MAX } else { 10 };
         printer.result(&inspection, |inspection| text(inspection, most))?;
         Ok(if inspection.is_sound() { Outcome::Done } else { Outcome::Incomplete })

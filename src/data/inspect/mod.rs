@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::data::labels::Census;
 use crate::data::split::divided_groups;
 use crate::data::{Dataset, Sample, Task};
-use crate::pixels::DecodeLimits;
+use crate::pixels::{DecodeLimits, frame};
 use crate::support::progress::Progress;
 
 pub use duplicates::{Duplicate, Member};
@@ -152,6 +152,7 @@ pub fn inspect(dataset: &Dataset, limits: &DecodeLimits, progress: &dyn Progress
         let reason = look.picture.as_ref().err()?.clone();
         Some(Broken { id: sample.id.clone(), path: sample.path.clone(), reason })
     });
+    let several = decoded().filter(|picture| picture.is_first_of_several).count();
     Inspection {
         root: dataset.root.clone(),
         task: dataset.task,
@@ -166,7 +167,7 @@ pub fn inspect(dataset: &Dataset, limits: &DecodeLimits, progress: &dyn Progress
         duplicates: duplicates::find(dataset, &looks),
         left_out: dataset.skipped.len(),
         unread: dataset.unread(),
-        notes: dataset.notes.clone(),
+        notes: dataset.notes.iter().cloned().chain(frame::note_of_several(several)).collect(),
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Picture {
     pub(super) height: u32,
     channels: usize,
     bits: u8,
+    /// Whether its file has further pages or frames.
+    pub(super) is_first_of_several: bool,
     /// Digest of size, channels, depth and pixels.
     pub(super) digest: [u8; 32],
 }
@@ -63,7 +65,8 @@ fn picture(path: &Path, bytes: u64, decoding: &Decoding) -> Result<Picture> {
     let Image { width, height, channels, .. } = image;
     let header = format!("{width} {height} {channels} {bits}\n");
     let digest = Sha256::new().chain_update(header).chain_update(samples).finalize().into();
-    Ok(Picture { format, width, height, channels, bits, digest })
+    let is_first_of_several = decoding.frame.is_none() && frame::has_several(&content);
+    Ok(Picture { format, width, height, channels, bits, is_first_of_several, digest })
 }
 
 /// The error and its causes in one line.

@@ -161,10 +161,10 @@ impl<'a> DataSet<'a> {
     }
 
     /// Decimal numbers, separated by backslashes, with `None` for those that are none. A comma is a
-    /// point: writers under such a locale put it there.
+    /// point: writers under such a locale put it there. Blanks count for nothing.
     pub(super) fn decimals(&self, tag: Tag) -> Vec<Option<f64>> {
         let number = |part: &str| {
-            let part = part.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+            let part: String = part.chars().filter(|c| !c.is_whitespace() && *c != '\0').collect();
             part.replace(',', ".").parse::<f64>().ok().filter(|number| number.is_finite())
         };
         self.text(tag).map_or_else(Vec::new, |text| text.split('\\').map(number).collect())

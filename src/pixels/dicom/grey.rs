@@ -19,8 +19,13 @@ use crate::preprocess::{Samples, Window, WindowFunction};
 #[derive(Clone, Debug)]
 enum Modality {
     None,
-    Rescale { slope: f64, intercept: f64 },
+    Rescale {
+        slope: f64,
+        intercept: f64,
+    },
     Table(Table),
+    /// Something that cannot be, told only where it would be used.
+    Impossible(String),
 }
 
 /// What a file says of how its values are shown.
@@ -65,7 +70,7 @@ impl Grey {
             groups.filter_map(|group| group.items(tag).first()).next().unwrap_or(data_set)
         };
         Ok(Grey {
-            modality: Modality::read(group(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE), image.is_signed)?,
+            modality: Modality::read(group(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE), image.is_signed),
             voi: Voi::read(group(tags::FRAME_VOILUT_SEQUENCE), image.is_signed),
             bits: image.stored,
             is_signed: image.is_signed,
@@ -74,10 +79,21 @@ impl Grey {
         })
     }
 
-    /// The value after the modality transform.
+    /// Whether the file's rescaling, where it has one, can be.
+    ///
+    /// # Errors
+    /// [`PixelError::Damaged`] with the element that cannot be.
+    pub(super) fn check_modality(&self) -> Result<(), PixelError> {
+        match &self.modality {
+            Modality::Impossible(reason) => Err(damaged(reason.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// The value after the modality transform; the stored one where there is none that can be.
     pub(super) fn value(&self, stored: i64) -> f64 {
         match &self.modality {
-            Modality::None => stored as f64,
+            Modality::None | Modality::Impossible(_) => stored as f64,
             Modality::Rescale { slope, intercept } => stored as f64 * slope + intercept,
             Modality::Table(table) => f64::from(table.entry(stored)),
         }
@@ -127,7 +143,8 @@ impl Grey {
     /// The shades of a frame: 8 bits where they are the stored ones, otherwise 16.
     ///
     /// # Errors
-    /// [`PixelError::Damaged`] where the file's own window is asked for and cannot be.
+    /// [`PixelError::Damaged`] where the file's own window is asked for and cannot be, or a window in
+    /// rescaled values where the rescaling cannot be.
     pub(super) fn shades(&self, stored: &Stored, window: Window) -> Result<Samples, PixelError> {
         let shade = self.settle(stored, window)?;
         let shade = |sample: u32| self.shade(&shade, stored::value(sample, self.bits, self.is_signed));
@@ -168,6 +185,11 @@ impl Grey {
 
     /// Which values become black and white in this frame.
     fn settle(&self, stored: &Stored, window: Window) -> Result<Shade<'_>, PixelError> {
+        // Shades between two stored values are the same whatever they are rescaled by.
+        if matches!((window, &self.voi), (Window::Fixed { .. }, _) | (Window::File, Voi::Window { .. } | Voi::Table(_)))
+        {
+            self.check_modality()?;
+        }
         Ok(match (window, &self.voi) {
             (Window::File, Voi::Impossible(reason)) => return Err(damaged(reason.clone())),
             (Window::Fixed { center, width, function }, _) => Shade::Window { center, width, function },
@@ -195,16 +217,22 @@ impl Grey {
 }
 
 impl Modality {
-    fn read(group: &DataSet<'_>, is_signed: bool) -> Result<Self, PixelError> {
+    /// What the file says; what cannot be read is told where it would be used.
+    fn read(group: &DataSet<'_>, is_signed: bool) -> Self {
         if let Some(item) = group.items(tags::MODALITY_LUT_SEQUENCE).first() {
-            return Table::read(item, is_signed).map(Modality::Table);
+            return match Table::read(item, is_signed) {
+                Ok(table) => Modality::Table(table),
+                Err(PixelError::Damaged { reason, .. }) => Modality::Impossible(reason),
+                Err(error) => Modality::Impossible(error.to_string()),
+            };
         }
-        let slope = group.decimal(tags::RESCALE_SLOPE)?;
-        let intercept = group.decimal(tags::RESCALE_INTERCEPT)?;
-        Ok(match (slope, intercept) {
-            (Some(slope), Some(intercept)) => Modality::Rescale { slope, intercept },
+        match (group.decimal(tags::RESCALE_SLOPE), group.decimal(tags::RESCALE_INTERCEPT)) {
+            (Ok(Some(slope)), Ok(Some(intercept))) => Modality::Rescale { slope, intercept },
+            (Err(PixelError::Damaged { reason, .. }), _) | (_, Err(PixelError::Damaged { reason, .. })) => {
+                Modality::Impossible(reason)
+            }
             _ => Modality::None,
-        })
+        }
     }
 }
 

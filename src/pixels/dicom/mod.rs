@@ -141,6 +141,7 @@ impl DicomImage<'_> {
     /// [`PixelError`] for lookup tables and numbers that cannot be read.
     pub fn modality_values(&self, stored: &Stored, index: u32) -> Result<Vec<f64>> {
         let grey = Grey::read(&self.data_set, &self.image, index)?;
+        grey.check_modality()?;
         Ok(stored.values().into_iter().map(|value| grey.value(value)).collect())
     }
 
@@ -151,6 +152,7 @@ impl DicomImage<'_> {
     /// As [`DicomImage::modality_values`].
     pub fn voi_values(&self, stored: &Stored, index: u32) -> Result<Vec<f64>> {
         let grey = Grey::read(&self.data_set, &self.image, index)?;
+        grey.check_modality()?;
         Ok(stored.values().into_iter().map(|value| grey.file_voi(value)).collect())
     }
 

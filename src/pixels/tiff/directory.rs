@@ -36,6 +36,8 @@ pub(in crate::pixels) struct Directory<'a> {
     file: &'a [u8],
     pub(in crate::pixels) is_big_endian: bool,
     entries: Vec<Entry<'a>>,
+    /// Whether another directory follows.
+    pub(in crate::pixels) has_next: bool,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl<'a> Directory<'a> {
             b"MM" => true,
             _ => return None,
         };
-        let mut directory = Directory { file, is_big_endian, entries: Vec::new() };
+        let mut directory = Directory { file, is_big_endian, entries: Vec::new(), has_next: false };
         let is_large = match directory.unsigned(file.get(2..4)?) {
             42 => false,
             43 => true,
@@ -85,6 +87,8 @@ impl<'a> Directory<'a> {
                 directory.entries.push(Entry { tag, kind, value });
             }
         }
+        let next = count.checked_mul(entry_size).and_then(|end| rest.get(end..)?.get(..inline));
+        directory.has_next = next.is_some_and(|next| directory.unsigned(next) != 0);
         Some(directory)
     }
 
