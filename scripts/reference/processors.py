@@ -49,11 +49,23 @@ CONFIGURATIONS = {
     "convnext_384": ("ConvNext", {"size": {"shortest_edge": 384}, "crop_pct": 1.0, "resample": 3}),
     "blip": ("Blip", {"size": square(20), "resample": 3}),
 }
-TIMM = {
-    "timm_center": {"input_size": [3, 21, 21], "crop_pct": 0.875, "crop_mode": "center", "interpolation": "bicubic"},
-    "timm_squash": {"input_size": [3, 21, 21], "crop_pct": 0.9, "crop_mode": "squash", "interpolation": "bilinear"},
-    "timm_even": {"input_size": [3, 20, 20], "crop_pct": 0.95, "crop_mode": "center", "interpolation": "bicubic"},
-}
+#: Configurations of timm, as its `config.json` has them below `pretrained_cfg`; a word of the refusal where there must be one.
+TIMM = [
+    ({"input_size": [3, 21, 21], "crop_pct": 0.875, "crop_mode": "center", "interpolation": "bicubic"}, None),
+    ({"input_size": [3, 20, 20], "crop_pct": 0.95, "crop_mode": "center", "interpolation": "bilinear"}, None),
+    ({"input_size": [3, 23, 23], "crop_pct": 0.9, "interpolation": "lanczos"}, None),
+    ({"input_size": [3, 24, 24], "crop_pct": 1.0}, None),
+    ({"input_size": [3, 16, 16], "crop_pct": 1.25, "interpolation": "bicubic"}, None),
+    ({"input_size": [3, 22, 22], "crop_pct": 0.0}, None),
+    ({"input_size": [3, 19, 19]}, None),
+    ({"input_size": [3, 21, 21], "crop_pct": 0.9, "crop_mode": "squash", "interpolation": "bilinear"}, None),
+    ({"input_size": [3, 24, 36], "crop_pct": 0.85, "crop_mode": "squash", "interpolation": "bicubic"}, None),
+    ({"input_size": [3, 21, 21], "crop_pct": 0.9, "crop_mode": "border"}, "border"),
+    ({"input_size": [3, 24, 36], "crop_pct": 0.9, "crop_mode": "center"}, "center"),
+    ({"input_size": [3, 21, 21], "interpolation": "nearest"}, "nearest"),
+    ({"input_size": [3, 21, 21], "interpolation": "box"}, "box"),
+    ({"input_size": [3, 21, 21], "interpolation": "hamming"}, "hamming"),
+]
 
 
 def identity(path, shape):
@@ -71,24 +83,37 @@ def processor(family, configuration):
 
 
 def timm_transform(configuration):
-    from timm.data import create_transform
+    """What timm itself makes of a configuration."""
+    from timm.data import create_transform, resolve_data_config
 
-    return create_transform(
-        input_size=tuple(configuration["input_size"]), interpolation=configuration["interpolation"], mean=MEAN, std=STD,
-        crop_pct=configuration["crop_pct"], crop_mode=configuration["crop_mode"],
-    )
+    return create_transform(**resolve_data_config({}, pretrained_cfg={"mean": MEAN, "std": STD, **configuration}))
 
 
-def toml(configuration):
-    """A timm configuration as a preprocessing of defrost: the sizes that timm's rule gives."""
-    length = configuration["input_size"][1]
-    scaled = int(np.floor(length / configuration["crop_pct"]))
-    squash = configuration["crop_mode"] == "squash"
-    resize = f"{{ exact = {{ height = {scaled}, width = {scaled} }} }}" if squash else f"{{ shorter_side = {scaled} }}"
-    return (
-        f'[preprocess]\nfilter = "{configuration["interpolation"]}"\nresize = {resize}\n'
-        f"crop = {{ height = {length}, width = {length} }}\nmean = {MEAN}\nstd = {STD}\n"
-    )
+def read_by_program(program, folder, configuration):
+    """The program's reading of a folder of timm with this configuration, as a file for `--preprocess`; or its refusal."""
+    os.makedirs(f"{folder}/model")
+    with open(f"{folder}/model/config.json", "w") as out:
+        stored = {"mean": MEAN, "std": STD, **configuration}
+        json.dump({"architecture": "efficientnet_lite0", "pretrained_cfg": stored}, out)
+    built = f"{folder}/built.onnx"
+    command = [program, "models", "build", f"{folder}/model", "--random-weights", "0", "--no-fingerprint", "--out", built]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        return None, done.stderr
+    properties = {entry.key: entry.value for entry in onnx.load(built).metadata_props}
+    text = "[preprocess]\n"
+    for key, value in json.loads(properties["defrost.preprocess"]).items():
+        text += f"{key} = {toml(value)}\n"
+    os.remove(built)
+    with open(f"{folder}/model.toml", "w") as out:
+        out.write(text)
+    return f"{folder}/model.toml", ""
+
+
+def toml(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value)
 
 
 def main():
@@ -105,8 +130,9 @@ def main():
         height, width = rng.integers(8, 70, 2)
         Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(f"{images}/{at:03}.png")
     failed = False
-    for name, (family, configuration) in [*CONFIGURATIONS.items(), *((name, (None, value)) for name, value in TIMM.items())]:
-        folder = os.path.join(arguments.folder, name)
+    timm = [(f"timm {' '.join(str(value) for value in entry.values())}", (None, (entry, word))) for entry, word in TIMM]
+    for number, (name, (family, configuration)) in enumerate([*CONFIGURATIONS.items(), *timm]):
+        folder = os.path.join(arguments.folder, str(number))
         os.makedirs(folder)
         if family:
             configuration = {**NORMAL, "do_resize": True, **configuration}
@@ -116,10 +142,15 @@ def main():
             with open(f"{folder}/preprocessor_config.json", "w") as out:
                 json.dump(stored, out)
         else:
+            configuration, word = configuration
+            preprocess, refusal = read_by_program(arguments.program, folder, configuration)
+            if preprocess is None or word:
+                is_named = preprocess is None and word is not None and f"`{word}`" in refusal
+                failed |= not is_named
+                print(f"{name}: {'refused by name' if is_named else f'NOT AS EXPECTED: {refusal.strip() or preprocess}'}")
+                continue
             transform = timm_transform(configuration)
             run = lambda image: transform(image).numpy()
-            with open(f"{folder}/model.toml", "w") as out:
-                out.write(toml(configuration))
         expected = {os.path.basename(file): run(Image.open(file)) for file in sorted(glob.glob(f"{images}/*.png"))}
         identity(f"{folder}/model.onnx", next(iter(expected.values())).shape)
         command = [arguments.program, "embed", images, "--model", f"{folder}/model.onnx", "--out", f"{folder}/cache", "--device", "cpu"]

@@ -248,12 +248,26 @@ fn files_that_are_no_text_table() {
         refused("table.csv", b"path,label\na.png,caf\xe9\n"),
         "table `/table.csv` cannot be read: line 2 is not UTF-8; save the table as UTF-8"
     );
-    assert!(refused("table.csv", b"\xff\xfep\0a\0").contains("it is UTF-16"));
+    assert!(refused("table.csv", b"\xff\xfep\0a\0x").contains("it is UTF-16 and ends in half a character"));
+    assert!(refused("table.csv", b"\xff\xfep\0\n\0\0\xd8a\0").contains("line 2 is not UTF-16"));
+    assert!(refused("table.csv", b"p\0a\0").contains("zero bytes, as UTF-16 without byte order mark"));
     assert!(refused("table.csv", b"PK\x03\x04....").contains("it is a workbook or archive"));
     assert!(refused("table.csv", b"").contains("it is empty"));
     assert!(refused("table.csv", b"path,label\n").contains("a header and no rows"));
     assert!(refused("table.png", b"\x89PNG").contains("is neither a folder of images nor a table"));
     assert_eq!(refused("table.parquet", b"PAR1 and then nothing"), "`/table.parquet` is not valid Parquet");
+}
+
+/// What spreadsheet programs call "Unicode text": UTF-16, fields separated by tabs.
+#[test]
+fn unicode_text_of_spreadsheet_programs_is_read() {
+    let text = "path\tlabel\r\na.png\tM\u{fc}ller, A\r\nb.png\t\u{1f600}\r\n";
+    let words = |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    for (mark, words) in [([0xff, 0xfe], words(u16::to_le_bytes)), ([0xfe, 0xff], words(u16::to_be_bytes))] {
+        let (_folder, path) = folder("table.csv", &[&mark[..], &words].concat());
+        let dataset = data::open(&path, &OpenOptions::default()).unwrap();
+        assert_eq!(rows(&dataset), ["a.png M\u{fc}ller, A -", "b.png \u{1f600} -"]);
+    }
 }
 
 pub(crate) fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
