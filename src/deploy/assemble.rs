@@ -1,16 +1,19 @@
 //! The graph of a classifier: preprocessing, network and head one behind the other, and what the
 //! file says about itself.
 
-use crate::deploy::Source;
 use crate::deploy::head::{FEATURES, LABEL, PROBABILITIES};
-use crate::error::{DeployError, GraphError, Result};
-use crate::graph::{Builder, Dim, ElementType, KNOWN_OPSETS, Model, Type, ValueInfo, rewrite};
+use crate::deploy::source::{ExportedNetwork, Source};
+use crate::error::Result;
+use crate::graph::{Builder, Dim, ElementType, Model, Type, ValueInfo, rewrite};
 use crate::tensor::DType;
 
 /// Name of a classifier's input, u8 [N, H, W, 3].
 pub const IMAGES: &str = "images";
 /// What the preprocessing gives to the network.
 const PIXELS: &str = "pixels";
+/// Input and output of a network that is given one image.
+const IMAGE: &str = "image";
+const FIRST: &str = "first";
 /// The oldest operator set in which the nodes added here mean what they should.
 const OLDEST_OPSET: i64 = 13;
 /// The oldest operator set that a builder writes; what it writes here means the same down to
@@ -21,24 +24,17 @@ impl Source {
     /// The classifier as a model, its card among its metadata.
     ///
     /// # Errors
-    /// [`GraphError::Opset`] where the network's operator set is too old,
-    /// [`DeployError::Inexpressible`] where the network takes several images at once and no other
-    /// number, `PixelError::NotInGraph` for preprocessing that is no part of graphs.
+    /// `GraphError` where the network's operator set is too old and cannot be lifted, `PixelError::NotInGraph` for
+    /// preprocessing that is no part of graphs.
     pub fn assemble(&self) -> Result<Model> {
-        let body = &self.body;
-        let opset = body.model.opset("").unwrap_or(0);
-        if opset < OLDEST_OPSET {
-            let (domain, highest) = ("ai.onnx".to_owned(), *KNOWN_OPSETS.end());
-            return Err(GraphError::Opset { domain, version: opset, lowest: OLDEST_OPSET, highest }.into());
+        let lifted;
+        let mut body = &self.body;
+        if body.model.opset("").unwrap_or(0) < OLDEST_OPSET {
+            lifted = ExportedNetwork { model: rewrite::lift(body.model.clone())?, ..body.clone() };
+            body = &lifted;
         }
-        let batch = match body.fixed_batch {
-            None => Dim::symbol("batch"),
-            Some(1) => Dim::Fixed(1),
-            Some(count) => {
-                let reason = format!("the network takes {count} images at once, no other number");
-                return Err(DeployError::Inexpressible { what: "the classifier", reason }.into());
-            }
-        };
+        let opset = body.model.opset("").unwrap_or(0);
+        let batch = body.fixed_batch.map_or(Dim::symbol("batch"), Dim::from);
         let mut b = Builder::with_opset("classifier", opset.max(WRITTEN_OPSET));
         let shape = [batch.clone(), Dim::symbol("height"), Dim::symbol("width"), Dim::Fixed(3)];
         let images = b.input(IMAGES, DType::U8, &shape);
@@ -48,11 +44,7 @@ impl Source {
         let head = with_opset(self.head.model(opset.max(WRITTEN_OPSET), body.width, &self.card)?, opset);
 
         let network = rewrite::chain(&front, PIXELS, &body.model, &body.input)?;
-        // The network's value may have another name now, but is still in its place behind the
-        // output of the front.
-        let place = body.model.graph.outputs.iter().position(|output| output.name == body.output);
-        let features = place.and_then(|place| network.graph.outputs.get(front.graph.outputs.len() + place));
-        let features = features.map_or(body.output.clone(), |output| output.name.clone());
+        let features = body.output_behind(&front, &network);
         let mut model = rewrite::chain(&network, &features, &head, FEATURES)?;
         let classes = Dim::from(self.card.classes.len());
         let label = match self.card.decides_one_by_one() {
@@ -73,6 +65,53 @@ impl Source {
         );
         model.metadata = self.card.properties();
         Ok(model)
+    }
+}
+
+impl ExportedNetwork {
+    /// The network for one image at a time: one that takes several at once, and no other number, is
+    /// given the image as often, and its first row counts.
+    ///
+    /// # Errors
+    /// What joining graphs gives.
+    pub(super) fn for_one_image(self) -> Result<Self> {
+        let Some(count) = self.fixed_batch.filter(|&count| count > 1) else { return Ok(self) };
+        let opset = self.model.opset("").unwrap_or(0);
+        let input = self.model.graph.inputs.iter().find(|input| input.name == self.input);
+        let mut shape = input.and_then(|input| input.tensor_type()?.shape.clone()).unwrap_or_default();
+        let mut repeats = vec![1; shape.len()];
+        if let (Some(batch), Some(repeat)) = (shape.first_mut(), repeats.first_mut()) {
+            (*batch, *repeat) = (Dim::Fixed(1), count as i64);
+        }
+        let mut b = Builder::with_opset("repeat", opset.max(WRITTEN_OPSET));
+        let image = b.input(IMAGE, DType::F32, &shape);
+        let repeats = b.integers(&repeats);
+        let repeated = b.apply("Tile", &[&image, &repeats]);
+        b.output(PIXELS, &repeated);
+        let front = with_opset(b.finish()?, opset);
+        let mut b = Builder::with_opset("first", opset.max(WRITTEN_OPSET));
+        let rows = b.input(FEATURES, DType::F32, &[Dim::from(count), Dim::from(self.width)]);
+        let row = b.narrow(&rows, 0, 0..1);
+        b.output(FIRST, &row);
+        let back = with_opset(b.finish()?, opset);
+
+        let network = rewrite::chain(&front, PIXELS, &self.model, &self.input)?;
+        let features = self.output_behind(&front, &network);
+        let mut model = rewrite::chain(&network, &features, &back, FEATURES)?;
+        let output = model.graph.outputs.last().map_or(FIRST.to_owned(), |output| output.name.clone());
+        let info = ValueInfo::new(&output, Type::tensor(DType::F32, Some(vec![Dim::Fixed(1), Dim::from(self.width)])));
+        rewrite::declare_outputs(vec![info]).apply(&mut model)?;
+        model.metadata = self.model.metadata;
+        let input = model.graph.required_inputs().next().map_or(IMAGE.to_owned(), |input| input.name.clone());
+        Ok(ExportedNetwork { model, input, output, fixed_batch: Some(1), width: self.width })
+    }
+
+    /// The name of the output in `joined`, the network behind `front`: another one where `front` has
+    /// it, too, but in its place behind the outputs of `front`.
+    fn output_behind(&self, front: &Model, joined: &Model) -> String {
+        let place = self.model.graph.outputs.iter().position(|output| output.name == self.output);
+        let output = place.and_then(|place| joined.graph.outputs.get(front.graph.outputs.len() + place));
+        output.map_or(self.output.clone(), |output| output.name.clone())
     }
 }
 

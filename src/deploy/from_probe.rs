@@ -119,13 +119,14 @@ fn body(backbone: Backbone, column: &str) -> Result<ExportedNetwork> {
         let reason = format!("the model has no output for the column `{column}`");
         return Err(DeployError::Inexpressible { what: "the probe", reason }.into());
     };
-    Ok(ExportedNetwork {
+    ExportedNetwork {
         model: backbone.graph,
         input: backbone.input,
         output: output.name,
         width: output.width,
         fixed_batch: backbone.fixed_batch,
-    })
+    }
+    .for_one_image()
 }
 
 /// The bank of a nearest-neighbour probe, from the cache.

@@ -69,7 +69,7 @@ pub(super) fn open(folder: &Path, options: &ExportOptions) -> Result<Source> {
     Ok(Source {
         card: files.card(network, &preprocess, &options.thresholds)?,
         preprocess: preprocess.check()?,
-        body: ExportedNetwork { model, input, output: SCORES.to_owned(), width, fixed_batch },
+        body: ExportedNetwork { model, input, output: SCORES.to_owned(), width, fixed_batch }.for_one_image()?,
         head: Head::Scores(activation),
         tested: images(folder).and_then(|images| files.tested(&images)),
         recorded_tolerance: RECORDED,

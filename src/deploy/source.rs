@@ -34,7 +34,8 @@ pub struct ExportedNetwork {
     pub output: String,
     /// Length of a row of that output.
     pub width: usize,
-    /// The number of images that it takes at once, where it takes no other.
+    /// The number of images that it takes at once, where it takes no other; that of a classifier takes
+    /// one where it is stated, see `for_one_image`.
     pub fixed_batch: Option<usize>,
 }
 

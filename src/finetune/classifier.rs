@@ -13,7 +13,7 @@ use rand::Rng;
 use crate::backbones::{Backbone, StackedHead};
 use crate::error::{FinetuneError, Result};
 use crate::finetune::Head;
-use crate::graph::{Builder, Dim, ElementType, Model, inline_functions, needed_nodes, rewrite};
+use crate::graph::{Builder, Dim, ElementType, Model, TensorType, TypeKind, inline_functions, needed_nodes, rewrite};
 use crate::support::seed::Seed;
 use crate::tensor::safetensors::Tensors;
 use crate::tensor::{DType, HostTensor, Weights};
@@ -195,9 +195,18 @@ impl Classifier {
 }
 
 /// The backbone in a form that is trained: functions inlined, at least operator set 17, in f32, all
-/// weights initializers as far as they can be such.
+/// weights initializers as far as they can be such, for images of the size that the preprocessing
+/// gives.
 fn trainable(backbone: &Backbone) -> Result<Backbone> {
     let mut graph = rewrite::lift(inline_functions(backbone.graph.clone())?)?;
+    if let Some(size) = backbone.preprocess.clone().check()?.output_shape() {
+        let input = graph.graph.inputs.iter_mut().find(|input| input.name == backbone.input);
+        if let Some(TypeKind::Tensor(TensorType { shape: Some(shape), .. })) =
+            input.and_then(|input| input.r#type.as_mut()?.kind.as_mut())
+        {
+            shape.iter_mut().skip(1).zip(size).for_each(|(dim, length)| *dim = Dim::from(length));
+        }
+    }
     let (patch, exposed) = rewrite::expose_weights(&graph);
     if !exposed.is_empty() {
         patch.apply(&mut graph)?;

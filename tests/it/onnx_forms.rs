@@ -306,10 +306,19 @@ fn fixed_batches_are_trained_as_parts_of_a_step() {
             refused(folder.path(), &[&run[..8], &["--out", &format!("other{count}"), "--micro-batch", "2"]].concat());
         assert!(told.contains(&format!("takes {count} images at once and no other number")), "{told}");
     }
-    // Parts of one image give what whole batches give.
-    let told = refused(folder.path(), &["export", "run4", "--out", "run4.onnx"]);
-    assert!(told.contains("the network takes 4 images at once"), "{told}");
-    succeeds(folder.path(), &["export", "run1", "--out", "run1.onnx"]);
+    // A classifier takes one image; a network that takes four is given it four times. `export` holds
+    // its probabilities against those of the run.
+    for run in ["run1", "run4"] {
+        succeeds(folder.path(), &["export", run, "--out", &format!("{run}.onnx")]);
+    }
+    let said = succeeds(folder.path(), &["predict", "run4.onnx", &images, "--json"]);
+    assert_eq!(
+        said.matches("probabilities").count(),
+        std::fs::read_dir(&images)
+            .unwrap()
+            .map(|class| { std::fs::read_dir(class.unwrap().path()).unwrap().count() })
+            .sum::<usize>()
+    );
 }
 
 #[test]
@@ -473,4 +482,50 @@ fn differentiation_names_the_weights_that_have_no_gradient() {
     let told = refused(folder.path(), &arguments);
     assert!(told.contains("no weight has a gradient of a loss on `y`: `cos` (a table of positions)"), "{told}");
     assert!(!folder.path().join("train.onnx").exists());
+}
+
+/// `int(count ** 0.5)`, as exports of DINOv2 make the grid of their positions.
+#[test]
+fn sizes_are_followed_through_floating_point_numbers() {
+    let mut b = Builder::new("net");
+    let [count, half] = [16f32, 0.5].map(|number| b.constant(&HostTensor::scalar(number)));
+    let root = b.apply("Pow", &[&count, &half]);
+    let scaled = b.mul(&root, &half);
+    let sides = [root, scaled].map(|side| {
+        let side = b.cast(&side, DType::I64);
+        b.unsqueeze(&side, &[0])
+    });
+    let rest = b.integers(&[-1]);
+    let shape = b.concat(&[&sides[0], &sides[1], &rest], 0);
+    let table = b.parameter("table", &noise(&[16]));
+    let grid = b.reshape_to(&table, &shape);
+    assert_eq!(shape_text(b.dims(&grid).unwrap()), "[4, 2, 2]");
+}
+
+#[test]
+fn images_of_open_size_are_trained_in_that_of_the_preprocessing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = Model::load(Path::new(&fixture("initializers.onnx"))).unwrap();
+    let open = vec![Dim::symbol("batch"), Dim::Fixed(3), Dim::symbol("height"), Dim::symbol("width")];
+    model.graph.inputs[0].r#type = Some(Type::tensor(DType::F32, Some(open)));
+    model.save(&folder.path().join("open.onnx")).unwrap();
+    std::fs::copy(fixture("initializers.toml"), folder.path().join("open.toml")).unwrap();
+    let images = fixture("images");
+    succeeds(folder.path(), &["finetune", &images, "--model", "open.onnx", "--epochs", "1", "--out", "run"]);
+    succeeds(folder.path(), &["export", "run", "--out", "classifier.onnx"]);
+}
+
+#[test]
+fn a_loss_on_something_else_than_vectors_is_refused_by_the_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut b = Builder::new("net");
+    let x = b.input("images", DType::F32, &[Dim::symbol("batch"), 3i64.into(), 2i64.into(), 2i64.into()]);
+    let factor = b.parameter("factor", &noise(&[3, 1, 1]));
+    let map = b.mul(&x, &factor);
+    b.output("map", &map);
+    b.finish().unwrap().save(&folder.path().join("map.onnx")).unwrap();
+    let run = ["graph", "differentiate", "map.onnx", "--output", "map", "--out", "train.onnx", "--loss"];
+    let told = refused(folder.path(), &[&run[..], &["cross-entropy"]].concat());
+    assert!(told.contains("`map` (loss): expected an output of vectors, [N, C], found [batch, 3, 2, 2]"), "{told}");
+    succeeds(folder.path(), &[&run[..], &["mse"]].concat());
 }

@@ -8,7 +8,7 @@ use crate::graph::artifacts::{ArtifactOptions, Artifacts};
 use crate::graph::autodiff::loss::LossOptions;
 use crate::graph::autodiff::{GRADIENT, gradients, loss};
 use crate::graph::rewrite::{dead, expose_weights, lift, slice_sequences};
-use crate::graph::{Builder, Dim, Graph, Model, Value, ValueInfo, fixed_weights, inline_functions};
+use crate::graph::{Builder, Dim, Graph, Model, Value, ValueInfo, fixed_weights, inline_functions, shape_text};
 use crate::support::seed::Seed;
 use crate::tensor::safetensors::Tensors;
 use crate::tensor::{DType, HostTensor};
@@ -80,7 +80,7 @@ impl Differentiated {
 ///
 /// # Errors
 /// As [`gradients`]; [`GraphError::UnknownValue`] for the output, [`GraphError::Operator`] for a
-/// head on something else than vectors of known length, [`GraphError::Opset`] for operator sets
+/// head or cross-entropy on something else than vectors, [`GraphError::Opset`] for operator sets
 /// that cannot be lifted, [`GraphError::NothingTrained`] when no weight has a gradient.
 pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Differentiated> {
     let mut model = lift(inline_functions(model)?)?;
@@ -101,6 +101,13 @@ pub fn differentiate(model: Model, wanted: &Differentiation<'_>) -> Result<Diffe
         let (weight, bias) = head(&mut b, &output, classes, seed, &constants)?;
         output = b.scope("head", |b| b.linear(&output, &weight, Some(&bias)));
         parameters.extend([weight, bias]);
+    }
+    match (wanted.loss, b.dims(&output).map(<[Dim]>::len)) {
+        (LossKind::CrossEntropy, Some(2)) | (LossKind::BinaryCrossEntropy | LossKind::SquaredError, Some(_)) => {}
+        (LossKind::CrossEntropy, _) => {
+            return Err(unsuitable(&b, &output, "loss", "an output of vectors, [N, C]").into());
+        }
+        (_, None) => return Err(unsuitable(&b, &output, "loss", "an output of a known number of axes").into()),
     }
     let dtype = b.dtype(&output).unwrap_or(DType::F32);
     let dims: Vec<Dim> = b.dims(&output).map(<[Dim]>::to_vec).unwrap_or_default();
@@ -155,19 +162,23 @@ fn running_statistics(graph: &Graph) -> HashSet<&str> {
     statistics.difference(&others).copied().collect()
 }
 
+/// The error that a head or loss does not fit the output.
+fn unsuitable(b: &Builder, output: &Value, what: &str, expected: &str) -> GraphError {
+    GraphError::Operator {
+        node: output.name().to_owned(),
+        operator: what.to_owned(),
+        expected: expected.to_owned(),
+        found: b.dims(output).map_or_else(|| "an unknown shape".to_owned(), shape_text),
+    }
+}
+
 /// Weight and bias of a linear head.
 fn head(b: &mut Builder, output: &Value, classes: usize, seed: u64, taken: &HashSet<String>) -> Result<(Value, Value)> {
     use rand::Rng;
 
     let width = b.dims(output).filter(|dims| dims.len() == 2).and_then(|dims| dims[1].fixed());
     let Some(width) = width.and_then(|width| usize::try_from(width).ok()).filter(|width| *width > 0) else {
-        return Err(GraphError::Operator {
-            node: output.name().to_owned(),
-            operator: "head".to_owned(),
-            expected: "an output of vectors of known length, [N, D]".to_owned(),
-            found: b.dims(output).map_or_else(|| "an unknown shape".to_owned(), crate::graph::shape_text),
-        }
-        .into());
+        return Err(unsuitable(b, output, "head", "an output of vectors of known length, [N, D]").into());
     };
     let name = |name: &str| if taken.contains(name) { format!("{name}.new") } else { name.to_owned() };
     let bound = 1.0 / (width as f32).sqrt();

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::error::{GraphError, Result};
+use crate::error::{Error, GraphError, Result};
 use crate::graph::autodiff::cotangents::Pending;
 use crate::graph::ops::{Vjp, VjpContext, find};
 use crate::graph::order::{read_names, topological_order};
@@ -61,7 +61,8 @@ impl Sweep {
             if node.outputs.iter().any(|output| self.pending.contains_key(output)) {
                 let node = node.clone();
                 let label = node.label().to_owned();
-                builder.scope("grad", |b| b.scope(&label, |b| self.pass(b, &node)))?;
+                let passed = builder.scope("grad", |b| b.scope(&label, |b| self.pass(b, &node)));
+                passed.map_err(|error| self.cause(builder, &node, error))?;
             }
         }
         Ok(())
@@ -99,6 +100,31 @@ impl Sweep {
             }
         }
         Ok(())
+    }
+
+    /// What is behind an error of a node's rule: where it misses a shape or type, the operator before
+    /// it that nothing is known about.
+    fn cause(&self, builder: &Builder, node: &Node, error: Error) -> Error {
+        if !matches!(error, Error::Graph(GraphError::Operator { .. })) {
+            return error;
+        }
+        let graph = builder.graph();
+        let producers = graph.producers();
+        let mut nodes = vec![node];
+        let mut seen: HashSet<usize> = HashSet::new();
+        let mut at = 0;
+        while let Some(node) = nodes.get(at) {
+            let is_known = find(node).is_some_and(|definition| definition.since <= builder.opset());
+            let is_open = node.outputs.iter().any(|output| builder.dims(&Value::named(output)).is_none());
+            if !is_known && is_open {
+                return self.no_gradient(graph, node).into();
+            }
+            let before = read_names(node).into_iter().filter_map(|name| producers.get(name.as_str()).copied());
+            let before: Vec<usize> = before.filter(|&index| seen.insert(index)).collect();
+            nodes.extend(before.into_iter().map(|index| &graph.nodes[index]));
+            at += 1;
+        }
+        error
     }
 
     /// The error that a node has no rule, with the shortest way from it to a seed.

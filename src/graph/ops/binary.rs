@@ -1,8 +1,8 @@
 //! Element-wise operators of several inputs, broadcast against each other: arithmetic, comparisons,
 //! selection.
 //!
-//! <https://onnx.ai/onnx/repo-docs/Broadcasting.html>. Small whole numbers are computed: they make
-//! up shapes. Backwards, each input's cotangent is summed over the axes along which the input was
+//! <https://onnx.ai/onnx/repo-docs/Broadcasting.html>. Few constant numbers are computed: they make up
+//! shapes. Backwards, each input's cotangent is summed over the axes along which the input was
 //! broadcast.
 
 use crate::graph::fact::Constant;
@@ -11,20 +11,23 @@ use crate::graph::ops::{Cotangent, Half, OpContext, OpDef, Result, Terms, VjpRes
 use crate::graph::{Dim, ElementType, Expr, Fact};
 
 pub(super) const OPERATORS: &[OpDef] = &[
-    OpDef::new("Add", 7, |site| arithmetic(site, size::add)).formula(sum).half(Half::Computed).by_row(elementwise_rows),
-    OpDef::new("Sub", 7, |site| arithmetic(site, size::subtract))
+    OpDef::new("Add", 7, |site| arithmetic(site, size::add, |a, b| a + b))
+        .formula(sum)
+        .half(Half::Computed)
+        .by_row(elementwise_rows),
+    OpDef::new("Sub", 7, |site| arithmetic(site, size::subtract, |a, b| a - b))
         .formula(sub)
         .half(Half::Computed)
         .by_row(elementwise_rows),
-    OpDef::new("Mul", 7, |site| arithmetic(site, size::multiply))
+    OpDef::new("Mul", 7, |site| arithmetic(site, size::multiply, |a, b| a * b))
         .formula(mul)
         .half(Half::Computed)
         .by_row(elementwise_rows),
-    OpDef::new("Div", 7, |site| arithmetic(site, size::divide))
+    OpDef::new("Div", 7, |site| arithmetic(site, size::divide, |a, b| a / b))
         .formula(div)
         .half(Half::Computed)
         .by_row(elementwise_rows),
-    OpDef::new("Pow", 7, broadcast_all).formula(pow).by_row(elementwise_rows),
+    OpDef::new("Pow", 7, infer_power).formula(pow).by_row(elementwise_rows),
     OpDef::new("Mod", 10, infer_modulo).formula(modulo),
     OpDef::new("Max", 8, broadcast_all).formula(extreme).half(Half::Computed),
     OpDef::new("Min", 8, broadcast_all).formula(extreme).half(Half::Computed),
@@ -92,15 +95,30 @@ fn computed<const N: usize>(
     Some(Constant::Integers((0..count).map(element).collect()))
 }
 
-fn arithmetic(site: &OpContext<'_>, compute: fn(&Dim, &Dim) -> Dim) -> Result<Vec<Fact>> {
-    let constant = computed(site, [0, 1], |[a, b]| compute(&a, &b));
+fn arithmetic(site: &OpContext<'_>, whole: fn(&Dim, &Dim) -> Dim, real: fn(f32, f32) -> f32) -> Result<Vec<Fact>> {
+    let constant = computed(site, [0, 1], |[a, b]| whole(&a, &b)).or_else(|| computed_floats(site, real));
     Ok(vec![Fact { constant, ..common(site, 0)? }])
+}
+
+fn infer_power(site: &OpContext<'_>) -> Result<Vec<Fact>> {
+    Ok(vec![Fact { constant: computed_floats(site, f32::powf), ..common(site, 0)? }])
+}
+
+/// Computes floating-point numbers element by element, if those of both inputs are known: exporters
+/// make sizes of them (`int(count ** 0.5)`).
+fn computed_floats(site: &OpContext<'_>, compute: fn(f32, f32) -> f32) -> Option<Constant> {
+    let [a, b] = [site.optional(0)?.as_floats()?, site.optional(1)?.as_floats()?];
+    let count = if a.is_empty() || b.is_empty() { 0 } else { a.len().max(b.len()) };
+    let at =
+        |values: &[f32], index: usize| if values.len() == 1 { Some(values[0]) } else { values.get(index).copied() };
+    let computed = (0..count).map(|index| Some(compute(at(a, index)?, at(b, index)?)));
+    computed.collect::<Option<_>>().map(Constant::Floats)
 }
 
 /// Whole numbers are followed where the sign is that of the divisor.
 fn infer_modulo(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     match site.int("fmod").unwrap_or(0) {
-        0 => arithmetic(site, size::modulo),
+        0 => arithmetic(site, size::modulo, f32::rem_euclid),
         _ => broadcast_all(site),
     }
 }

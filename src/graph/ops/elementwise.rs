@@ -6,9 +6,10 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
+use crate::graph::fact::Constant;
 use crate::graph::ops::rows::elementwise_rows;
 use crate::graph::ops::{Half, OpContext, OpDef, Result, Terms, VjpResult, same_shape};
-use crate::graph::{ElementType, Expr, Fact, Node};
+use crate::graph::{Dim, ElementType, Expr, Fact, Node};
 use crate::tensor::DType;
 
 pub(super) const OPERATORS: &[OpDef] = &[
@@ -16,11 +17,11 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef::new("BitwiseNot", 7, same_shape).no_gradient(),
     OpDef::new("Cast", 7, infer_cast).formula(cast),
     OpDef::new("CastLike", 15, infer_cast_like).formula(cast),
-    OpDef::new("Ceil", 7, same_shape).no_gradient(),
+    OpDef::new("Ceil", 7, |site| computed(site, f32::ceil)).no_gradient(),
     OpDef::new("Cos", 7, same_shape).formula(cos),
     OpDef::new("Erf", 7, same_shape).formula(erf).half(Half::Computed).by_row(elementwise_rows),
     OpDef::new("Exp", 7, same_shape).formula(exp).by_row(elementwise_rows),
-    OpDef::new("Floor", 7, same_shape).no_gradient(),
+    OpDef::new("Floor", 7, |site| computed(site, f32::floor)).no_gradient(),
     OpDef::new("Gelu", 7, same_shape).formula(gelu).half(Half::Computed).by_row(elementwise_rows),
     OpDef::new("Identity", 7, infer_identity).formula(identity).half(Half::Moved).by_row(elementwise_rows),
     OpDef::new("IsInf", 10, infer_is_something).no_gradient(),
@@ -30,13 +31,13 @@ pub(super) const OPERATORS: &[OpDef] = &[
     OpDef::new("Neg", 7, same_shape).formula(neg).half(Half::Computed).by_row(elementwise_rows),
     OpDef::new("Not", 7, same_shape).no_gradient(),
     OpDef::new("Reciprocal", 7, same_shape).formula(reciprocal),
-    OpDef::new("Round", 7, same_shape).no_gradient(),
+    OpDef::new("Round", 7, |site| computed(site, f32::round_ties_even)).no_gradient(),
     OpDef::new("Sigmoid", 7, same_shape).formula(sigmoid).half(Half::Computed).by_row(elementwise_rows),
     OpDef::new("Sign", 7, same_shape).no_gradient(),
     OpDef::new("Sin", 7, same_shape).formula(sin),
     OpDef::new("Softplus", 7, same_shape).formula(softplus).by_row(elementwise_rows),
     OpDef::new("Softsign", 7, same_shape).formula(softsign),
-    OpDef::new("Sqrt", 7, same_shape).formula(sqrt).by_row(elementwise_rows),
+    OpDef::new("Sqrt", 7, |site| computed(site, f32::sqrt)).formula(sqrt).by_row(elementwise_rows),
     OpDef::new("Swish", 24, same_shape).formula(swish).by_row(elementwise_rows),
     OpDef::new("Tanh", 7, same_shape).formula(tanh).half(Half::Computed).by_row(elementwise_rows),
 ];
@@ -53,9 +54,25 @@ fn infer_is_something(site: &OpContext<'_>) -> Result<Vec<Fact>> {
 fn infer_cast(site: &OpContext<'_>) -> Result<Vec<Fact>> {
     let x = site.input(0)?;
     let element = site.element("to").ok_or_else(|| site.error("an element type in `to`", "none"))?;
-    let is_whole = matches!(element, ElementType::I64 | ElementType::I32);
-    let constant = if is_whole && x.as_integers().is_some() { x.constant.clone() } else { None };
+    let constant = match (element, &x.constant) {
+        (ElementType::I64 | ElementType::I32, Some(Constant::Floats(values))) => {
+            Some(Constant::Integers(values.iter().map(|&value| Dim::Fixed(value as i64)).collect()))
+        }
+        (ElementType::I64 | ElementType::I32, whole) => whole.clone(),
+        (ElementType::F32 | ElementType::F64, Some(Constant::Integers(_))) => {
+            x.as_fixed().map(|values| Constant::Floats(values.into_iter().map(|value| value as f32).collect()))
+        }
+        (ElementType::F32 | ElementType::F64, real) => real.clone(),
+        _ => None,
+    };
     Ok(vec![Fact { element, shape: x.shape.clone(), constant }])
+}
+
+/// Computes a function of floating-point numbers that are known: sizes are made of some.
+fn computed(site: &OpContext<'_>, function: fn(f32) -> f32) -> Result<Vec<Fact>> {
+    let x = site.input(0)?;
+    let values = x.as_floats().map(|values| values.iter().map(|&value| function(value)).collect());
+    Ok(vec![Fact { constant: values.map(Constant::Floats), ..Fact::new(x.element, x.shape.clone()) }])
 }
 
 fn infer_cast_like(site: &OpContext<'_>) -> Result<Vec<Fact>> {

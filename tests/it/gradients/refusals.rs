@@ -26,6 +26,25 @@ fn a_missing_rule_is_told_with_its_node_and_the_way_to_the_loss() {
     assert!(gradients(&mut b, &loss, &[root]).unwrap()[0].is_some());
 }
 
+/// Files that ONNX Runtime has fused or quantised: what a rule does not know of its inputs is the fault
+/// of an operator before it.
+#[test]
+fn an_operator_that_nothing_is_known_of_is_told_before_those_behind_it() {
+    let mut b = builder();
+    let x = b.input("x", DType::F32, &[Dim::Fixed(3), Dim::Fixed(3)]);
+    let odd = b.scope("odd", |b| {
+        b.node(Node { domain: "com.microsoft".to_owned(), ..Node::new("FusedMatMul", &[x.name(), x.name()], &[]) })
+    });
+    let first = b.constant(&HostTensor::scalar(0i64));
+    let row = b.gather(&odd, &first, 1);
+    let loss = b.reshape(&row, &[]);
+    let told = gradients(&mut b, &loss, &[x]).unwrap_err().to_string();
+    assert!(
+        told.starts_with("node `odd.") && told.contains("(com.microsoft.FusedMatMul) has no gradient rule"),
+        "{told}"
+    );
+}
+
 #[test]
 fn a_loss_of_several_numbers_is_refused() {
     let mut b = builder();
