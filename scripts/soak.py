@@ -1,10 +1,15 @@
 """Kills runs of defrost at random moments and compares what is left in the end with runs that nobody killed, byte by byte.
 
     python scripts/soak.py --binary target/release/defrost [--kills 200] [--seed 0] [--only embed,probe,finetune,import]
+    python scripts/soak.py --binary target/release/defrost --only folders [--minutes 15] [--files 40000]
 
 Each round starts a command anew until it ends by itself, killing it (SIGKILL) after a random while up to the time that the
 undisturbed run took. Times, which no two runs share, are left out of the comparison: fields `seconds` and the like.
-Exit code 1 where anything differs. Needed: nothing but Python; the images are drawn here.
+Exit code 1 where anything differs.
+
+`folders`, which runs only where it is named, embeds folders of whole and mutated files of the fixtures in one process, at the lowest
+priority, and reads its memory every second: exit code 1 where it crashes, or where the last tenth of the time took more than a
+tenth (and 8 MiB) above the second tenth. Linux only. Needed: nothing but Python; the images are drawn here.
 """
 import argparse
 import hashlib
@@ -153,6 +158,75 @@ def cases(binary, folder):
     return [Case(name, folder, command) for name, command in named.items()]
 
 
+def mutated(data, others, draw):
+    """A file as it is, or with bytes changed, cut, repeated, or continued by another."""
+    data = bytearray(data)
+    kind = draw.randrange(5)
+    if kind == 1:
+        for _ in range(draw.randint(1, 20)):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+    elif kind == 2:
+        del data[draw.randrange(len(data)) :]
+    elif kind == 3:
+        start = draw.randrange(len(data))
+        data[start:start] = data[start : start + draw.randint(1, 200)]
+    elif kind == 4:
+        other = draw.choice(others)
+        data = data[: draw.randrange(len(data))] + other[draw.randrange(len(other)) :]
+    # A last byte of its own, so that no file is skipped as a copy of another.
+    return bytes(data) + draw.randbytes(4)
+
+
+def resident(process):
+    """Resident memory in MiB; `None` once the process is gone."""
+    try:
+        lines = pathlib.Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return None
+    sizes = [line.split()[1] for line in lines if line.startswith("VmRSS")]
+    return int(sizes[0]) / 1024 if sizes else None
+
+
+def folders(binary, folder, flags, draw):
+    """Embeds mutated files for a while; whether memory grew or the run ended as it should not."""
+    fixtures = pathlib.Path(__file__).resolve().parent.parent / "tests/fixtures"
+    files = [file for kind in ("pixels", "dicom") for file in sorted((fixtures / kind).rglob("*"))]
+    corpus = [data for file in files if file.is_file() and 0 < len(data := file.read_bytes()) < 200_000]
+    for number in range(flags.files):
+        place = folder / "mixed" / f"{number // 1000:03}"
+        place.mkdir(parents=True, exist_ok=True)
+        # No extension of a format: what is in a file decides.
+        (place / f"{number:06}.png").write_bytes(mutated(draw.choice(corpus), corpus, draw))
+    for name in ("initializers.onnx", "initializers.toml"):
+        shutil.copy(fixtures / "onnx" / name, folder / name)
+    command = ["nice", "-n", "19", binary, "embed", "mixed", "--folders", "classes", "--model", "initializers.onnx"]
+    command += ["--out", "cache", "--device", "cpu", "--max-seconds", "10", "--threads", "2"]
+    with open(folder / "said", "w") as said:
+        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
+        sizes, end = [], time.monotonic() + 60 * flags.minutes
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(1)
+            size = resident(process.pid)
+            sizes += [size] if size else []
+        ended = process.poll()
+        process.terminate()
+        process.wait()
+    settled = sum(file.stat().st_size for file in (folder / "cache").rglob("*") if file.is_file())
+    tenth = max(len(sizes) // 10, 1)
+    first, last = (sorted(part)[len(part) // 2] for part in (sizes[tenth : 2 * tenth] or sizes, sizes[-tenth:]))
+    grew = last > 1.1 * first + 8
+    crashed = ended not in (None, 0, 1)
+    print(
+        f"folders: {flags.files} files of {len(corpus)}, {len(sizes)} s, {settled >> 10} KiB of cache, "
+        f"{'went on to the end of the time' if ended is None else f'ended with exit code {ended}'}; memory in the second tenth "
+        f"{first:.1f} MiB, in the last {last:.1f} MiB, at most {max(sizes):.1f} MiB",
+        flush=True,
+    )
+    if grew or crashed:
+        print((folder / "said").read_text()[-2000:])
+    return grew or crashed
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default="target/release/defrost")
@@ -160,12 +234,16 @@ def main():
     parser.add_argument("--images", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="embed,probe,finetune,import")
+    parser.add_argument("--minutes", type=float, default=15, help="of `folders`")
+    parser.add_argument("--files", type=int, default=40_000, help="of `folders`")
     flags = parser.parse_args()
     binary = str(pathlib.Path(flags.binary).resolve())
     draw = random.Random(flags.seed)
     wrong = 0
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
+        if flags.only == "folders":
+            sys.exit(folders(binary, folder, flags, draw))
         scene(folder, flags.images)
         chosen = flags.only.split(",")
         for case in cases(binary, folder):
