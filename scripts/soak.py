@@ -211,13 +211,14 @@ def folders(binary, folder, flags, draw):
         ended = process.poll()
         process.terminate()
         process.wait()
-    settled = sum(file.stat().st_size for file in (folder / "cache").rglob("*") if file.is_file())
+    shown = subprocess.run([binary, "cache", "show", "cache", "--json"], cwd=folder, capture_output=True, text=True).stdout
+    left = json.loads(shown)
     tenth = max(len(sizes) // 10, 1)
     first, last = (sorted(part)[len(part) // 2] for part in (sizes[tenth : 2 * tenth] or sizes, sizes[-tenth:]))
     grew = last > 1.1 * first + 8
     crashed = ended not in (None, 0, 1)
     print(
-        f"folders: {flags.files} files of {len(corpus)}, {len(sizes)} s, {settled >> 10} KiB of cache, "
+        f"folders: {flags.files} files of {len(corpus)}, {len(sizes)} s, {left['rows']} rows, {left.get('failed', 'other')} files refused, "
         f"{'went on to the end of the time' if ended is None else f'ended with exit code {ended}'}; memory in the second tenth "
         f"{first:.1f} MiB, in the last {last:.1f} MiB, at most {max(sizes):.1f} MiB",
         flush=True,
