@@ -3,7 +3,7 @@
 usage: python scripts/reference/fingerprint.py NAME WEIGHTS    (needs torch, timm, safetensors, numpy)
 
 NAME is that of an entry whose hub repository is one of timm's; WEIGHTS its checkpoint, in timm's names or, for
-EfficientNet-Lite0, in those of `efficientnet_lite_pytorch`. The known input is that of `src/backbones/fingerprint.rs`.
+EfficientNet-Lite0, in those of `efficientnet_lite_pytorch`. The known input is that of `src/backbones/zoo/fingerprint.rs`.
 """
 
 import hashlib

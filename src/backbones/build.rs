@@ -1,11 +1,14 @@
 //! Builds a model of a known family into an ONNX graph.
 
+use crate::backbones::blueprint::Blueprint;
 use crate::backbones::changes::{Adaptation, COLOURS};
-use crate::backbones::family::{FAMILIES, Family};
+use crate::backbones::family::Family;
 use crate::backbones::layers::{Network, Tap};
+use crate::backbones::options::{Size, Taps};
 use crate::backbones::parameters::Parameters;
 use crate::backbones::pool::{note_taps, vector_info};
-use crate::backbones::{Backbone, Changes, Entry, Output, Provenance, Taps};
+use crate::backbones::zoo::catalog::Entry;
+use crate::backbones::{Backbone, EMBEDDING, Output, Provenance};
 use crate::error::{FileError, ModelError, Result};
 use crate::graph::Model;
 use crate::preprocess::Preprocess;
@@ -15,76 +18,14 @@ use crate::tensor::Weights;
 
 /// Name of the input of every graph built here.
 const INPUT: &str = "input";
-/// Name of the output with one vector per image.
-pub(super) const EMBEDDING: &str = "embedding";
 /// Name of the tap of the last tokens or feature map.
 const TOKENS: &str = "tokens";
 /// Key of the model property that holds the preprocessing, as JSON.
-pub(super) const PREPROCESS_PROPERTY: &str = "defrost.preprocess";
+pub(crate) const PREPROCESS_PROPERTY: &str = "defrost.preprocess";
 /// Key of the model property that says what was changed about the published network.
-pub(super) const CHANGES_PROPERTY: &str = "defrost.changes";
+pub(crate) const CHANGES_PROPERTY: &str = "defrost.changes";
 /// What lies between two changes in that property.
-pub(super) const CHANGES_SEPARATOR: &str = "; ";
-
-/// Height and width of a graph's input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Size {
-    /// Any, decided at each run.
-    Any,
-    /// These, in pixels: padding and positions become constants.
-    Fixed {
-        /// Rows.
-        height: usize,
-        /// Columns.
-        width: usize,
-    },
-}
-
-impl Size {
-    /// The size of a preprocessed image, where it is the same for all.
-    ///
-    /// # Errors
-    /// As [`Preprocess::check`].
-    pub fn of(preprocess: &Preprocess) -> Result<Self> {
-        Ok(match preprocess.clone().check()?.output_shape() {
-            Some([_, height, width]) => Size::Fixed { height, width },
-            None => Size::Any,
-        })
-    }
-}
-
-/// A model that is not built yet: everything but its parameters.
-#[derive(Clone, Debug)]
-pub struct Blueprint {
-    /// The name it is asked for by.
-    pub name: String,
-    /// The family.
-    pub family: String,
-    /// The family's configuration.
-    pub architecture: toml::Table,
-    /// Licence of the weights, where it is known.
-    pub licence: Option<String>,
-    /// What happens to an image before the network, unless its channels are changed.
-    pub preprocess: Preprocess,
-    /// What is changed about the network.
-    pub changes: Changes,
-}
-
-impl Blueprint {
-    /// The architecture, read by its family.
-    pub(super) fn family(&self) -> Result<Box<dyn Family>> {
-        let family =
-            FAMILIES.iter().find(|family| family.name == self.family).ok_or_else(|| ModelError::UnknownFamily {
-                family: self.family.clone(),
-                known: FAMILIES.iter().map(|family| family.name.to_owned()).collect(),
-            })?;
-        (family.read)(self.architecture.clone()).map_err(|source| {
-            let path = format!("architecture of {}", self.name).into();
-            FileError::Parse { path, format: "configuration of its family", source: Box::new(source) }.into()
-        })
-    }
-}
+pub(crate) const CHANGES_SEPARATOR: &str = "; ";
 
 /// A blueprint's changes as they concern its family.
 struct Plan {
@@ -151,7 +92,7 @@ pub fn build_blueprint(blueprint: &Blueprint, origin: Origin<'_>, size: Size, ta
     let Plan { adaptation, preprocess, keep_blocks, changes } = Plan::of(blueprint, family.as_ref())?;
     let construct = |keep_blocks| {
         let parameters = match origin {
-            Origin::Weights(weights, prefix) => Parameters::stored(name, family.as_ref(), weights, prefix)?,
+            Origin::Weights(weights, prefix) => Parameters::stored(name, family.namings(), weights, prefix)?,
             Origin::Random(seed) => Parameters::random(name, Seed::new(seed)),
         };
         let fixed = match size {

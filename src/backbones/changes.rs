@@ -34,7 +34,7 @@ use crate::preprocess::{Channels, Preprocess};
 use crate::tensor::HostTensor;
 
 /// Channels that published networks take.
-pub(super) const COLOURS: usize = 3;
+pub(crate) const COLOURS: usize = 3;
 
 /// What a user changes about a published network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl InputChannels {
 
     /// How a network is adapted whose images would go through `preprocess`; `None` where it stays
     /// as it is.
-    pub(super) fn adaptation(self, preprocess: &Preprocess) -> Option<Adaptation> {
+    pub(crate) fn adaptation(self, preprocess: &Preprocess) -> Option<Adaptation> {
         let InputChannels { count, rule } = self;
         if count == COLOURS {
             return None;
@@ -151,29 +151,29 @@ fn mean(values: &[f32]) -> f32 {
 /// How the colours that a network was trained on come from the channels it gets: `colour c = sum_k
 /// mixing[k][c] channel k + offsets[c]`.
 #[derive(Clone, Debug)]
-pub(super) struct Adaptation {
+pub(crate) struct Adaptation {
     mixing: Vec<[f64; COLOURS]>,
     offsets: [f64; COLOURS],
     /// The preprocessing that gives the channels.
-    pub(super) preprocess: Preprocess,
+    pub(crate) preprocess: Preprocess,
     /// What was done, in words.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl Adaptation {
     /// Number of channels.
-    pub(super) fn channels(&self) -> usize {
+    pub(crate) fn channels(&self) -> usize {
         self.mixing.len()
     }
 
     /// The weights `[O, channels, h, w]` for weights `[O, 3, h, w]`.
-    pub(super) fn weights(&self, weights: &HostTensor) -> HostTensor {
+    pub(crate) fn weights(&self, weights: &HostTensor) -> HostTensor {
         mixed(weights, &self.mixing)
     }
 
     /// What a channel of ones contributes through the offsets, as weights `[O, 1, h, w]`; `None`
     /// where nothing.
-    pub(super) fn offset_weights(&self, weights: &HostTensor) -> Option<HostTensor> {
+    pub(crate) fn offset_weights(&self, weights: &HostTensor) -> Option<HostTensor> {
         (self.offsets != [0.0; COLOURS]).then(|| mixed(weights, &[self.offsets]))
     }
 }

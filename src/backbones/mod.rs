@@ -6,52 +6,35 @@
 //! Hugging Face snapshot), built here from the weights, or from a user's ONNX file. [`open`] finds
 //! any of them.
 //!
-//! A page per family says what it computes: [`vit`] (DINOv2, DINO, DeiT, OpenCLIP, CLIP, BLIP),
-//! [`sam`], [`focalnet`] (also SEEM's), [`resnet`], [`efficientnet_lite`]; [`changes`] says how a
+//! A page per family says what it computes: [`families::vit`] (DINOv2, DINO, DeiT, OpenCLIP, CLIP, BLIP),
+//! [`families::sam`], [`families::focalnet`] (also SEEM's), [`families::resnet`], [`families::efficientnet_lite`]; [`changes`] says how a
 //! network is adapted to other channels and cut.
 
-mod attention;
+mod blueprint;
 mod build;
-mod catalog;
 pub mod changes;
 mod compute_dtype;
-pub mod efficientnet_lite;
+pub mod families;
 mod family;
-pub mod fingerprint;
-pub mod focalnet;
-mod hf_processor;
-mod import;
-mod json_config;
 mod layers;
-pub mod lock;
-mod onnx_file;
-mod onnx_input;
+mod naming;
 mod options;
 mod parameters;
 mod pool;
-mod position;
-mod pull;
-pub mod resnet;
-pub mod sam;
-mod sidecar;
-mod snapshot;
-mod source;
-mod stem;
 mod transformer_blocks;
-pub mod vit;
-mod vit_names;
-mod wheel_weights;
+mod zoo;
 
-pub use build::{Blueprint, Origin, Size, build, build_blueprint};
-pub use catalog::{Entry, HubFile, Variant, WheelFile, entries, find};
+pub use blueprint::Blueprint;
+pub use build::{Origin, build, build_blueprint};
 pub use changes::{Changes, ChannelRule, InputChannels};
 pub use compute_dtype::ComputeDType;
-pub use import::{ImportOptions, Imported, import, imported, keep_fingerprint};
-pub use options::{ModelOptions, Pool, Taps};
-pub use pool::Axes;
-pub use pull::{PullOptions, Pulled, is_here, pull};
-pub use source::{check_name, open, reference};
+pub use options::{ModelOptions, Pool, Size, Taps};
 pub use transformer_blocks::{BuiltHead, StackedHead};
+pub use zoo::catalog::{Entry, HubFile, Variant, WheelFile, entries, find};
+pub use zoo::import::{ImportOptions, Imported, import, imported, keep_fingerprint};
+pub use zoo::pull::{PullOptions, Pulled, is_here, pull};
+pub use zoo::source::{check_name, open, reference};
+pub use zoo::{fingerprint, lock};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +43,9 @@ use crate::graph::Model;
 use crate::graph::rewrite::{dead, slice_pushdown};
 use crate::preprocess::Preprocess;
 use crate::support::progress::Progress;
+
+/// Name of the output with one vector per image.
+pub(crate) const EMBEDDING: &str = "embedding";
 
 /// A network that turns images into vectors, ready to run.
 #[derive(Clone, Debug)]
@@ -142,7 +128,40 @@ pub struct Output {
 impl Output {
     /// The embedding, one vector of `width` values per image, under its name in the graph.
     pub(crate) fn embedding(name: &str, width: usize, pool: Option<Pool>) -> Self {
-        Output { name: name.to_owned(), tap: build::EMBEDDING.to_owned(), width, axes: Axes::Vector, pool }
+        Output { name: name.to_owned(), tap: EMBEDDING.to_owned(), width, axes: Axes::Vector, pool }
+    }
+}
+
+/// How the features of an output lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Axes {
+    /// `[N, D]`: one vector per image.
+    Vector,
+    /// `[N, T, D]`: `prefix` tokens, then those of the patches.
+    Tokens {
+        /// Whether the first token stands for the image.
+        class: bool,
+        /// Tokens before those of the patches: the class token and registers.
+        prefix: usize,
+    },
+    /// `[N, T, D]` of which nothing more is known.
+    Sequence,
+    /// `[N, C, H, W]`.
+    ChannelsFirst,
+    /// `[N, H, W, C]`.
+    ChannelsLast,
+}
+
+impl Axes {
+    /// The pooling that suits without being asked for: the class token where there is one, else the
+    /// mean; none where it is not known.
+    pub(crate) fn own_pool(self) -> Option<Pool> {
+        match self {
+            Axes::Vector | Axes::Sequence => None,
+            Axes::Tokens { class: true, .. } => Some(Pool::Cls),
+            Axes::Tokens { class: false, .. } | Axes::ChannelsFirst | Axes::ChannelsLast => Some(Pool::Mean),
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backbones::{Changes, ChannelRule, InputChannels, Size};
+use crate::backbones::changes::{Changes, ChannelRule, InputChannels};
 use crate::error::{ModelError, Result};
+use crate::preprocess::Preprocess;
 
 /// What a user says about the model beyond its name; everything may be left out where it is not
 /// ambiguous.
@@ -47,7 +48,7 @@ impl ModelOptions {
     /// # Errors
     /// [`ModelError::Misplaced`] for a rule without channels, or for channels that it does not
     /// make.
-    pub(super) fn changes(&self) -> Result<Changes> {
+    pub(crate) fn changes(&self) -> Result<Changes> {
         let channels = match (self.channels, self.channel_rule) {
             (Some(count), rule) => Some(InputChannels::new(count, rule)?),
             (None, None) => None,
@@ -61,7 +62,7 @@ impl ModelOptions {
 }
 
 /// How several vectors per image become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pool {
     /// The class token: the first of `[N, T, D]`.
@@ -121,6 +122,34 @@ impl FromStr for Taps {
             names => Taps::Names(
                 names.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
             ),
+        })
+    }
+}
+
+/// Height and width of a graph's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Size {
+    /// Any, decided at each run.
+    Any,
+    /// These, in pixels: padding and positions become constants.
+    Fixed {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+}
+
+impl Size {
+    /// The size of a preprocessed image, where it is the same for all.
+    ///
+    /// # Errors
+    /// As [`Preprocess::check`].
+    pub fn of(preprocess: &Preprocess) -> Result<Self> {
+        Ok(match preprocess.clone().check()?.output_shape() {
+            Some([_, height, width]) => Size::Fixed { height, width },
+            None => Size::Any,
         })
     }
 }

@@ -9,20 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngCore;
 
-use crate::backbones::family::{Family, Naming};
+use crate::backbones::naming::Naming;
 use crate::error::{ModelError, Result, WeightMismatch};
 use crate::support::names;
 use crate::support::seed::Seed;
 use crate::tensor::{HostTensor, Weights};
 
 /// A parameter: the name it is stored under, and its values in f32.
-pub(super) struct Parameter {
-    pub(super) name: String,
-    pub(super) tensor: HostTensor,
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) tensor: HostTensor,
 }
 
 /// Gives a family its parameters.
-pub(super) struct Parameters<'w> {
+pub(crate) struct Parameters<'w> {
     model: String,
     origin: Origin<'w>,
     /// Names within the family that are drawn although there are weights.
@@ -42,8 +42,12 @@ impl<'w> Parameters<'w> {
     /// # Errors
     /// [`ModelError::ForeignWeights`] when no naming of the family matches,
     /// [`ModelError::SeveralNetworks`] when more than one place does and `prefix` chooses none.
-    pub(super) fn stored(model: &str, family: &dyn Family, weights: &'w Weights, prefix: Option<&str>) -> Result<Self> {
-        let mut namings = family.namings();
+    pub(crate) fn stored(
+        model: &str,
+        mut namings: Vec<Naming>,
+        weights: &'w Weights,
+        prefix: Option<&str>,
+    ) -> Result<Self> {
         let places_of = |naming: &Naming| -> BTreeSet<String> {
             let starts = weights.names().filter_map(|name| name.strip_suffix(naming.anchor));
             let starts = starts.filter(|start| start.is_empty() || start.ends_with('.'));
@@ -74,7 +78,7 @@ impl<'w> Parameters<'w> {
 
     /// Seeded random parameters: uniform with the standard deviation of He's initialisation for
     /// matrices and kernels; norms and scales start as the identity.
-    pub(super) fn random(model: &str, seed: Seed) -> Self {
+    pub(crate) fn random(model: &str, seed: Seed) -> Self {
         let origin = Origin::Random(seed.named("weights"));
         Parameters::of(model, origin)
     }
@@ -84,14 +88,14 @@ impl<'w> Parameters<'w> {
     ///
     /// # Errors
     /// As [`Parameters::stored`].
-    pub(super) fn partly(
+    pub(crate) fn partly(
         model: &str,
-        family: &dyn Family,
+        namings: Vec<Naming>,
         weights: &'w Weights,
         seed: Seed,
         drawn: &'static [&'static str],
     ) -> Result<Self> {
-        let stored = Parameters::stored(model, family, weights, None)?;
+        let stored = Parameters::stored(model, namings, weights, None)?;
         Ok(Parameters { drawn: Some((seed.named("weights"), drawn)), ..stored })
     }
 
@@ -106,7 +110,7 @@ impl<'w> Parameters<'w> {
     }
 
     /// Whose naming the weights follow; `None` for random ones.
-    pub(super) fn naming(&self) -> Option<&'static str> {
+    pub(crate) fn naming(&self) -> Option<&'static str> {
         match &self.origin {
             Origin::Stored { naming, .. } => Some(naming.label),
             Origin::Random(_) => None,
@@ -114,7 +118,7 @@ impl<'w> Parameters<'w> {
     }
 
     /// The stored shape of a parameter; `None` for random ones and for those that are not there.
-    pub(super) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+    pub(crate) fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match &self.origin {
             Origin::Stored { weights, prefix, naming } => {
                 weights.shape(&below(prefix, &(naming.stored)(name))).map(<[usize]>::to_vec)
@@ -124,7 +128,7 @@ impl<'w> Parameters<'w> {
     }
 
     /// A parameter by its name in the family, of the shape given.
-    pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Parameter> {
+    pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Parameter> {
         let draws = |(_, drawn): &(Seed, &[&str])| drawn.iter().any(|start| name.starts_with(start));
         let (stored, tensor) = match &self.origin {
             Origin::Stored { .. } if self.drawn.as_ref().is_some_and(draws) => {
@@ -172,7 +176,7 @@ impl<'w> Parameters<'w> {
     }
 
     /// The stored names of the parameters taken so far, in alphabetical order.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.taken.keys().cloned().collect()
     }
 
@@ -180,14 +184,14 @@ impl<'w> Parameters<'w> {
     ///
     /// # Errors
     /// [`ModelError::Misfit`] with everything that was missing, left over or of a wrong shape.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         self.collect_left_over();
         self.finish_part()
     }
 
     /// As [`Parameters::finish`], but lets tensors be that were not used: for a part of a network
     /// whose whole was checked.
-    pub(super) fn finish_part(self) -> Result<()> {
+    pub(crate) fn finish_part(self) -> Result<()> {
         if self.misfits.is_empty() { Ok(()) } else { Err(self.refusal()) }
     }
 

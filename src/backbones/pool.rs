@@ -7,55 +7,21 @@
 //!
 //! Refused: the class token of what has none; to flatten what has no fixed size.
 
-use serde::{Deserialize, Serialize};
-
-use crate::backbones::{Backbone, Output, Pool};
+use crate::backbones::options::Pool;
+use crate::backbones::{Axes, Backbone, Output};
 use crate::error::{FileError, ModelError, Result};
 use crate::graph::rewrite::UniqueNames;
 use crate::graph::{Dim, Model, Node, Patch, Tensor, Type, ValueInfo, infer, shape_text};
 use crate::tensor::{DType, HostTensor};
 
 /// Key of the model property that lists what can be tapped, as JSON; only graphs with taps have it.
-pub(super) const TAPS_PROPERTY: &str = "defrost.taps";
-
-/// How the features of an output lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Axes {
-    /// `[N, D]`: one vector per image.
-    Vector,
-    /// `[N, T, D]`: `prefix` tokens, then those of the patches.
-    Tokens {
-        /// Whether the first token stands for the image.
-        class: bool,
-        /// Tokens before those of the patches: the class token and registers.
-        prefix: usize,
-    },
-    /// `[N, T, D]` of which nothing more is known.
-    Sequence,
-    /// `[N, C, H, W]`.
-    ChannelsFirst,
-    /// `[N, H, W, C]`.
-    ChannelsLast,
-}
-
-impl Axes {
-    /// The pooling that suits without being asked for: the class token where there is one, else the
-    /// mean; none where it is not known.
-    fn own_pool(self) -> Option<Pool> {
-        match self {
-            Axes::Vector | Axes::Sequence => None,
-            Axes::Tokens { class: true, .. } => Some(Pool::Cls),
-            Axes::Tokens { class: false, .. } | Axes::ChannelsFirst | Axes::ChannelsLast => Some(Pool::Mean),
-        }
-    }
-}
+pub(crate) const TAPS_PROPERTY: &str = "defrost.taps";
 
 /// An output to pool.
-pub(super) struct Source<'a> {
-    pub(super) name: &'a str,
-    pub(super) axes: Axes,
-    pub(super) shape: &'a [Dim],
+pub(crate) struct Source<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) axes: Axes,
+    pub(crate) shape: &'a [Dim],
 }
 
 impl Source<'_> {
@@ -69,20 +35,20 @@ impl Source<'_> {
 }
 
 /// Collects the nodes that pool outputs of one model.
-pub(super) struct Pooling {
+pub(crate) struct Pooling {
     names: UniqueNames,
     opset: i64,
-    pub(super) patch: Patch,
+    pub(crate) patch: Patch,
 }
 
 impl Pooling {
-    pub(super) fn new(model: &Model) -> Self {
+    pub(crate) fn new(model: &Model) -> Self {
         Pooling { names: UniqueNames::of(&model.graph), opset: model.opset("").unwrap_or(0), patch: Patch::new("pool") }
     }
 
     /// Pools an output; gives the name of the result, `result` where that is free, and the length
     /// of its vectors.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         source: &Source<'_>,
         how: Pool,
@@ -116,7 +82,7 @@ impl Pooling {
     }
 
     /// A value as f32.
-    pub(super) fn cast_to_f32(&mut self, value: &str) -> String {
+    pub(crate) fn cast_to_f32(&mut self, value: &str) -> String {
         let code = i64::from(DType::F32.onnx_code());
         self.node(Node::new("Cast", &[value], &[]).with("to", code), (value, Some(&format!("{value}_f32"))))
     }
@@ -219,13 +185,13 @@ impl Backbone {
 }
 
 /// An output `[batch, width] f32`; the batch is open and has that name unless given.
-pub(super) fn vector_info(name: &str, batch: Option<&Dim>, width: usize) -> ValueInfo {
+pub(crate) fn vector_info(name: &str, batch: Option<&Dim>, width: usize) -> ValueInfo {
     let batch = batch.cloned().unwrap_or_else(|| Dim::symbol("batch"));
     ValueInfo::new(name, Type::tensor(DType::F32, Some(vec![batch, Dim::from(width)])))
 }
 
 /// Writes into the model how its taps lie.
-pub(super) fn note_taps(model: &mut Model, taps: &[Output]) -> Result<()> {
+pub(crate) fn note_taps(model: &mut Model, taps: &[Output]) -> Result<()> {
     let text = serde_json::to_string(taps).map_err(|source| FileError::Parse {
         path: "taps".into(),
         format: "JSON",

@@ -8,9 +8,11 @@
 //!
 //! Refused: a backbone whose patch tokens, or whose grid, are not known.
 
+use crate::backbones::families::vit;
+use crate::backbones::family::Family as _;
 use crate::backbones::layers::Network;
 use crate::backbones::parameters::Parameters;
-use crate::backbones::{Axes, Backbone, Output, vit};
+use crate::backbones::{Axes, Backbone, Output};
 use crate::error::{ModelError, Result};
 use crate::graph::{Builder, Dim, Model, Value, infer, rewrite};
 use crate::support::seed::Seed;
@@ -60,7 +62,7 @@ impl StackedHead {
         let tokens = tokens.ok_or_else(|| no_patches(backbone, "it has no tap `tokens`"))?;
         let architecture = vit::Configuration::deit(self.width, self.depth, self.heads);
         let parameters = match weights {
-            Some(weights) => Parameters::partly("the head", &architecture, weights, seed, DRAWN)?,
+            Some(weights) => Parameters::partly("the head", architecture.namings(), weights, seed, DRAWN)?,
             None => Parameters::random("the head", seed),
         };
         let mut network = Network::new(name, parameters, None);

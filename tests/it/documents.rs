@@ -44,3 +44,14 @@ fn every_layer_is_described() {
         assert!(described || module == "prelude", "`{module}` is not in the table of layers");
     }
 }
+
+#[test]
+fn every_model_of_the_catalog_is_in_the_readme() {
+    let readme = source("README.md");
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| ")).collect();
+    let is_listed = |name: &str| rows.iter().any(|row| row.contains(&format!("`{name}`")));
+    let entries = defrost::backbones::entries().unwrap();
+    let missing: Vec<&str> =
+        entries.iter().map(|entry| entry.variant.name.as_str()).filter(|name| !is_listed(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
