@@ -1,15 +1,15 @@
 """Kills runs of defrost at random moments and compares what is left in the end with runs that nobody killed, byte by byte.
 
     python scripts/soak.py --binary target/release/defrost [--kills 200] [--seed 0] [--only embed,probe,finetune,import]
-    python scripts/soak.py --binary target/release/defrost --only folders [--minutes 15] [--files 40000]
+    python scripts/soak.py --binary target/release/defrost --only folders [--minutes 15] [--files 8000]
 
 Each round starts a command anew until it ends by itself, killing it (SIGKILL) after a random while up to the time that the
 undisturbed run took. Times, which no two runs share, are left out of the comparison: fields `seconds` and the like.
 Exit code 1 where anything differs.
 
-`folders`, which runs only where it is named, embeds folders of whole and mutated files of the fixtures in one process, at the lowest
-priority, and reads its memory every second: exit code 1 where it crashes, or where the last tenth of the time took more than a
-tenth (and 8 MiB) above the second tenth. Linux only. Needed: nothing but Python; the images are drawn here.
+`folders`, which runs only where it is named, embeds folders of whole and mutated files of the fixtures, one after the other, at the
+lowest priority, and reads the program's memory as it goes: exit code 1 where it crashes, where a run keeps more than 2 KiB for each
+file that it has seen, or where a run takes a fifth more than the first. Linux only. Needed: nothing but Python; the images are drawn here.
 """
 import argparse
 import hashlib
@@ -26,6 +26,9 @@ import zlib
 
 #: Fields of records and metrics that hold times, or bytes of text that holds them.
 TIMES = ("seconds", "per_second", "started", "finished", "elapsed", "duration", "journal")
+
+#: What `embed` may keep in memory of each file: path, digest, where its row lies, why it was refused; in KiB.
+KEPT = 2
 
 
 def png(path, side, seed):
@@ -187,45 +190,57 @@ def resident(process):
     return int(sizes[0]) / 1024 if sizes else None
 
 
+def embedded(binary, folder, flags):
+    """Embeds a folder at the lowest priority: what the program said, its exit code, and its memory in MiB at each second."""
+    command = ["nice", "-n", "19", binary, "embed", "mixed", "--folders", "classes", "--model", "initializers.onnx"]
+    command += ["--out", "cache", "--device", "cpu", "--max-seconds", "10", "--threads", "2", "--json"]
+    with open(folder / "said", "w") as said, open(folder / "told", "w") as told:
+        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=told)
+        sizes = []
+        while process.poll() is None:
+            time.sleep(0.5)
+            size = resident(process.pid)
+            sizes += [size] if size else []
+    return (folder / "said").read_text(), process.returncode, sizes
+
+
 def folders(binary, folder, flags, draw):
-    """Embeds mutated files for a while; whether memory grew or the run ended as it should not."""
+    """Embeds folders of mutated files, one after the other; how many runs ended as they should not."""
     fixtures = pathlib.Path(__file__).resolve().parent.parent / "tests/fixtures"
     files = [file for kind in ("pixels", "dicom") for file in sorted((fixtures / kind).rglob("*"))]
     corpus = [data for file in files if file.is_file() and 0 < len(data := file.read_bytes()) < 200_000]
-    for number in range(flags.files):
-        place = folder / "mixed" / f"{number // 1000:03}"
-        place.mkdir(parents=True, exist_ok=True)
-        # No extension of a format: what is in a file decides.
-        (place / f"{number:06}.png").write_bytes(mutated(draw.choice(corpus), corpus, draw))
     for name in ("initializers.onnx", "initializers.toml"):
         shutil.copy(fixtures / "onnx" / name, folder / name)
-    command = ["nice", "-n", "19", binary, "embed", "mixed", "--folders", "classes", "--model", "initializers.onnx"]
-    command += ["--out", "cache", "--device", "cpu", "--max-seconds", "10", "--threads", "2"]
-    with open(folder / "said", "w") as said:
-        process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
-        sizes, end = [], time.monotonic() + 60 * flags.minutes
-        while process.poll() is None and time.monotonic() < end:
-            time.sleep(1)
-            size = resident(process.pid)
-            sizes += [size] if size else []
-        ended = process.poll()
-        process.terminate()
-        process.wait()
-    shown = subprocess.run([binary, "cache", "show", "cache", "--json"], cwd=folder, capture_output=True, text=True).stdout
-    left = json.loads(shown)
-    tenth = max(len(sizes) // 10, 1)
-    first, last = (sorted(part)[len(part) // 2] for part in (sizes[tenth : 2 * tenth] or sizes, sizes[-tenth:]))
-    grew = last > 1.1 * first + 8
-    crashed = ended not in (None, 0, 1)
+    end, wrong, peaks, rows, refused = time.monotonic() + 60 * flags.minutes, 0, [], 0, 0
+    while time.monotonic() < end:
+        for place in ("mixed", "cache"):
+            shutil.rmtree(folder / place, ignore_errors=True)
+        for number in range(flags.files):
+            place = folder / "mixed" / f"{number // 1000:03}"
+            place.mkdir(parents=True, exist_ok=True)
+            # No extension of a format: what is in a file decides.
+            (place / f"{number:06}.png").write_bytes(mutated(draw.choice(corpus), corpus, draw))
+        said, code, sizes = embedded(binary, folder, flags)
+        if code not in (0, 1):
+            wrong += 1
+            print(f"exit code {code}: {(folder / 'told').read_text()[-1000:]}", flush=True)
+            continue
+        summary = json.loads(said)
+        rows, refused = rows + summary["rows"], refused + summary["failed"]
+        tenth = max(len(sizes) // 10, 1)
+        first, last = (sorted(part)[len(part) // 2] for part in (sizes[tenth : 2 * tenth] or sizes, sizes[-tenth:]))
+        peaks.append(max(sizes))
+        if last > first + 8 + flags.files * KEPT / 1024:
+            wrong += 1
+            print(f"run {len(peaks)}: {first:.1f} MiB in the second tenth, {last:.1f} MiB in the last", flush=True)
+        if len(peaks) > 1 and peaks[-1] > 1.2 * peaks[0] + 8:
+            wrong += 1
+            print(f"run {len(peaks)}: at most {peaks[-1]:.1f} MiB, the first {peaks[0]:.1f} MiB", flush=True)
     print(
-        f"folders: {flags.files} files of {len(corpus)}, {len(sizes)} s, {left['rows']} rows, {left.get('failed', 'other')} files refused, "
-        f"{'went on to the end of the time' if ended is None else f'ended with exit code {ended}'}; memory in the second tenth "
-        f"{first:.1f} MiB, in the last {last:.1f} MiB, at most {max(sizes):.1f} MiB",
-        flush=True,
+        f"folders: {len(peaks)} runs of {flags.files} files, {rows} embedded, {refused} refused; at most {peaks[0]:.1f} MiB in the "
+        f"first run, {peaks[-1]:.1f} MiB in the last, {max(peaks):.1f} MiB in any; {wrong} faults"
     )
-    if grew or crashed:
-        print((folder / "said").read_text()[-2000:])
-    return grew or crashed
+    return wrong > 0
 
 
 def main():
@@ -236,7 +251,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="embed,probe,finetune,import")
     parser.add_argument("--minutes", type=float, default=15, help="of `folders`")
-    parser.add_argument("--files", type=int, default=40_000, help="of `folders`")
+    parser.add_argument("--files", type=int, default=8_000, help="of each of the `folders`")
     flags = parser.parse_args()
     binary = str(pathlib.Path(flags.binary).resolve())
     draw = random.Random(flags.seed)

@@ -155,7 +155,12 @@ def static_int8(layout):
         def get_next(self):
             return self.left.pop() if self.left else None
 
-    return lambda path: quantization.quantize_static(path, path, Reader(), quant_format=layout)
+    def quantised(path):
+        # The converter finds no biases behind the nodes by which the exporter shares equal ones.
+        quantization.quant_pre_process(path, path, skip_symbolic_shape=True)
+        quantization.quantize_static(path, path, Reader(), quant_format=layout)
+
+    return quantised
 
 
 def optimised(path):

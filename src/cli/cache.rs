@@ -44,8 +44,10 @@ impl Show {
     fn run(&self, printer: &Printer) -> Result<Outcome> {
         let left = unfinished(&self.cache)?;
         let Some(manifest) = Manifest::read(&self.cache)? else {
-            let left = left
-                .ok_or_else(|| CacheError::NotACache { path: self.cache.clone(), problem: "it has no `cache.json`" })?;
+            let left = left.ok_or_else(|| CacheError::NotACache {
+                path: self.cache.clone(),
+                problem: "it has no `cache.json`".into(),
+            })?;
             printer.result(&left, kept)?;
             return Ok(Outcome::Incomplete);
         };

@@ -30,7 +30,7 @@ pub use loader::{Batch, Epoch, Loader};
 pub use options::{Columns, DatasetSource, Frames, Layout, OpenOptions, Reading};
 pub use sample::{Dataset, Label, Sample, SkipReason, Skipped, Split, Task};
 pub use table::{ExtraColumn, StringColumn, column_by_id, write_table, write_table_with};
-pub(crate) use table::{FeatureTable, unsupported};
+pub(crate) use table::{FeatureTable, other_format, unsupported};
 
 /// Reads a dataset from a folder of images or a table of image paths; the samples are sorted by id.
 ///
@@ -54,7 +54,8 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
     } else if table::is_table(path)? {
         table::read(path, options)?
     } else {
-        return Err(DataError::UnknownSource { path: path.to_path_buf() }.into());
+        let found = table::other_format(&fs::start(path)?);
+        return Err(DataError::UnknownSource { path: path.to_path_buf(), found }.into());
     };
     frames::choose(&mut dataset, options.frames)?;
     dataset.note_small_classes();

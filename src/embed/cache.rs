@@ -23,7 +23,7 @@ impl Cache {
         let path = path.as_ref().to_path_buf();
         match Manifest::read(&path)? {
             Some(manifest) => Ok(Cache { path, manifest }),
-            None => Err(CacheError::NotACache { path, problem: "it has no `cache.json`" }.into()),
+            None => Err(CacheError::NotACache { path, problem: "it has no `cache.json`".into() }.into()),
         }
     }
 

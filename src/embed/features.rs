@@ -84,7 +84,7 @@ impl Features {
 
     fn read(path: &Path, columns: &FeatureColumns, manifest: Option<Manifest>) -> Result<Features> {
         let files = files(path, manifest.as_ref())?;
-        let empty = || CacheError::NotACache { path: path.to_path_buf(), problem: "it has no rows" };
+        let empty = || CacheError::NotACache { path: path.to_path_buf(), problem: "it has no rows".into() };
         let first = files.first().ok_or_else(empty)?;
         let fields = Fields::choose(first, columns)?;
         let root = match &manifest {
@@ -178,7 +178,7 @@ fn files(path: &Path, manifest: Option<&Manifest>) -> Result<Vec<PathBuf>> {
     };
     let files: Vec<PathBuf> = fs::list(path)?.into_iter().filter(visible).collect();
     if files.is_empty() {
-        let problem = "it has no `cache.json` and no `.parquet` file";
+        let problem = "it has no `cache.json` and no `.parquet` file".into();
         return Err(CacheError::NotACache { path: path.to_path_buf(), problem }.into());
     }
     Ok(files)

@@ -4,7 +4,6 @@
 //! dictionary strings; lists, large lists and fixed-size lists of floats of any width.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::data::unsupported;
+use crate::data::{other_format, unsupported};
 use crate::error::{CacheError, DataError, Error, Result};
 use crate::support::fs;
 
@@ -69,31 +68,20 @@ pub(crate) fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {
 /// # Errors
 /// [`CacheError::NotACache`] that says what it is instead.
 pub(crate) fn check_parquet(path: &Path) -> Result<()> {
-    let mut start = Vec::new();
-    fs::open(path)?.take(64).read_to_end(&mut start).map_err(fs::io_error("read", path))?;
+    let start = fs::start(path)?;
     let is_text = |start: &[u8]| start.iter().all(|byte| *byte >= 0x20 || matches!(byte, b'\t' | b'\n' | b'\r'));
     let problem = match start.as_slice() {
         [b'P', b'A', b'R', b'1', ..] => return Ok(()),
-        [] => "it is empty",
-        [b'P', b'A', b'R', b'E', ..] => "it is encrypted Parquet",
-        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => "it is a NumPy array; features are read from Parquet",
-        [b'P', b'K', 3, 4, ..] => {
-            "it is an Excel workbook, a NumPy archive or another ZIP file; features are read from Parquet"
-        }
-        [0x89, b'H', b'D', b'F', ..] => "it is HDF5; features are read from Parquet",
-        [b'A', b'R', b'R', b'O', b'W', b'1', ..] => "it is an Arrow (Feather) file; features are read from Parquet",
-        [b'O', b'R', b'C', ..] => "it is ORC; features are read from Parquet",
-        [b'S', b'Q', b'L', b'i', ..] => "it is an SQLite database; features are read from Parquet",
-        [0x1f, 0x8b, ..] => "it is a gzip archive; features are read from Parquet",
-        [0x80, 2..=5, ..] => "it is a Python pickle; features are read from Parquet",
-        [b'{' | b'[', ..] => "it is JSON; features are read from Parquet",
-        start
-            if is_text(start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start))
+        [] => "it is empty".into(),
+        start => match other_format(start) {
+            Some(format) => format!("it is {format}; features are read from Parquet").into(),
+            None if is_text(start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start))
                 || std::str::from_utf8(start).is_ok() =>
-        {
-            "it is text, CSV perhaps; features are read from Parquet"
-        }
-        _ => "it does not start as Parquet does",
+            {
+                "it is text, CSV perhaps; features are read from Parquet".into()
+            }
+            None => "it does not start as Parquet does".into(),
+        },
     };
     Err(CacheError::NotACache { path: path.to_path_buf(), problem }.into())
 }

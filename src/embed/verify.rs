@@ -18,7 +18,9 @@ use crate::support::fs;
 /// [`CacheError::NotACache`] where there is no `cache.json`, `FileError` where it cannot be read.
 pub fn verify(cache: &Path) -> Result<Vec<String>> {
     let Some(manifest) = Manifest::read(cache)? else {
-        return Err(CacheError::NotACache { path: cache.to_path_buf(), problem: "it has no `cache.json`" }.into());
+        return Err(
+            CacheError::NotACache { path: cache.to_path_buf(), problem: "it has no `cache.json`".into() }.into()
+        );
     };
     let mut problems = Vec::new();
     for record in manifest.parts.iter().chain([&manifest.quarantine]) {

@@ -1,5 +1,6 @@
 //! Failures of embedding caches and of feature tables made elsewhere.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::error::{Diagnostic, Kind};
@@ -14,7 +15,7 @@ pub enum CacheError {
         /// The file or directory.
         path: PathBuf,
         /// Why.
-        problem: &'static str,
+        problem: Cow<'static, str>,
     },
     /// A file of a cache or table is missing, truncated or changed.
     #[error("`{path}` is damaged: {problem}")]

@@ -9,10 +9,12 @@ use crate::error::Diagnostic;
 #[non_exhaustive]
 pub enum DataError {
     /// The source of a dataset is neither a folder nor a table.
-    #[error("`{path}` is neither a folder of images nor a table (`.csv`, `.tsv`, `.parquet`)")]
+    #[error("`{path}` is neither a folder of images nor a table (`.csv`, `.tsv`, `.parquet`){}", found.map_or(String::new(), |found| format!(": it is {found}")))]
     UnknownSource {
         /// The source.
         path: PathBuf,
+        /// What its first bytes are those of, where that is known: `an Arrow (Feather) file`.
+        found: Option<&'static str>,
     },
     /// A dataset has no image.
     #[error("`{path}` holds no image; {skipped} other files were found")]
@@ -279,7 +281,7 @@ impl Diagnostic for DataError {
                 Some("give a folder of class folders, a folder of images, or a table with a column `path`".into())
             }
             DataError::NoImages { .. } => {
-                Some("images are read from .bmp, .dcm, .jpg, .png, .tif and .webp files and their other spellings".into())
+                Some("images are read from .bmp, .dcm, .gif, .jpg, .png, .pnm, .tif and .webp files and their other spellings".into())
             }
             DataError::MixedFolders { .. } => {
                 Some("say what the folders are with `<folders classes>` or `<folders splits>`, or write a table".into())

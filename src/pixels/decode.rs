@@ -14,7 +14,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits};
 
 use super::recognise::{Format, recognise};
-use super::{bmp, dicom, frame, jpeg, orientation, pnm, tiff, watch, windowing};
+use super::{bmp, dicom, frame, gif, jpeg, orientation, pnm, tiff, watch, windowing};
 use crate::error::{Error, PixelError, Result};
 use crate::preprocess::{Image, Preprocess, Reduction, Samples, Window};
 use crate::support::fs;
@@ -107,6 +107,12 @@ impl Decoding {
                     Some(image) => image,
                     None => self.other(bytes, format, name)?,
                 };
+                (image, Orientation::NoTransforms)
+            }
+            ImageFormat::Gif => {
+                let bytes = gif::with_whole_screen(bytes);
+                let mut image = self.other(&bytes, format, name)?;
+                gif::fill_screen(&bytes, &mut image);
                 (image, Orientation::NoTransforms)
             }
             _ => (self.other(bytes, format, name)?, Orientation::NoTransforms),

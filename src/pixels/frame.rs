@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::decode::DecodeLimits;
 use super::tiff::directory::Directory;
-use super::{dicom, orientation};
+use super::{dicom, gif, orientation};
 use crate::support::fs;
 
 /// How much of a file is read to count its frames; more only where that does not reach.
@@ -49,7 +49,7 @@ pub(crate) fn has_several(bytes: &[u8]) -> bool {
         [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => {
             Directory::first(bytes).is_some_and(|directory| directory.has_next)
         }
-        [b'G', b'I', b'F', b'8', ..] => images_of_gif(bytes).is_some_and(|images| images > 1),
+        [b'G', b'I', b'F', b'8', ..] => gif::has_several(bytes),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', b'V', b'P', b'8', b'X', _, _, _, _, flags, ..] => {
             flags & 2 != 0
         }
@@ -71,43 +71,10 @@ pub(crate) fn note_of_several(files: usize) -> Option<String> {
     }
 }
 
-/// Images of a GIF, up to two; `None` where its blocks end before that.
-fn images_of_gif(bytes: &[u8]) -> Option<usize> {
-    let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
-    let mut rest = bytes.get(13 + table(*bytes.get(10)?)..)?;
-    let mut images = 0;
-    while images < 2 {
-        rest = match rest {
-            [b'!', _label, blocks @ ..] => blocks,
-            [b',', image @ ..] => {
-                images += 1;
-                // The descriptor, its table, and how many bits the codes start with.
-                image.get(9 + table(*image.get(8)?) + 1..)?
-            }
-            [b';', ..] | [] => break,
-            _ => return None,
-        };
-        loop {
-            let (&length, blocks) = rest.split_first()?;
-            rest = blocks.get(usize::from(length)..)?;
-            if length == 0 {
-                break;
-            }
-        }
-    }
-    Some(images)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A GIF with a table of two colours, a comment, and so many images of one pixel.
-    fn gif(images: usize) -> Vec<u8> {
-        let head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xfe\x02,,\0";
-        let image = b"!\xf9\x04\0\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0";
-        [head.as_slice(), &image.repeat(images), b";"].concat()
-    }
+    use crate::pixels::gif::tests::gif;
 
     #[test]
     fn pages_and_frames_behind_the_first_are_noticed() {

@@ -9,6 +9,7 @@ mod bmp;
 mod decode;
 mod dicom;
 pub(crate) mod frame;
+mod gif;
 mod jpeg;
 mod jpeg2000;
 mod jpegls;

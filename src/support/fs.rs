@@ -29,6 +29,13 @@ pub fn size(path: &Path) -> Result<u64> {
     Ok(std::fs::metadata(path).map_err(io_error("read", path))?.len())
 }
 
+/// The first 64 bytes of a file, by which its format is told; fewer where it has fewer.
+pub fn start(path: &Path) -> Result<Vec<u8>> {
+    let mut start = Vec::new();
+    open(path)?.take(64).read_to_end(&mut start).map_err(io_error("read", path))?;
+    Ok(start)
+}
+
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(std::fs::read(path).map_err(io_error("read", path))?)

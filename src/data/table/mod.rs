@@ -32,7 +32,7 @@ use string_column::ListColumn;
 pub use cells::column_by_id;
 pub(in crate::data) use cells::{Cells, column_names, read_cells};
 pub(crate) use features::FeatureTable;
-pub(crate) use parquet::unsupported;
+pub(crate) use parquet::{other_format, unsupported};
 pub use string_column::StringColumn;
 pub use write::{ExtraColumn, write_table, write_table_with};
 

@@ -1,6 +1,5 @@
 //! Parquet tables: texts, numbers, booleans and lists of them become text.
 
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,9 +19,24 @@ const MAGIC: &[u8; 4] = b"PAR1";
 
 /// Whether the file starts as a Parquet file does.
 pub(super) fn is_parquet(path: &Path) -> Result<bool> {
-    let mut start = Vec::new();
-    fs::open(path)?.take(4).read_to_end(&mut start).map_err(fs::io_error("read", path))?;
-    Ok(start == MAGIC)
+    Ok(fs::start(path)?.starts_with(MAGIC))
+}
+
+/// What the first bytes of a file that is no Parquet are those of, where that is known.
+pub(crate) fn other_format(start: &[u8]) -> Option<&'static str> {
+    Some(match start {
+        [b'P', b'A', b'R', b'E', ..] => "encrypted Parquet",
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => "a NumPy array",
+        [b'P', b'K', 3, 4, ..] => "an Excel workbook, a NumPy archive or another ZIP file",
+        [0x89, b'H', b'D', b'F', ..] => "HDF5",
+        [b'A', b'R', b'R', b'O', b'W', b'1', ..] => "an Arrow (Feather) file",
+        [b'O', b'R', b'C', ..] => "ORC",
+        [b'S', b'Q', b'L', b'i', ..] => "an SQLite database",
+        [0x1f, 0x8b, ..] => "a gzip archive",
+        [0x80, 2..=5, ..] => "a Python pickle",
+        [b'{' | b'[', ..] => "JSON",
+        _ => return None,
+    })
 }
 
 /// The names of the top-level columns.
