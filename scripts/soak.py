@@ -1,15 +1,15 @@
 """Kills runs of defrost at random moments and compares what is left in the end with runs that nobody killed, byte by byte.
 
     python scripts/soak.py --binary target/release/defrost [--kills 200] [--seed 0] [--only embed,probe,finetune,import]
-    python scripts/soak.py --binary target/release/defrost --only folders [--minutes 15] [--files 8000]
+    python scripts/soak.py --binary target/release/defrost --only folders [--minutes 15] [--files 40000]
 
 Each round starts a command anew until it ends by itself, killing it (SIGKILL) after a random while up to the time that the
 undisturbed run took. Times, which no two runs share, are left out of the comparison: fields `seconds` and the like.
 Exit code 1 where anything differs.
 
 `folders`, which runs only where it is named, embeds folders of whole and mutated files of the fixtures, one after the other, at the
-lowest priority, and reads the program's memory as it goes: exit code 1 where it crashes, where a run keeps more than 2 KiB for each
-file that it has seen, or where a run takes a fifth more than the first. Linux only. Needed: nothing but Python; the images are drawn here.
+lowest priority, and reads the program's memory as it goes: exit code 1 where it crashes, or where a run keeps more than 2 KiB for
+each file that it has seen. Linux only. Needed: nothing but Python; the images are drawn here.
 """
 import argparse
 import hashlib
@@ -29,6 +29,8 @@ TIMES = ("seconds", "per_second", "started", "finished", "elapsed", "duration", 
 
 #: What `embed` may keep in memory of each file: path, digest, where its row lies, why it was refused; in KiB.
 KEPT = 2
+#: What buffers of larger images may take, which come when they come; in MiB.
+LARGE = 32
 
 
 def png(path, side, seed):
@@ -230,12 +232,13 @@ def folders(binary, folder, flags, draw):
         tenth = max(len(sizes) // 10, 1)
         first, last = (sorted(part)[len(part) // 2] for part in (sizes[tenth : 2 * tenth] or sizes, sizes[-tenth:]))
         peaks.append(max(sizes))
-        if last > first + 8 + flags.files * KEPT / 1024:
-            wrong += 1
-            print(f"run {len(peaks)}: {first:.1f} MiB in the second tenth, {last:.1f} MiB in the last", flush=True)
-        if len(peaks) > 1 and peaks[-1] > 1.2 * peaks[0] + 8:
-            wrong += 1
-            print(f"run {len(peaks)}: at most {peaks[-1]:.1f} MiB, the first {peaks[0]:.1f} MiB", flush=True)
+        grew = last > first + LARGE + flags.files * KEPT / 1024
+        wrong += grew
+        print(
+            f"run {len(peaks)}: {first:.1f} MiB in the second tenth, {last:.1f} MiB in the last, at most {peaks[-1]:.1f} MiB"
+            f"{', more than it may keep' if grew else ''}",
+            flush=True,
+        )
     print(
         f"folders: {len(peaks)} runs of {flags.files} files, {rows} embedded, {refused} refused; at most {peaks[0]:.1f} MiB in the "
         f"first run, {peaks[-1]:.1f} MiB in the last, {max(peaks):.1f} MiB in any; {wrong} faults"
@@ -251,7 +254,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="embed,probe,finetune,import")
     parser.add_argument("--minutes", type=float, default=15, help="of `folders`")
-    parser.add_argument("--files", type=int, default=8_000, help="of each of the `folders`")
+    parser.add_argument("--files", type=int, default=40_000, help="of each of the `folders`")
     flags = parser.parse_args()
     binary = str(pathlib.Path(flags.binary).resolve())
     draw = random.Random(flags.seed)
