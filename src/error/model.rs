@@ -372,6 +372,9 @@ impl Diagnostic for ModelError {
                 "leave `<size>` out for the size of its preprocessing, or give one; its weights were trained at `<size {height}x{width}>`"
             )),
             ModelError::ImportName { .. } => Some("give another one with `<name NAME>`".into()),
+            ModelError::UnknownModel { name, .. } if std::path::Path::new(name).exists() => Some(
+                "it is a file or folder: `defrost graph show` looks into ONNX files, `defrost models build` opens either".into(),
+            ),
             ModelError::UnknownModel { .. } => {
                 Some("`defrost models list` shows the catalog; a path to an `.onnx` file works too".into())
             }

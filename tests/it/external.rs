@@ -219,6 +219,27 @@ fn preprocessing_comes_from_a_file_beside_it_or_an_error_shows_how_to_write_one(
     assert_eq!(backbone.preprocess.std, [0.25; 3]);
 }
 
+/// Since transformers 5 a processor of texts and images is one file; repositories of the hub have
+/// their exports in a folder `onnx`.
+#[test]
+fn preprocessing_comes_from_processors_as_the_hub_has_them() {
+    let folder = Folder::new(&feature_map(), "pool = \"mean\"");
+    folder.write("processor_config.json", r#"{"processor_class": "OtherProcessor"}"#);
+    assert!(folder.error(&ModelOptions::default()).starts_with("nothing says how images become the input"));
+    let images = r#"{"image_processor_type": "ViTImageProcessor", "resample": 2, "size": {"height": 2, "width": 2},
+                     "image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}"#;
+    let both = format!(r#"{{"processor_class": "CLIPProcessor", "image_processor": {images}}}"#);
+    folder.write("processor_config.json", &both);
+    assert_eq!(folder.open(&ModelOptions::default()).unwrap().preprocess.std, [0.25; 3]);
+    std::fs::create_dir(folder.path("onnx")).unwrap();
+    for file in ["model.onnx", "model.toml"] {
+        std::fs::rename(folder.path(file), folder.path("onnx").join(file)).unwrap();
+    }
+    let path = folder.path("onnx/model.onnx");
+    let opened = backbones::open(path.to_str().unwrap(), &ModelOptions::default(), &Silent).unwrap();
+    assert_eq!(opened.preprocess.std, [0.25; 3]);
+}
+
 #[test]
 fn a_built_backbone_is_opened_again_by_what_it_says_of_itself() {
     let options = ModelOptions { random_weights: Some(7), ..ModelOptions::default() };

@@ -1,19 +1,24 @@
-//! Hugging Face's `preprocessor_config.json` as a [`Preprocess`].
+//! Hugging Face's `preprocessor_config.json` as a [`Preprocess`], or the image processor in a
+//! `processor_config.json`.
 //!
 //! Understood are the image processors of CLIP, SigLIP, ViT, DeiT, BiT (DINOv2) and ConvNeXT in
 //! their slow and fast forms. A step that [`Preprocess`] cannot express is refused by its field's
 //! name, and so is a value that is not given and that the processors do not agree on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::backbones::zoo::json_config::{Fields, Subject};
 use crate::error::Result;
 use crate::preprocess::{Channels, Crop, CropRounding, Filter, Preprocess, Resize};
+use crate::support::fs;
 
 /// Name of the file in a model's folder.
-pub(crate) const FILE: &str = "preprocessor_config.json";
+const FILE: &str = "preprocessor_config.json";
+/// Name of the file of processors of several kinds, and where images' is in it.
+const SEVERAL: &str = "processor_config.json";
+const OF_IMAGES: &str = "image_processor";
 
 /// Processors by the start of their class name, with whether they crop when nothing is said.
 const KNOWN: [(&str, bool); 7] = [
@@ -25,9 +30,45 @@ const KNOWN: [(&str, bool); 7] = [
     ("ConvNext", false),
     ("Blip", false),
 ];
+/// What the files are, for errors.
+const FORMAT: &str = "preprocessor configuration (JSON)";
 /// Below this size ConvNeXT resizes to `size / crop_pct` and crops; from it on it resizes to a
 /// square.
 const CONVNEXT_SQUARE_FROM: u32 = 384;
+
+/// A configuration as it lies in a folder.
+pub(crate) struct ConfigFile {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// What it says.
+    pub(crate) text: String,
+}
+
+/// The configuration of an image processor in a folder.
+///
+/// # Errors
+/// [`FileError`](crate::error::FileError) where it cannot be read.
+pub(crate) fn find(folder: &Path) -> Result<Option<ConfigFile>> {
+    for (name, is_whole) in [(FILE, true), (SEVERAL, false)] {
+        let path = folder.join(name);
+        if path.is_file() {
+            let text = fs::read_text(&path)?;
+            if is_whole || Fields::parse(&path, &text, FORMAT)?.has(OF_IMAGES) {
+                return Ok(Some(ConfigFile { path, text }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The fields of the image processor in a configuration.
+///
+/// # Errors
+/// [`FileError::Parse`](crate::error::FileError::Parse) where it is no JSON object.
+pub(crate) fn fields<'a>(path: &'a Path, text: &str) -> Result<Fields<'a>> {
+    let fields = Fields::parse(path, text, FORMAT)?;
+    Ok(fields.inner(OF_IMAGES)?.unwrap_or(fields))
+}
 
 /// Reads the text of a `preprocessor_config.json`.
 ///
@@ -36,8 +77,7 @@ const CONVNEXT_SQUARE_FROM: u32 = 384;
 /// [`ModelError::Processor`](crate::error::ModelError::Processor) with the field that cannot be
 /// followed.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Preprocess> {
-    let fields = Fields::parse(path, text, "preprocessor configuration (JSON)")?;
-    specification(fields)
+    specification(fields(path, text)?)
 }
 
 /// What the fields of a `preprocessor_config.json` ask for.

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::backbones::build::{CHANGES_PROPERTY, CHANGES_SEPARATOR, PREPROCESS_PROPERTY};
 use crate::backbones::options::{ModelOptions, Pool, Taps};
 use crate::backbones::pool::{Pooling, Source, TAPS_PROPERTY, note_taps, vector_info};
+use crate::backbones::zoo::hf_processor::ConfigFile;
 use crate::backbones::zoo::onnx_input::{Described, ImageInput};
 use crate::backbones::zoo::sidecar::Sidecar;
 use crate::backbones::zoo::{hf_processor, sidecar};
@@ -96,8 +97,8 @@ fn preprocess(path: &Path, options: &ModelOptions, sidecar: &Sidecar, model: &Mo
         sidecar::preprocess(file)?
     } else if let Some(specification) = &sidecar.preprocess {
         specification.clone()
-    } else if let Some(config) = Some(path.with_file_name(hf_processor::FILE)).filter(|config| config.is_file()) {
-        hf_processor::parse(&config, &fs::read_text(&config)?)?
+    } else if let Some(ConfigFile { path, text }) = processor_beside(path)? {
+        hf_processor::parse(&path, &text)?
     } else if let Some(text) = model.property(PREPROCESS_PROPERTY) {
         serde_json::from_str(text).map_err(|source| External { path }.unreadable(PREPROCESS_PROPERTY, source))?
     } else {
@@ -105,6 +106,17 @@ fn preprocess(path: &Path, options: &ModelOptions, sidecar: &Sidecar, model: &Mo
     };
     specification.clone().check()?;
     Ok(specification)
+}
+
+/// The configuration of a Hugging Face processor in the file's folder, or, where that is called
+/// `onnx` as in repositories of the hub, in the folder around it.
+fn processor_beside(path: &Path) -> Result<Option<ConfigFile>> {
+    let folder = path.parent().map_or(Path::new(""), |folder| folder);
+    let around = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "onnx"));
+    match (hf_processor::find(folder)?, around) {
+        (None, Some(around)) => hf_processor::find(around),
+        (found, _) => Ok(found),
+    }
 }
 
 /// A user's file, for errors.

@@ -7,12 +7,12 @@
 
 use serde_json::Value;
 
+use crate::backbones::zoo::hf_processor::ConfigFile;
 use crate::backbones::zoo::json_config::Fields;
 use crate::backbones::zoo::snapshot::transformer::{Key, Keys, activation};
 use crate::backbones::zoo::snapshot::{Context, Described, Description, focalnet, integer, list};
 use crate::backbones::zoo::{catalog, hf_processor};
 use crate::error::Result;
-use crate::support::fs;
 
 const KEYS: Keys = Keys {
     image: Key::required("img_size"),
@@ -121,10 +121,9 @@ fn epsilon(fields: &Fields<'_>) -> Result<toml::Value> {
 
 /// The folder's own preprocessing, or that of the family at the folder's image size.
 fn preprocess(fields: &Fields<'_>, context: &Context<'_>) -> Result<Described> {
-    let own = context.folder.join(hf_processor::FILE);
-    if own.is_file() {
-        let specification = hf_processor::parse(&own, &fs::read_text(&own)?)?;
-        return Ok(Described { specification, path: own, size_field: "size" });
+    if let Some(ConfigFile { path, text }) = hf_processor::find(context.folder)? {
+        let specification = hf_processor::parse(&path, &text)?;
+        return Ok(Described { specification, path, size_field: "size" });
     }
     let family = fields.text("family")?.ok_or_else(|| fields.missing("family"))?;
     let like = LIKE.iter().find(|(known, _)| *known == family).map(|(_, like)| *like);

@@ -7,15 +7,12 @@
 
 use serde_json::Value;
 
+use crate::backbones::zoo::hf_processor::ConfigFile;
 use crate::backbones::zoo::json_config::Fields;
 use crate::backbones::zoo::snapshot::transformer::{Key, Keys, activation};
 use crate::backbones::zoo::snapshot::{Context, Described, Description, integer, list, three_channels};
 use crate::backbones::zoo::{catalog, hf_processor};
 use crate::error::Result;
-use crate::support::fs;
-
-/// The configuration of a whole processor, in newer repositories.
-const PROCESSOR_CONFIG: &str = "processor_config.json";
 
 /// The types that are read.
 const TYPES: [&str; 11] = [
@@ -183,19 +180,8 @@ fn transformer(fields: &Fields<'_>, keys: Keys, epsilon: f64) -> Result<toml::Ta
 
 /// What the image processor of the folder does, where it has one.
 fn preprocess(family: &str, context: &Context<'_>) -> Result<Option<Described>> {
-    let path = context.folder.join(hf_processor::FILE);
-    let whole = context.folder.join(PROCESSOR_CONFIG);
-    let (path, text) = if path.is_file() {
-        let text = fs::read_text(&path)?;
-        (path, text)
-    } else if whole.is_file() {
-        let text = fs::read_text(&whole)?;
-        (whole, text)
-    } else {
-        return Ok(None);
-    };
-    let fields = Fields::parse(&path, &text, "preprocessor configuration (JSON)")?;
-    let fields = fields.inner("image_processor")?.unwrap_or(fields);
+    let Some(ConfigFile { path, text }) = hf_processor::find(context.folder)? else { return Ok(None) };
+    let fields = hf_processor::fields(&path, &text)?;
     // SAM's processor pads a scaled image to a square for its decoder, which no classifier of whole
     // images needs.
     if family == "sam" && hf_processor::class(&fields).is_some_and(|class| class.starts_with("Sam")) {
