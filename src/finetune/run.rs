@@ -21,6 +21,7 @@ use crate::finetune::training::{TrainInputs, TrainObserver, Training};
 use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Head, artifacts};
 use crate::metrics::Metric;
+use crate::pixels::frame;
 use crate::records::{Record, SplitConfig};
 use crate::runtime::{Device, Runtime};
 use crate::support::fs;
@@ -88,6 +89,9 @@ pub fn finetune(
     options.engine.check(options.device, job.config.recipe.mixed_precision)?;
     job.config.recipe.adjusting.check(job.dataset.task, job.dataset.classes.len())?;
     let material = TrainingSet::new(job.dataset)?;
+    if let Some(note) = frame::note_of_several(material.first_of_several) {
+        progress.note(&note);
+    }
     let is_new = check_folder(job)?;
     let path = job.out.join(RECORD);
     if path.is_file() {

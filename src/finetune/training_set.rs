@@ -1,11 +1,12 @@
 //! The labelled images of a run, as training and division need them.
 
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 use crate::data::{Dataset, Task};
 use crate::error::{ProbeError, Result};
+use crate::pixels::frame;
 use crate::support::fs;
 
 /// Labelled images.
@@ -15,6 +16,8 @@ pub(super) struct TrainingSet {
     pub(super) dataset: Dataset,
     /// Images without label, which are left out.
     pub(super) unlabelled: usize,
+    /// Images that are the first of several of their file.
+    pub(super) first_of_several: usize,
 }
 
 impl TrainingSet {
@@ -32,8 +35,12 @@ impl TrainingSet {
         let mut dataset = dataset.select(&rows);
         // As in a cache, images of the same content are one; a file that cannot be read stands by
         // itself.
-        let hash = |path: &PathBuf| fs::sha256_of_file(path).ok();
-        dataset.samples.par_iter_mut().for_each(|sample| sample.content_hash = hash(&sample.path));
-        Ok(TrainingSet { dataset, unlabelled })
+        let several = AtomicUsize::new(0);
+        dataset.samples.par_iter_mut().for_each(|sample| {
+            let Ok(content) = fs::read(&sample.path) else { return };
+            sample.content_hash = Some(fs::sha256(&content));
+            several.fetch_add(usize::from(frame::has_several(&content)), Ordering::Relaxed);
+        });
+        Ok(TrainingSet { dataset, unlabelled, first_of_several: several.into_inner() })
     }
 }

@@ -199,3 +199,28 @@ fn a_file_whose_decoding_takes_too_long_counts_as_broken() {
     assert_eq!(inspect("600").0, Some(0));
     assert_eq!(inspect("0").0, Some(2));
 }
+
+#[test]
+fn files_of_several_frames_are_counted_once_per_run() {
+    use image::codecs::gif::GifEncoder;
+    let folder = tempfile::tempdir().unwrap();
+    for (class, frames) in [("a", 1), ("a", 2), ("b", 3)] {
+        let path = folder.path().join(class).join(format!("{frames}.gif"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut encoder = GifEncoder::new(std::fs::File::create(path).unwrap());
+        let frame = |shade| image::Frame::new(colour(shade, 8).to_rgba8());
+        encoder.encode_frames((0..frames).map(|at| frame(40 * at + frames))).unwrap();
+    }
+    let root = folder.path().to_str().unwrap();
+    let note = "2 files hold several pages or frames: the first of each is its image";
+    assert_eq!(look(folder.path()).notes.last().map(String::as_str), Some(note));
+    assert!(text(&defrost(&["data", "inspect", root]).stderr).contains(note));
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx/initializers.onnx");
+    let cache = folder.path().join("cache");
+    let library = crate::session::runtime().library().to_owned();
+    let embed =
+        ["embed", root, "--model", model.to_str().unwrap(), "--out", cache.to_str().unwrap(), "--device", "cpu"];
+    let library = ["--runtime-library", library.to_str().unwrap()];
+    let told = defrost(&[&library[..], &embed[..]].concat()).stderr;
+    assert_eq!(text(&told).matches(note).count(), 1, "{}", text(&told));
+}
