@@ -105,7 +105,7 @@ pub struct TargetBatch {
 
 impl TargetBatch {
     /// The same in parts of `part` of its `images` images.
-    pub(super) fn split(self, part: usize, images: usize) -> Vec<TargetBatch> {
+    pub fn split(self, part: usize, images: usize) -> Vec<TargetBatch> {
         let chunks = |values: &[f32]| -> Vec<Vec<f32>> {
             let length = (values.len() / images.max(1) * part).max(1);
             values.chunks_exact(length).map(<[f32]>::to_vec).collect()

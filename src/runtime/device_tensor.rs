@@ -106,6 +106,9 @@ impl DeviceTensor {
     /// [`RuntimeError::ElementType`](crate::error::RuntimeError::ElementType) for a tensor of other
     /// things than numbers.
     pub fn to_host(&self) -> Result<HostTensor> {
+        if self.value.memory_info().is_cpu_accessible() {
+            return value::copied("tensor", &self.value);
+        }
         let copied = self.value.to(AllocationDevice::CPU, 0);
         let copied = copied.map_err(|error| value::refused("copy a tensor from the device", &error))?;
         value::into_host("tensor", copied.into_dyn())

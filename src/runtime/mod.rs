@@ -28,7 +28,7 @@ pub use locate::Origin;
 pub use options::{Optimization, SessionOptions, WorkingMemory};
 pub use self_test::self_test;
 pub use session::{ModelSource, Session, TensorInfo};
-pub use training_session::{TensorView, TrainingModels, TrainingSession};
+pub use training_session::{TrainingModels, TrainingSession};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -15,7 +15,7 @@ use ort::AsPointer;
 use ort::memory::Allocator;
 use ort::sys::OrtTrainingApi;
 use ort::training::{Checkpoint, Trainer, training_api};
-use ort::value::{DynValue, TensorRef};
+use ort::value::{DynTensorValueType, DynValue};
 
 use crate::error::{Result, RuntimeError};
 use crate::runtime::{Runtime, SessionOptions, session, value};
@@ -32,15 +32,6 @@ pub struct TrainingModels<'a> {
     pub optimizer: &'a [u8],
     /// Parameters, and moments where there are some.
     pub checkpoint: &'a [u8],
-}
-
-/// An f32 tensor as an input.
-#[derive(Clone, Copy, Debug)]
-pub struct TensorView<'a> {
-    /// Size of each axis.
-    pub shape: &'a [usize],
-    /// The elements, row-major.
-    pub values: &'a [f32],
 }
 
 /// A network in training.
@@ -81,7 +72,7 @@ impl TrainingSession {
     ///
     /// # Errors
     /// [`RuntimeError::Run`].
-    pub fn step(&mut self, inputs: &[TensorView<'_>]) -> Result<Vec<HostTensor>> {
+    pub fn step(&mut self, inputs: &[&HostTensor]) -> Result<Vec<HostTensor>> {
         self.run(Mode::Training, inputs)
     }
 
@@ -89,7 +80,7 @@ impl TrainingSession {
     ///
     /// # Errors
     /// [`RuntimeError::Run`].
-    pub fn eval(&mut self, inputs: &[TensorView<'_>]) -> Result<Vec<HostTensor>> {
+    pub fn eval(&mut self, inputs: &[&HostTensor]) -> Result<Vec<HostTensor>> {
         self.run(Mode::Eval, inputs)
     }
 
@@ -125,18 +116,14 @@ impl TrainingSession {
     }
 
     #[expect(unsafe_code, reason = "`ort`'s own methods panic on tensors, see the file's header")]
-    fn run(&mut self, mode: Mode, inputs: &[TensorView<'_>]) -> Result<Vec<HostTensor>> {
+    fn run(&mut self, mode: Mode, inputs: &[&HostTensor]) -> Result<Vec<HostTensor>> {
         let failed = |error: ort::Error| RuntimeError::Run { reason: value::reason(&error) };
         let api: &OrtTrainingApi = training_api().map_err(failed)?;
         let (count_outputs, step) = match mode {
             Mode::Training => (api.TrainingSessionGetTrainingModelOutputCount, api.TrainStep),
             Mode::Eval => (api.TrainingSessionGetEvalModelOutputCount, api.EvalStep),
         };
-        let inputs: Vec<TensorRef<'_, f32>> = inputs
-            .iter()
-            .map(|view| TensorRef::from_array_view((view.shape.to_vec(), view.values)))
-            .collect::<Result<_, _>>()
-            .map_err(failed)?;
+        let inputs = inputs.iter().map(|tensor| value::borrowed(tensor)).collect::<Result<Vec<_>>>()?;
         let pointers: Vec<_> = inputs.iter().map(|input| input.ptr()).collect();
         let mut count = 0;
         // SAFETY: the session lives as long as the trainer, and the count is a place to write to.
@@ -157,7 +144,10 @@ impl TrainingSession {
             // SAFETY: the session made the value for its caller, and it is wrapped once. It is
             // copied and dropped at once, before the session that its memory belongs to.
             let output = unsafe { DynValue::from_ptr(output, Some(&allocator)) };
-            value::copied("output", output)
+            let output = output
+                .downcast::<DynTensorValueType>()
+                .map_err(|error| RuntimeError::Run { reason: value::reason(&error) })?;
+            value::copied("output", &output)
         };
         outputs.into_iter().map(read).collect()
     }

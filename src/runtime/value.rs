@@ -141,10 +141,18 @@ pub(super) fn into_host(name: &str, value: DynValue) -> Result<HostTensor> {
 ///
 /// # Errors
 /// As [`into_host`].
-pub(super) fn copied(name: &str, value: DynValue) -> Result<HostTensor> {
-    let tensor = into_host(name, value)?;
-    let bytes = Bytes::copy_from_slice(tensor.bytes());
-    Ok(HostTensor::new(tensor.dtype(), tensor.shape().to_vec(), bytes).unwrap_or(tensor))
+pub(super) fn copied(name: &str, value: &DynTensor) -> Result<HostTensor> {
+    let foreign = || RuntimeError::ElementType { name: name.to_owned(), found: value.dtype().to_string() };
+    let dtype = dtype_of(*value.data_type()).ok_or_else(foreign)?;
+    let shape: Vec<usize> = value.shape().iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+    let bytes = by_dtype!(dtype, E => {
+        let (_, elements) = value.try_extract_tensor::<E>().map_err(|error| refused("read a tensor", &error))?;
+        Bytes::copy_from_slice(bytemuck::cast_slice(elements))
+    }, bool => {
+        let (_, elements) = value.try_extract_tensor::<bool>().map_err(|error| refused("read a tensor", &error))?;
+        elements.iter().map(|&element| u8::from(element)).collect()
+    });
+    Ok(HostTensor::new(dtype, shape, bytes).ok_or_else(foreign)?)
 }
 
 /// Keeps a value alive behind shared bytes.

@@ -67,13 +67,15 @@ fn stripes(name: &str, class: usize) -> RgbImage {
 const CLASSES: [&str; 3] = ["across", "down", "squares"];
 
 /// Images, and a network in an ONNX file.
-struct Scene {
+pub(crate) struct Scene {
     folder: tempfile::TempDir,
+    /// The library that commands run with.
+    pub(crate) library: PathBuf,
 }
 
 impl Scene {
-    fn new(each: usize) -> Scene {
-        let scene = Scene { folder: tempfile::tempdir().unwrap() };
+    pub(crate) fn new(each: usize) -> Scene {
+        let scene = Scene { folder: tempfile::tempdir().unwrap(), library: runtime().library().to_path_buf() };
         for (class, name) in CLASSES.iter().enumerate() {
             std::fs::create_dir_all(scene.path("images").join(name)).unwrap();
             for number in 0..each {
@@ -94,13 +96,13 @@ impl Scene {
         std::fs::write(self.path("preprocess.toml"), text).unwrap();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     fn command(&self, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_defrost"));
-        command.args(["--runtime-library".as_ref(), runtime().library().as_os_str()]).args(["--json", "finetune"]);
+        command.args(["--runtime-library".as_ref(), self.library.as_os_str()]).args(["--json", "finetune"]);
         command.args(flags).args(["--device", "cpu", "--threads", "1"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -116,16 +118,16 @@ impl Scene {
         self.command(&all)
     }
 
-    fn start(&self, run: &str, flags: &[&str]) -> Child {
+    pub(crate) fn start(&self, run: &str, flags: &[&str]) -> Child {
         self.training(run, flags).spawn().unwrap()
     }
 
     /// Runs to the end and returns exit code, result and what was said.
-    fn run(&self, run: &str, flags: &[&str]) -> (i32, String, String) {
+    pub(crate) fn run(&self, run: &str, flags: &[&str]) -> (i32, String, String) {
         finish(&mut self.training(run, flags))
     }
 
-    fn steps(&self, run: &str) -> Vec<Line> {
+    pub(crate) fn steps(&self, run: &str) -> Vec<Line> {
         let lines = read_journal(&self.path(run)).unwrap();
         lines.into_iter().filter(|line| matches!(line, Line::Step { .. })).collect()
     }

@@ -15,6 +15,7 @@ mod dicom;
 mod dicom_limits;
 mod documents;
 mod embed;
+mod engines;
 mod external;
 mod feature_tables;
 mod finetune;

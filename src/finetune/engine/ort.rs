@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::error::{FinetuneError, Result};
+use crate::error::{FinetuneError, Result, RuntimeError};
 use crate::finetune::Classifier;
 use crate::finetune::drop_path::DROP_PATH;
 use crate::finetune::engine::{Engine, MicroBatch, StepHyperparams, StepOutcome, evaluation_model};
 use crate::finetune::loss::{TARGETS, WEIGHTS};
 use crate::finetune::optimizer::{FIRST_MOMENT, SECOND_MOMENT};
 use crate::finetune::step::{LOSS, StepGraphs, StepPlan};
-use crate::graph::artifacts::{ArtifactOptions, Artifacts, Checkpoint, DECAY, GRADIENT_NORM, WeightDecay};
-use crate::runtime::{Device, Runtime, SessionOptions, TensorView, TrainingModels, TrainingSession};
+use crate::graph::artifacts::{ArtifactOptions, Artifacts, CLIP, Checkpoint, DECAY, GRADIENT_NORM, Update};
+use crate::runtime::{Device, Runtime, SessionOptions, TrainingModels, TrainingSession};
 use crate::support::fs;
 use crate::tensor::HostTensor;
 use crate::tensor::safetensors::Tensors;
@@ -30,6 +30,8 @@ pub(in crate::finetune) struct OrtEngine {
     runtime: Runtime,
     options: SessionOptions,
     artifacts: Artifacts,
+    /// Largest norm of the gradient.
+    clip: Option<f64>,
     /// Name of the input for images.
     input: String,
     /// None while the parameters wait in `start`.
@@ -55,8 +57,7 @@ impl OrtEngine {
         let decays = trained.iter().filter(|(_, shape)| shape.len() > 1).map(|(name, _)| name.clone()).collect();
         let shares = plan.trained.iter().filter(|(name, share)| **share != 1.0 && trained.contains_key(*name));
         let artifacts = ArtifactOptions {
-            clip: plan.clip,
-            decay: WeightDecay::Fed(decays),
+            update: Update::Fed { clips: plan.clip.is_some(), decaying: decays },
             shares: shares.map(|(name, share)| (name.clone(), *share)).collect(),
         };
         let artifacts = Artifacts::new(model, eval, &artifacts)?;
@@ -66,6 +67,7 @@ impl OrtEngine {
             runtime: runtime.clone(),
             options: SessionOptions { memory_pattern: false, ..options.clone() },
             artifacts,
+            clip: plan.clip,
             input: classifier.input.clone(),
             session: None,
             start: checkpoint,
@@ -182,24 +184,34 @@ impl Engine for OrtEngine {
             })
             .collect();
         let outputs: Vec<String> = self.artifacts.user_outputs().map(str::to_owned).collect();
-        let images_name = self.input.clone();
+        let (images_name, clip) = (self.input.clone(), self.clip);
         let session = self.session()?;
         let mut told = StepOutcome { loss: 0.0, norm: f32::NAN };
         for (number, part) in parts.iter().enumerate() {
-            let decay = if number + 1 == parts.len() { (learning_rate * weight_decay) as f32 } else { 0.0 };
+            // Clipping and decays are for the whole batch, which is complete with its last part.
+            let (clip, decay) = match number + 1 == parts.len() {
+                true => (clip.unwrap_or(f64::INFINITY) as f32, (learning_rate * weight_decay) as f32),
+                false => (f32::INFINITY, 0.0),
+            };
             let fed = [
                 (images_name.as_str(), part.images),
                 (TARGETS, part.fed.targets.as_slice()),
                 (WEIGHTS, part.fed.weights.as_slice()),
                 (DROP_PATH, part.masks),
+                (CLIP, std::slice::from_ref(&clip)),
                 (DECAY, std::slice::from_ref(&decay)),
             ];
             let fed: BTreeMap<&str, &[f32]> = fed.into_iter().collect();
-            let views: Vec<TensorView<'_>> = inputs
-                .iter()
-                .map(|(name, shape)| TensorView { shape, values: fed.get(name.as_str()).copied().unwrap_or_default() })
-                .collect();
-            let results = session.step(&views)?;
+            let read = |(name, shape): &(String, Vec<usize>)| {
+                let values = fed.get(name.as_str()).copied().unwrap_or_default();
+                HostTensor::from_vec(shape.clone(), values.to_vec()).ok_or_else(|| RuntimeError::InputShape {
+                    name: name.clone(),
+                    expected: format!("{shape:?}"),
+                    found: vec![values.len()],
+                })
+            };
+            let fed: Vec<HostTensor> = inputs.iter().map(read).collect::<Result<_, _>>()?;
+            let results = session.step(&fed.iter().collect::<Vec<_>>())?;
             let scalar = |name: &str| {
                 let result = outputs.iter().position(|output| output == name).and_then(|at| results.get(at));
                 result.and_then(|tensor| tensor.values::<f32>()?.first().copied()).unwrap_or(f32::NAN)
@@ -217,7 +229,12 @@ impl Engine for OrtEngine {
     }
 
     fn logits(&mut self, images: &[f32], shape: &[usize]) -> Result<HostTensor> {
-        let mut outputs = self.session()?.eval(&[TensorView { shape, values: images }])?;
+        let images = HostTensor::from_vec(shape.to_vec(), images.to_vec()).ok_or_else(|| RuntimeError::InputShape {
+            name: self.input.clone(),
+            expected: format!("{shape:?}"),
+            found: vec![images.len()],
+        })?;
+        let mut outputs = self.session()?.eval(&[&images])?;
         Ok(outputs.remove(0))
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! The session has one rate and one decay for all parameters. Parts of a network that are trained
 //! otherwise are trained so in the training graph (see [`training`]): a share of the rate by storing
-//! the parameter divided by it, a decay by an update of its own.
+//! the parameter divided by it, decays and clipping by updates of their own.
 //!
 //! Written for ONNX Runtime 1.19, the last one with the API in a public wheel: operator set 21 and
 //! file format 10 at most. Reference: <https://onnxruntime.ai/docs/get-started/training-on-device.html>.
@@ -36,6 +36,9 @@ pub const NEXT: &str = "next/";
 /// Name of the user input that is the decay of this step, rate times weight decay, a scalar; 0 in
 /// all parts of a batch but the last.
 pub const DECAY: &str = "decay";
+/// Name of the user input that is the largest norm of the gradient, a scalar; infinite in all parts
+/// of a batch but the last.
+pub const CLIP: &str = "clip";
 /// Name of the user output that is the Euclidean norm of the summed gradients.
 pub const GRADIENT_NORM: &str = "gradient_norm";
 
@@ -53,27 +56,36 @@ const MAX_IR_VERSION: i64 = 10;
 /// How the parameters are updated.
 #[derive(Clone, Debug, Default)]
 pub struct ArtifactOptions {
-    /// Largest norm of the gradient, > 0.
-    pub clip: Option<f64>,
-    /// What decays.
-    pub decay: WeightDecay,
+    /// Who clips and decays.
+    pub update: Update,
     /// Parameters that learn by a share of the rate, > 0; others by all of it.
     pub shares: BTreeMap<String, f64>,
 }
 
-/// What decays, decoupled from the gradient.
+/// Who clips gradients by their norm and lets parameters decay, decoupled from the gradient.
 #[derive(Clone, Debug)]
-pub enum WeightDecay {
-    /// All parameters, by this factor of the rate at each step.
-    All(f64),
-    /// These parameters, by the input [`DECAY`]. The training model then has the output
-    /// [`GRADIENT_NORM`], which the decays wait for.
-    Fed(BTreeSet<String>),
+pub enum Update {
+    /// The optimizer's model, for all parameters alike.
+    Uniform {
+        /// Largest norm of the gradient, > 0.
+        clip: Option<f64>,
+        /// The share of the rate that is taken off at each step.
+        weight_decay: f64,
+    },
+    /// The training model, which then has the output [`GRADIENT_NORM`], by scalars that are fed. The
+    /// optimizer's model adds up the norm in an order that changes from session to session; this
+    /// one always gives the same.
+    Fed {
+        /// Whether gradients are clipped, at the norm [`CLIP`].
+        clips: bool,
+        /// Parameters that decay, by [`DECAY`].
+        decaying: BTreeSet<String>,
+    },
 }
 
-impl Default for WeightDecay {
+impl Default for Update {
     fn default() -> Self {
-        WeightDecay::All(0.0)
+        Update::Uniform { clip: None, weight_decay: 0.0 }
     }
 }
 

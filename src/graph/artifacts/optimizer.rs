@@ -1,11 +1,12 @@
-//! The optimizer's model: clipping by the norm of all gradients together, and AdamW.
+//! The optimizer's model: AdamW, and clipping by the norm of all gradients together where the
+//! training model does not do it.
 //!
 //! Inputs by name and in this order: `learning_rate` f32 `[1]`, `step` i64 `[1]`, and sequences of
 //! f32 tensors `params`, `gradients`, `first_order_moments`, `second_order_moments`. Output:
 //! `updated_flag` bool `[1]`. All tensors are updated in place. Formulas are PyTorch's (`adam_mode`
 //! 0), as in `finetune::optimizer`.
 
-use crate::graph::artifacts::{ArtifactOptions, DOMAIN, WeightDecay};
+use crate::graph::artifacts::{ArtifactOptions, DOMAIN, Update};
 use crate::graph::{Attribute, Dim, Graph, Model, Node, OperatorSet, Type, TypeKind, ValueInfo};
 use crate::tensor::DType;
 
@@ -29,15 +30,15 @@ pub(super) fn model(options: &ArtifactOptions) -> Model {
     inputs.extend(sequences.map(|name| ValueInfo::new(name, tensors.clone())));
     let mut read: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
     let mut nodes = Vec::new();
-    if let Some(clip) = options.clip {
+    let (clip, weight_decay) = match options.update {
+        Update::Uniform { clip, weight_decay } => (clip, weight_decay as f32),
+        Update::Fed { .. } => (None, 0.0),
+    };
+    if let Some(clip) = clip {
         let node = Node::new("InplaceClipGradNorm", &["gradients"], &["clipped"]);
         nodes.push(own(node.with("max_norm", clip as f32).with("norm_type", "fro")));
         read[3] = "clipped";
     }
-    let weight_decay = match options.decay {
-        WeightDecay::All(decay) => decay as f32,
-        WeightDecay::Fed(_) => 0.0,
-    };
     let mut update = own(Node::new("AdamWOptimizer", &read, &["updated_flag"]));
     update.attributes.extend(
         [("alpha", FIRST_DECAY), ("beta", SECOND_DECAY), ("epsilon", EPSILON), ("weight_decay", weight_decay)]

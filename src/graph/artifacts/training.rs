@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! buffer of P += gradient of P      (= at the first part of a batch, by `lazy_reset_grad`)
+//! buffer of P  = buffer of P min(1, clip / (|g| + 1e-6))   where gradients are clipped
 //! P           += P (0 |g| - s decay)                       where P decays, s its share of the rate
 //! S            = next/S                                    running statistics
 //! ```
@@ -13,12 +14,14 @@
 //! P goes to U's buffer. Adam's steps do not depend on the gradient's scale but for epsilon, so U
 //! moves by the whole rate as P would, and P by `s` times it, moments included as PyTorch has them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 
 use crate::error::{FinetuneError, GraphError, Result};
-use crate::graph::artifacts::{ArtifactOptions, DECAY, DOMAIN, GRADIENT_NORM, NEXT, WeightDecay, check_element, input};
+use crate::graph::artifacts::{
+    ArtifactOptions, CLIP, DECAY, DOMAIN, GRADIENT_NORM, NEXT, Update, check_element, input,
+};
 use crate::graph::autodiff::{GRADIENT, last_first};
 use crate::graph::rewrite::{constants_to_inputs, keep_outputs, rename};
 use crate::graph::{Builder, Dim, Model, Node, OperatorSet, Patch, Tensor, Type, Value, ValueInfo, needed_nodes};
@@ -31,7 +34,9 @@ const BUFFER: &str = "_grad.accumulation.buffer";
 const WRITTEN: &str = "_grad.accumulation.out";
 /// Whether buffers are overwritten, bool `[1]`.
 const RESET: &str = "lazy_reset_grad";
-/// Adds to its first input in place.
+/// PyTorch adds this to the norm that it divides by.
+const NORM_EPSILON: f64 = 1e-6;
+/// Adds its second input to its first one in place, or writes it over it where a third one is true.
 const ACCUMULATOR: &str = "InPlaceAccumulatorV2";
 
 /// A training model with the names of what it trains and keeps.
@@ -70,28 +75,22 @@ pub(super) fn build(mut model: Model, options: &ArtifactOptions) -> Result<Train
         model.opset_imports.push(OperatorSet { domain: DOMAIN.into(), version: 1 });
     }
     let mut b = Builder::extend(model)?;
+    let always = HostTensor::new(DType::Bool, vec![1], Bytes::from_static(&[1]));
+    let always = always.map(|always| b.constant(&always)).into_iter().collect::<Vec<_>>();
     let sums = accumulate(&mut b, &trained)?;
-    if let WeightDecay::Fed(decaying) = &options.decay {
-        let norm = b.norm(&sums.iter().collect::<Vec<_>>());
+    if let Update::Fed { clips, decaying } = &options.update {
+        let norm = b.norm(&sums.iter().map(|sum| &sum.value).collect::<Vec<_>>());
         b.output(GRADIENT_NORM, &norm);
-        let decay = b.input(DECAY, DType::F32, &[]);
-        for name in decaying {
-            let parameter = b.value(name)?;
-            let share = options.shares.get(name).copied().unwrap_or(1.0);
-            let change = b.scope(&format!("{name}.decay"), |b| {
-                b.express([&parameter, &decay, &norm], |[parameter, decay, norm]| {
-                    let factor = norm * 0.0 - decay * share;
-                    parameter * factor.repeated_for(parameter)
-                })
-            });
-            write(&mut b, &[&parameter, &change], &format!("{name}.decay"));
+        if *clips {
+            clip(&mut b, &norm, &sums, &always);
+        }
+        if !decaying.is_empty() {
+            decay(&mut b, &norm, decaying, &options.shares)?;
         }
     }
-    let always = HostTensor::new(DType::Bool, vec![1], Bytes::from_static(&[1]));
     for name in &statistics {
-        let values = [b.value(name)?, b.value(&format!("{NEXT}{name}"))?];
-        let Some(always) = always.as_ref().map(|always| b.constant(always)) else { continue };
-        write(&mut b, &[&values[0], &values[1], &always], name);
+        let [statistic, next] = [b.value(name)?, b.value(&format!("{NEXT}{name}"))?];
+        write(&mut b, &[&[statistic, next], always.as_slice()].concat(), name);
     }
     let mut model = b.finish()?;
     for output in &mut model.graph.outputs {
@@ -107,9 +106,9 @@ pub(super) fn build(mut model: Model, options: &ArtifactOptions) -> Result<Train
 
 /// Refuses shares and decays of what is not trained.
 fn check_names(trained: &[String], options: &ArtifactOptions) -> Result<(), GraphError> {
-    let decaying: Vec<&String> = match &options.decay {
-        WeightDecay::All(_) => Vec::new(),
-        WeightDecay::Fed(names) => names.iter().collect(),
+    let decaying: Vec<&String> = match &options.update {
+        Update::Uniform { .. } => Vec::new(),
+        Update::Fed { decaying, .. } => decaying.iter().collect(),
     };
     match options.shares.keys().chain(decaying).find(|name| !trained.contains(name)) {
         None => Ok(()),
@@ -138,11 +137,20 @@ pub(super) fn scale(model: &mut Model, shares: &BTreeMap<String, f64>) -> Result
     patch.apply(model)
 }
 
+/// The sum of a parameter's gradients.
+struct Sum {
+    /// The parameter.
+    name: String,
+    buffer: Value,
+    /// The buffer's content once the gradient is in it.
+    value: Value,
+}
+
 /// Adds gradients to their buffers; gives the sums.
 ///
 /// They stand in the opposite order of the backward pass, so that ONNX Runtime computes the last
 /// layers' gradients first and gives their activations back.
-fn accumulate(b: &mut Builder, trained: &[String]) -> Result<Vec<Value>> {
+fn accumulate(b: &mut Builder, trained: &[String]) -> Result<Vec<Sum>> {
     let reset = b.input(RESET, DType::Bool, &[Dim::Fixed(1)]);
     let mut gradients: Vec<(&String, Value)> =
         trained.iter().map(|name| Ok((name, b.value(&format!("{GRADIENT}{name}"))?))).collect::<Result<_>>()?;
@@ -153,17 +161,48 @@ fn accumulate(b: &mut Builder, trained: &[String]) -> Result<Vec<Value>> {
         let buffer = b.input(&format!("{name}{BUFFER}"), DType::F32, &dims);
         let inputs = [&buffer, &gradient, &reset].map(Value::name);
         let node = Node { domain: DOMAIN.into(), ..Node::new(ACCUMULATOR, &inputs, &[]) };
-        let [written, sum] = b.scope(&format!("{name}.gradient"), |b| b.nodes(node));
+        let [written, value] = b.scope(&format!("{name}.gradient"), |b| b.nodes(node));
         b.output(&format!("{name}{WRITTEN}"), &written);
-        sums.push(sum);
+        sums.push(Sum { name: name.clone(), buffer, value });
     }
     Ok(sums)
 }
 
-/// Adds an accumulator that writes over its first input, a parameter or statistic; its flag is an
-/// output that the session keeps to itself.
-fn write(b: &mut Builder, inputs: &[&Value], name: &str) {
-    let inputs: Vec<&str> = inputs.iter().map(|value| value.name()).collect();
+/// Scales the sums down to a norm that is fed.
+fn clip(b: &mut Builder, norm: &Value, sums: &[Sum], always: &[Value]) {
+    let most = b.input(CLIP, DType::F32, &[]);
+    let factor = b.scope("clip", |b| {
+        b.express([&most, norm], |[most, norm]| (most / (norm + NORM_EPSILON)).min(norm.scalar(1.0)))
+    });
+    for Sum { name, buffer, value } in sums {
+        let clipped = b.scope(&format!("{name}.clip"), |b| {
+            b.express([value, &factor, buffer], |[value, factor, buffer]| value * factor.repeated_for(buffer))
+        });
+        write(b, &[&[buffer.clone(), clipped], always].concat(), &format!("{name}.clip"));
+    }
+}
+
+/// Lets parameters decay by a factor that is fed.
+fn decay(b: &mut Builder, norm: &Value, decaying: &BTreeSet<String>, shares: &BTreeMap<String, f64>) -> Result<()> {
+    let decay = b.input(DECAY, DType::F32, &[]);
+    for name in decaying {
+        let parameter = b.value(name)?;
+        let share = shares.get(name).copied().unwrap_or(1.0);
+        let change = b.scope(&format!("{name}.decay"), |b| {
+            b.express([&parameter, &decay, norm], |[parameter, decay, norm]| {
+                let factor = norm * 0.0 - decay * share;
+                parameter * factor.repeated_for(parameter)
+            })
+        });
+        write(b, &[parameter, change], &format!("{name}.decay"));
+    }
+    Ok(())
+}
+
+/// Adds an accumulator that writes over its first input; its flag is an output that the session
+/// keeps to itself.
+fn write(b: &mut Builder, inputs: &[Value], name: &str) {
+    let inputs: Vec<&str> = inputs.iter().map(Value::name).collect();
     let node = Node { domain: DOMAIN.into(), ..Node::new(ACCUMULATOR, &inputs, &[]) };
     let written = b.scope(name, |b| b.node(node));
     b.output(&format!("{name}{WRITTEN}"), &written);
