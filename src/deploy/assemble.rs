@@ -3,7 +3,7 @@
 
 use crate::deploy::head::{FEATURES, LABEL, PROBABILITIES};
 use crate::deploy::source::{ExportedNetwork, Source};
-use crate::error::Result;
+use crate::error::{DeployError, Result};
 use crate::graph::{Builder, Dim, ElementType, Model, Type, ValueInfo, rewrite};
 use crate::tensor::DType;
 
@@ -24,8 +24,8 @@ impl Source {
     /// The classifier as a model, its card among its metadata.
     ///
     /// # Errors
-    /// `GraphError` where the network's operator set is too old and cannot be lifted, `PixelError::NotInGraph` for
-    /// preprocessing that is no part of graphs.
+    /// `GraphError` where the network's operator set is too old and cannot be lifted,
+    /// `PixelError::NotInGraph` for preprocessing that is no part of graphs.
     pub fn assemble(&self) -> Result<Model> {
         let lifted;
         let mut body = &self.body;
@@ -73,16 +73,17 @@ impl ExportedNetwork {
     /// given the image as often, and its first row counts.
     ///
     /// # Errors
-    /// What joining graphs gives.
+    /// [`DeployError::Inexpressible`] where the input has no known shape; what joining graphs gives.
     pub(super) fn for_one_image(self) -> Result<Self> {
         let Some(count) = self.fixed_batch.filter(|&count| count > 1) else { return Ok(self) };
         let opset = self.model.opset("").unwrap_or(0);
         let input = self.model.graph.inputs.iter().find(|input| input.name == self.input);
-        let mut shape = input.and_then(|input| input.tensor_type()?.shape.clone()).unwrap_or_default();
-        let mut repeats = vec![1; shape.len()];
-        if let (Some(batch), Some(repeat)) = (shape.first_mut(), repeats.first_mut()) {
-            (*batch, *repeat) = (Dim::Fixed(1), count as i64);
-        }
+        let Some([_, rest @ ..]) = input.and_then(|input| input.tensor_type()?.shape.as_deref()) else {
+            let reason = "the shape of its input is not known".to_owned();
+            return Err(DeployError::Inexpressible { what: "the network", reason }.into());
+        };
+        let shape = [&[Dim::Fixed(1)], rest].concat();
+        let repeats = [vec![count as i64], vec![1; rest.len()]].concat();
         let mut b = Builder::with_opset("repeat", opset.max(WRITTEN_OPSET));
         let image = b.input(IMAGE, DType::F32, &shape);
         let repeats = b.integers(&repeats);
@@ -98,7 +99,8 @@ impl ExportedNetwork {
         let network = rewrite::chain(&front, PIXELS, &self.model, &self.input)?;
         let features = self.output_behind(&front, &network);
         let mut model = rewrite::chain(&network, &features, &back, FEATURES)?;
-        let output = model.graph.outputs.last().map_or(FIRST.to_owned(), |output| output.name.clone());
+        // Another name where the network has this one.
+        let output = model.graph.outputs.pop().map_or_else(|| FIRST.to_owned(), |output| output.name);
         let info = ValueInfo::new(&output, Type::tensor(DType::F32, Some(vec![Dim::Fixed(1), Dim::from(self.width)])));
         rewrite::declare_outputs(vec![info]).apply(&mut model)?;
         model.metadata = self.model.metadata;

@@ -61,6 +61,20 @@ pub(crate) fn find(folder: &Path) -> Result<Option<ConfigFile>> {
     Ok(None)
 }
 
+/// The same in the folder of a model's file, or, where that is called `onnx` as in repositories of
+/// the hub, in the folder around it.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn beside(model: &Path) -> Result<Option<ConfigFile>> {
+    let folder = model.parent().unwrap_or_else(|| Path::new(""));
+    let around = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "onnx"));
+    match (find(folder)?, around) {
+        (None, Some(around)) => find(around),
+        (found, _) => Ok(found),
+    }
+}
+
 /// The fields of the image processor in a configuration.
 ///
 /// # Errors

@@ -97,7 +97,7 @@ fn preprocess(path: &Path, options: &ModelOptions, sidecar: &Sidecar, model: &Mo
         sidecar::preprocess(file)?
     } else if let Some(specification) = &sidecar.preprocess {
         specification.clone()
-    } else if let Some(ConfigFile { path, text }) = processor_beside(path)? {
+    } else if let Some(ConfigFile { path, text }) = hf_processor::beside(path)? {
         hf_processor::parse(&path, &text)?
     } else if let Some(text) = model.property(PREPROCESS_PROPERTY) {
         serde_json::from_str(text).map_err(|source| External { path }.unreadable(PREPROCESS_PROPERTY, source))?
@@ -106,17 +106,6 @@ fn preprocess(path: &Path, options: &ModelOptions, sidecar: &Sidecar, model: &Mo
     };
     specification.clone().check()?;
     Ok(specification)
-}
-
-/// The configuration of a Hugging Face processor in the file's folder, or, where that is called
-/// `onnx` as in repositories of the hub, in the folder around it.
-fn processor_beside(path: &Path) -> Result<Option<ConfigFile>> {
-    let folder = path.parent().map_or(Path::new(""), |folder| folder);
-    let around = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "onnx"));
-    match (hf_processor::find(folder)?, around) {
-        (None, Some(around)) => hf_processor::find(around),
-        (found, _) => Ok(found),
-    }
 }
 
 /// A user's file, for errors.

@@ -1,8 +1,8 @@
 //! Element-wise operators of several inputs, broadcast against each other: arithmetic, comparisons,
 //! selection.
 //!
-//! <https://onnx.ai/onnx/repo-docs/Broadcasting.html>. Few constant numbers are computed: they make up
-//! shapes. Backwards, each input's cotangent is summed over the axes along which the input was
+//! <https://onnx.ai/onnx/repo-docs/Broadcasting.html>. Few constant numbers are computed: they make
+//! up shapes. Backwards, each input's cotangent is summed over the axes along which the input was
 //! broadcast.
 
 use crate::graph::fact::Constant;
