@@ -195,8 +195,8 @@ impl Classifier {
 }
 
 /// The backbone in a form that is trained: functions inlined, at least operator set 17, in f32, all
-/// weights initializers as far as they can be such, for images of the size that the preprocessing
-/// gives.
+/// weights initializers as far as they can be such; where heights and widths are open, for those that
+/// the preprocessing gives.
 fn trainable(backbone: &Backbone) -> Result<Backbone> {
     let mut graph = rewrite::lift(inline_functions(backbone.graph.clone())?)?;
     if let Some(size) = backbone.preprocess.clone().check()?.output_shape() {
@@ -204,7 +204,8 @@ fn trainable(backbone: &Backbone) -> Result<Backbone> {
         if let Some(TypeKind::Tensor(TensorType { shape: Some(shape), .. })) =
             input.and_then(|input| input.r#type.as_mut()?.kind.as_mut())
         {
-            shape.iter_mut().skip(1).zip(size).for_each(|(dim, length)| *dim = Dim::from(length));
+            let open = shape.iter_mut().skip(1).zip(size).filter(|(dim, _)| dim.fixed().is_none());
+            open.for_each(|(dim, length)| *dim = Dim::from(length));
         }
     }
     let (patch, exposed) = rewrite::expose_weights(&graph);
