@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use defrost::error::{Error, FetchError};
 use defrost::finetune::Line;
+use defrost::graph::Model;
+use defrost::graph::artifacts::Checkpoint;
 use defrost::records::PredictionTable;
 use defrost::runtime::install::Flavour;
 use defrost::support::progress::Silent;
@@ -53,6 +55,34 @@ fn losses_of_efficientnet_lite0_with_its_weights_agree() {
 #[test]
 fn one_engine_goes_on_where_the_other_stopped() {
     run_inside("engines_take_over_from_each_other");
+}
+
+#[test]
+fn artifacts_are_written_from_the_command_line() {
+    let scene = Scene::new(1);
+    let differentiate = |flags: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_defrost"));
+        command.args(["--json", "graph", "differentiate"]).arg(scene.path("small.onnx"));
+        command.args(["--output", "embedding", "--loss", "cross-entropy", "--classes", "3"]).args(flags);
+        let output = command.output().unwrap();
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code(), stdout, stderr)
+    };
+    let folder = scene.path("artifacts");
+    let (code, stdout, stderr) = differentiate(&["--artifacts", folder.to_str().unwrap(), "--clip", "1"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let summary: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert!(summary["file"].as_str().unwrap().ends_with("training_model.onnx"), "{stdout}");
+    assert_eq!(summary["opsets"]["com.microsoft"], 1);
+    let checkpoint = bytes::Bytes::from(std::fs::read(folder.join("checkpoint")).unwrap());
+    let names: Vec<String> = Checkpoint::from_bytes(&checkpoint).unwrap().trained.into_keys().collect();
+    assert_eq!(names, ["first.weight", "head.bias", "head.weight", "norm.bias", "norm.weight", "second.weight"]);
+    for name in ["eval_model.onnx", "optimizer_model.onnx"] {
+        assert!(!Model::load(&folder.join(name)).unwrap().graph.nodes.is_empty());
+    }
+    for flags in [&[][..], &["--clip", "1", "--out", "x.onnx"]] {
+        assert_eq!(differentiate(flags).0, Some(2));
+    }
 }
 
 #[test]

@@ -116,7 +116,7 @@ const RESULTS: [&str; 30] = [
 
 /// What writes files, and the end of a line that keeps it from doing so: the flag that names a
 /// device without space, or nothing for what runs under a limit on the size of files.
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 15] = [
     ("data audit photos", "--out full"),
     ("data import mine.toml --root photos --force", "--out full.csv"),
     ("data split photos --force", "--out full.csv"),
@@ -125,6 +125,7 @@ const FILES: [(&str, &str); 14] = [
     ("graph copy small.onnx", "full"),
     ("graph cut small.onnx --to embedding", "--out full"),
     ("graph differentiate small.onnx --output embedding --loss cross-entropy", "--out full"),
+    ("graph differentiate small.onnx --output embedding --loss cross-entropy", "--artifacts full-folder"),
     ("graph tap small.onnx --value embedding", "--out full"),
     ("models build small.onnx", "--out full"),
     ("predict classifier.onnx photos/cat --device cpu", "--parquet full"),
@@ -207,7 +208,11 @@ fn files_that_cannot_be_written_are_errors() {
     for name in ["full", "full.csv", "full.parquet"] {
         symlink("/dev/full", scene.path(name)).unwrap();
     }
-    for (folder, name) in [("full-predictions", "linear-predictions.parquet"), ("full-record", "linear.json")] {
+    for (folder, name) in [
+        ("full-folder", "training_model.onnx"),
+        ("full-predictions", "linear-predictions.parquet"),
+        ("full-record", "linear.json"),
+    ] {
         std::fs::create_dir(scene.path(folder)).unwrap();
         symlink("/dev/full", scene.path(folder).join(name)).unwrap();
     }

@@ -162,7 +162,7 @@ impl Checkpoint {
             found => return Err(refused(&format!("of version {}", found.unwrap_or(0)))),
         }
         let module = root.table(slot::MODULE).ok_or_else(cut)?;
-        if module.field(slot::EXTERNAL).is_some_and(|at| bytes.get(at) == Some(&1)) {
+        if module.optional(slot::EXTERNAL).ok_or_else(cut)?.is_some_and(|at| bytes.get(at) == Some(&1)) {
             return Err(refused("one that keeps tensors in a second file"));
         }
         let [trained, frozen] = [slot::TRAINED, slot::FROZEN]
@@ -221,17 +221,24 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 impl<'a> Table<'a> {
-    /// Where a field stands; `None` where the table has none.
-    fn field(&self, slot: u16) -> Option<usize> {
+    /// Where a field stands; an inner `None` where the table has no such field.
+    fn optional(&self, slot: u16) -> Option<Option<usize>> {
         let back = i32::from_le_bytes(number(self.file, self.at)?);
         let index = usize::try_from(i64::try_from(self.at).ok()? - i64::from(back)).ok()?;
         let size = usize::from(u16::from_le_bytes(number(self.file, index)?));
         let place = usize::from(place(slot));
-        let offset = (place + 2 <= size).then(|| number(self.file, index + place))??;
-        match u16::from_le_bytes(offset) {
-            0 => None,
-            offset => Some(self.at + usize::from(offset)),
+        if place + 2 > size {
+            return Some(None);
         }
+        match u16::from_le_bytes(number(self.file, index + place)?) {
+            0 => Some(None),
+            offset => Some(self.at.checked_add(usize::from(offset))),
+        }
+    }
+
+    /// Where a field stands that every file has.
+    fn field(&self, slot: u16) -> Option<usize> {
+        self.optional(slot)?
     }
 
     fn integer(&self, slot: u16) -> Option<i32> {
@@ -240,7 +247,7 @@ impl<'a> Table<'a> {
 
     /// 0 where there is none, as flatbuffers leave out defaults.
     fn step(&self) -> Option<u64> {
-        match self.field(slot::STEP) {
+        match self.optional(slot::STEP)? {
             None => Some(0),
             Some(at) => u64::try_from(i64::from_le_bytes(number(self.file, at)?)).ok(),
         }
@@ -266,7 +273,7 @@ impl<'a> Table<'a> {
 
     /// Empty where the table has no such vector.
     fn tables(&self, slot: u16) -> Option<Vec<Table<'a>>> {
-        let Some(at) = self.field(slot) else { return Some(Vec::new()) };
+        let Some(at) = self.optional(slot)? else { return Some(Vec::new()) };
         let start = at.checked_add(word(self.file, at)?)?;
         let count = self.vector(slot, 4)?.len() / 4;
         let table = |index: usize| {
@@ -282,7 +289,7 @@ impl<'a> Table<'a> {
 
     /// Name and value of an f32 tensor.
     fn tensor(&self) -> Option<(String, HostTensor)> {
-        let dims = match self.field(slot::DIMS) {
+        let dims = match self.optional(slot::DIMS)? {
             None => Bytes::new(),
             Some(_) => self.vector(slot::DIMS, 8)?,
         };

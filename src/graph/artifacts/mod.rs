@@ -230,3 +230,125 @@ fn check_element(name: &str, element: ElementType) -> Result<(), GraphError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::autodiff::{Differentiated, Differentiation, LossKind, differentiate};
+    use crate::graph::{Builder, Dim, text};
+    use crate::tensor::DType;
+
+    fn differentiated() -> Differentiated {
+        let mut b = Builder::new("net");
+        let x = b.input("x", DType::F32, &[Dim::symbol("batch"), Dim::Fixed(2)]);
+        let weight = b.parameter("w", &HostTensor::from_fn(&[2, 2], |at| at as f32));
+        let y = b.matmul(&x, &weight);
+        b.output("y", &y);
+        let wanted = Differentiation { output: "y", loss: LossKind::SquaredError, head: None };
+        differentiate(b.finish().unwrap(), &wanted).unwrap()
+    }
+
+    fn fed(decaying: &[&str], shares: &[(&str, f64)]) -> ArtifactOptions {
+        ArtifactOptions {
+            update: Update::Fed { clips: true, decaying: decaying.iter().map(|&name| name.to_owned()).collect() },
+            shares: shares.iter().map(|&(name, share)| (name.to_owned(), share)).collect(),
+        }
+    }
+
+    /// The lines of a model's text that name no node of loss or gradient.
+    fn outline(model: &Model) -> String {
+        let is_shown = |line: &&str| {
+            let words = ["input", "output", "Accumulator", "Adam", "Clip", "w.", "norm"];
+            words.iter().any(|word| line.contains(word))
+        };
+        text(model).lines().filter(is_shown).map(|line| format!("{}\n", line.trim())).collect()
+    }
+
+    #[test]
+    fn gradients_are_summed_up_clipped_and_decays_wait_for_their_norm() {
+        let made = differentiated().artifacts(&fed(&["w"], &[("w", 0.5)])).unwrap();
+        insta::assert_snapshot!(outline(&made.training), @r"
+        input x: f32[batch, 2]
+        input labels: f32[batch, 2]
+        input w: f32[2, 2]
+        input lazy_reset_grad: bool[1]
+        input w_grad.accumulation.buffer: f32[2, 2]
+        input clip: f32[]
+        input decay: f32[]
+        constant w.share: f32[] = 0.5
+        constant w.decay.constant: f32[] = 0.0
+        constant w.decay.constant_1: f32[] = 0.5
+        w.value = Mul(w, w.share)
+        y = MatMul(x, w.value)
+        w_grad.accumulation.out, w.gradient.in_place_accumulator_v2.1 = com.microsoft.InPlaceAccumulatorV2(w_grad.accumulation.buffer, grad/w, lazy_reset_grad)
+        norm.reduce_sum_square = ReduceSumSquare(w.gradient.in_place_accumulator_v2.1) {keepdims: 0}
+        gradient_norm = Sqrt(norm.reduce_sum_square)
+        clip.add = Add(gradient_norm, clip.constant)
+        w.clip.mul = Mul(w.gradient.in_place_accumulator_v2.1, clip.min)
+        w.clip_grad.accumulation.out = com.microsoft.InPlaceAccumulatorV2(w_grad.accumulation.buffer, w.clip.mul, constant)
+        w.decay.mul = Mul(gradient_norm, w.decay.constant)
+        w.decay.mul_1 = Mul(decay, w.decay.constant_1)
+        w.decay.sub = Sub(w.decay.mul, w.decay.mul_1)
+        w.decay.mul_2 = Mul(w, w.decay.sub)
+        w.decay_grad.accumulation.out = com.microsoft.InPlaceAccumulatorV2(w, w.decay.mul_2)
+        output loss: f32[]
+        output w_grad.accumulation.out: bool[1]
+        output gradient_norm: f32[]
+        output w.clip_grad.accumulation.out: bool[1]
+        output w.decay_grad.accumulation.out: bool[1]
+        ");
+        assert!(made.user_inputs().map(|input| input.name.as_str()).eq(["x", "labels", "clip", "decay"]));
+        assert!(made.user_outputs().eq(["loss", "gradient_norm"]));
+        let checkpoint = made.checkpoint(&differentiated().weights());
+        assert_eq!(checkpoint.trained["w"].values::<f32>().unwrap().as_ref(), [0.0, 2.0, 4.0, 6.0]);
+        assert_eq!(made.restored("w", &checkpoint.trained["w"]), differentiated().weights()["w"]);
+    }
+
+    #[test]
+    fn the_evaluation_model_has_the_parameters_of_the_training_model() {
+        let made = differentiated().artifacts(&fed(&["w"], &[("w", 0.5)])).unwrap();
+        insta::assert_snapshot!(outline(&made.eval), @r"
+        input x: f32[batch, 2]
+        input labels: f32[batch, 2]
+        input w: f32[2, 2]
+        constant w.share: f32[] = 0.5
+        w.value = Mul(w, w.share)
+        y = MatMul(x, w.value)
+        output loss: f32[]
+        output y
+        ");
+        let mut other = made.clone();
+        other.eval.graph.inputs.retain(|input| input.name != "w");
+        let error = other.check_order().unwrap_err().to_string();
+        assert!(error.contains("needs the inputs [\"w\"] in this order"), "{error}");
+    }
+
+    #[test]
+    fn the_optimizer_clips_and_decays_where_the_training_model_does_not() {
+        let update = Update::Uniform { clip: Some(1.0), weight_decay: 0.01 };
+        let made = differentiated().artifacts(&ArtifactOptions { update, ..ArtifactOptions::default() }).unwrap();
+        insta::assert_snapshot!(outline(&made.optimizer), @r#"
+        input learning_rate: f32[1]
+        input step: i64[1]
+        input params: sequence(f32[...])
+        input gradients: sequence(f32[...])
+        input first_order_moments: sequence(f32[...])
+        input second_order_moments: sequence(f32[...])
+        clipped = com.microsoft.InplaceClipGradNorm(gradients) {max_norm: 1.0, norm_type: "fro"}
+        updated_flag = com.microsoft.AdamWOptimizer(learning_rate, step, params, clipped, first_order_moments, second_order_moments) {adam_mode: 0, alpha: 0.9, beta: 0.999, correct_bias: 1, epsilon: 1e-8, weight_decay: 0.01}
+        output updated_flag: bool[1]
+        "#);
+        assert!(made.user_inputs().map(|input| input.name.as_str()).eq(["x", "labels"]));
+    }
+
+    #[test]
+    fn newer_operator_sets_and_unknown_parameters_are_refused() {
+        let found = differentiated();
+        let error = found.artifacts(&fed(&[], &[("v", 0.5)])).unwrap_err();
+        assert_eq!(error.to_string(), "the graph has no value `v`");
+        let mut newer = found.clone();
+        newer.model.opset_imports[0].version = 22;
+        let error = newer.artifacts(&ArtifactOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("version 22 of the operator set `ai.onnx`, expected 17 to 21"), "{error}");
+    }
+}
