@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::embed::{EmbeddingColumn, Manifest, ModelRecord, Precision};
+use crate::embed::manifest::{Manifest, ModelRecord};
+use crate::embed::schema::{EmbeddingColumn, Precision};
 use crate::error::{CacheError, Result};
 use crate::preprocess::Preprocess;
 

@@ -7,8 +7,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
-use crate::embed::Manifest;
-use crate::embed::manifest::MANIFEST_FILE;
+use crate::embed::manifest::{MANIFEST_FILE, Manifest};
 use crate::embed::parts::{QUARANTINE_FILE, is_part};
 use crate::embed::store::check_part;
 use crate::error::{CacheError, Result};

@@ -10,9 +10,9 @@ use crate::embed::fidelity::{Fidelity, fidelity};
 use crate::embed::journal::Journal;
 use crate::embed::manifest::Producer;
 use crate::embed::pipeline::{Event, Pipeline, Task};
+use crate::embed::plan::Plan;
 use crate::embed::row_engine::RowEngine;
-use crate::embed::run::Plan;
-use crate::embed::state::{CacheState, SampleState};
+use crate::embed::state::{CacheState, Computed, SampleState};
 use crate::error::{CacheError, Result};
 use crate::pixels::frame;
 use crate::runtime::{Device, EngineOptions, Runtime};
@@ -23,24 +23,6 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_ENGINES: usize = 16;
 /// Images of a batch on a GPU, unless another number is asked for.
 const GPU_BATCH: usize = 32;
-
-/// What was computed in a run.
-pub(super) struct Computed {
-    /// Offset in the journal of each row, by content.
-    pub(super) rows: HashMap<ContentHash, u64>,
-    /// Why content cannot be embedded.
-    pub(super) failures: HashMap<ContentHash, String>,
-    /// What was found out about samples.
-    pub(super) samples: Vec<(usize, SampleState)>,
-    /// Files whose content hash was computed.
-    pub(super) files: Vec<KnownFile>,
-    /// What computed the rows.
-    pub(super) producer: Producer,
-    /// Wall time.
-    pub(super) seconds: f64,
-    /// How close the network comes to the exact one, where that was measured.
-    pub(super) fidelity: Option<Fidelity>,
-}
 
 /// Computes what is missing of the samples `todo` into the journal.
 pub(super) fn compute(

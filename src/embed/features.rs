@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array2, ArrayView2};
 
 use crate::data::{Dataset, FeatureTable};
+use crate::embed::manifest::Manifest;
 use crate::embed::parts::QUARANTINE_FILE;
-use crate::embed::table::{self, Embedding, EmbeddingRows};
-use crate::embed::{Manifest, schema};
+use crate::embed::table::{Embedding, EmbeddingRows};
+use crate::embed::{schema, table};
 use crate::error::{CacheError, DataError, Result};
 use crate::records::{ProbeInput, Source};
 use crate::support::fs;

@@ -10,9 +10,9 @@ use std::path::Path;
 use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
-use crate::embed::manifest::Precision;
 use crate::embed::network::Network;
 use crate::embed::row_engine::RowEngine;
+use crate::embed::schema::Precision;
 use crate::error::{CacheError, Result};
 use crate::pixels::{DecodeLimits, decode_file};
 use crate::preprocess::{Scratch, ValidPreprocess};

@@ -7,7 +7,7 @@ use crate::data::{Dataset, Label, Split};
 use crate::embed::content::ContentHash;
 use crate::embed::manifest::{DatasetRecord, FORMAT, Manifest};
 use crate::embed::parts::{PartsWriter, Quarantined, group_rows, write_quarantine};
-use crate::embed::run::Plan;
+use crate::embed::plan::Plan;
 use crate::embed::state::{CacheState, SampleState};
 use crate::error::Result;
 use crate::support::fs;

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::embed::cache_key::CacheKey;
 use crate::embed::content::{ContentHash, KnownFile};
-use crate::embed::{CacheKey, Producer};
+use crate::embed::manifest::Producer;
 use crate::error::Result;
 use crate::support::fs;
 
@@ -186,7 +187,8 @@ fn record(reader: &mut impl Read) -> Option<(u8, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embed::{EmbeddingColumn, ModelRecord, Precision};
+    use crate::embed::manifest::ModelRecord;
+    use crate::embed::schema::{EmbeddingColumn, Precision};
     use crate::preprocess::Preprocess;
 
     fn key() -> CacheKey {

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backbones::Pool;
 use crate::data::Task;
 use crate::embed::schema;
+use crate::embed::schema::{EmbeddingColumn, Precision};
 use crate::error::{FileError, Result};
 use crate::preprocess::Preprocess;
 use crate::support::fs;
@@ -18,35 +18,6 @@ use crate::support::fs;
 pub(crate) const MANIFEST_FILE: &str = "cache.json";
 /// Version of the cache's layout that this crate writes and reads.
 pub(crate) const FORMAT: u32 = 1;
-
-/// Element type of the stored embeddings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats, as the network computes them.
-    #[default]
-    F32,
-    /// 16-bit floats, rounded to nearest even.
-    F16,
-}
-
-impl Precision {
-    /// The name in `cache.json` and on the command line: `f32`, `f16`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Precision::F32 => "f32",
-            Precision::F16 => "f16",
-        }
-    }
-
-    /// Bytes per value.
-    pub const fn size(self) -> usize {
-        match self {
-            Precision::F32 => 4,
-            Precision::F16 => 2,
-        }
-    }
-}
 
 /// The network behind a cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,34 +31,6 @@ pub struct ModelRecord {
     /// What was changed about the published network, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
-}
-
-/// One column of embeddings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EmbeddingColumn {
-    /// Name of the column, and of the tap it holds: `embedding`, `block_05`.
-    pub name: String,
-    /// Values per row.
-    pub dimension: usize,
-    /// How several vectors per image became one row: `cls`, `mean`, `cls+mean`, or `none` for all
-    /// of them flattened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pool: Option<Pool>,
-}
-
-impl EmbeddingColumn {
-    /// A column of vectors as the network gives them.
-    pub fn new(name: &str, dimension: usize) -> Self {
-        EmbeddingColumn { name: name.to_owned(), dimension, pool: None }
-    }
-}
-
-impl std::fmt::Display for EmbeddingColumn {
-    /// Name, pooling and size: `block_05 mean [768]`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let pool = self.pool.map(|pool| format!(" {}", pool.name())).unwrap_or_default();
-        write!(f, "{}{pool} [{}]", self.name, self.dimension)
-    }
 }
 
 /// What software and device computed rows of a cache.

@@ -23,6 +23,7 @@ mod manifest;
 mod network;
 mod parts;
 mod pipeline;
+mod plan;
 mod quarantine;
 mod row_engine;
 mod run;
@@ -40,9 +41,11 @@ pub use features::{FeatureColumns, Features, embedding_columns};
 pub use fidelity::{
     ColumnFidelity, FIDELITY_IMAGES, FIDELITY_NEIGHBOURS, Fidelity, MIN_AGREEMENT, MIN_COSINE, fidelity,
 };
-pub use manifest::{DatasetRecord, EmbeddingColumn, Manifest, ModelRecord, PartRecord, Precision, Producer};
+pub use manifest::{DatasetRecord, Manifest, ModelRecord, PartRecord, Producer};
 pub use network::Network;
+pub use plan::{EmbedOptions, EmbedRun};
 pub use quarantine::quarantine;
-pub use run::{EmbedOptions, EmbedRun, EmbedSummary, embed};
+pub use run::{EmbedSummary, embed};
+pub use schema::{EmbeddingColumn, Precision};
 pub use unfinished::{Unfinished, unfinished};
 pub use verify::verify;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::backbones::{Backbone, Output};
 use crate::embed::cache_key::CacheKey;
-use crate::embed::manifest::{EmbeddingColumn, ModelRecord, Precision};
+use crate::embed::manifest::ModelRecord;
+use crate::embed::schema::{EmbeddingColumn, Precision};
 use crate::error::Result;
 use crate::graph::Detached;
 

@@ -20,9 +20,11 @@ use parquet::schema::types::ColumnPath;
 use sha2::{Digest as _, Sha256};
 
 use crate::data::{Dataset, Label, Sample, Task};
+use crate::embed::cache_key::CacheKey;
 use crate::embed::content::ContentHash;
-use crate::embed::schema::{self, Layout};
-use crate::embed::{CacheKey, PartRecord, Precision};
+use crate::embed::manifest::PartRecord;
+use crate::embed::schema;
+use crate::embed::schema::{Layout, Precision};
 use crate::error::{CacheError, Result};
 use crate::support::fs;
 

@@ -6,8 +6,8 @@
 
 use rand::Rng;
 
-use crate::embed::manifest::{EmbeddingColumn, Precision};
 use crate::embed::network::Network;
+use crate::embed::schema::{EmbeddingColumn, Precision};
 use crate::error::{CacheError, Result};
 use crate::runtime::{Engine, EngineOptions, ModelSource, Runtime, Session};
 use crate::support::seed::Seed;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
+use serde::{Deserialize, Serialize};
 
+use crate::backbones::Pool;
 use crate::data::{Dataset, Task};
-use crate::embed::{EmbeddingColumn, Precision};
 
 /// Unique id of the sample.
 pub const ID: &str = "id";
@@ -27,6 +28,63 @@ pub const WEIGHT: &str = "weight";
 pub const EMBEDDING: &str = "embedding";
 /// Why a file could not be embedded.
 pub const REASON: &str = "reason";
+
+/// Element type of the stored embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats, as the network computes them.
+    #[default]
+    F32,
+    /// 16-bit floats, rounded to nearest even.
+    F16,
+}
+
+impl Precision {
+    /// The name in `cache.json` and on the command line: `f32`, `f16`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+        }
+    }
+
+    /// Bytes per value.
+    pub const fn size(self) -> usize {
+        match self {
+            Precision::F32 => 4,
+            Precision::F16 => 2,
+        }
+    }
+}
+
+/// One column of embeddings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbeddingColumn {
+    /// Name of the column, and of the tap it holds: `embedding`, `block_05`.
+    pub name: String,
+    /// Values per row.
+    pub dimension: usize,
+    /// How several vectors per image became one row: `cls`, `mean`, `cls+mean`, or `none` for all
+    /// of them flattened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
+}
+
+impl EmbeddingColumn {
+    /// A column of vectors as the network gives them.
+    pub fn new(name: &str, dimension: usize) -> Self {
+        EmbeddingColumn { name: name.to_owned(), dimension, pool: None }
+    }
+}
+
+impl std::fmt::Display for EmbeddingColumn {
+    /// Name, pooling and size: `block_05 mean [768]`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pool = self.pool.map(|pool| format!(" {}", pool.name())).unwrap_or_default();
+        write!(f, "{}{pool} [{}]", self.name, self.dimension)
+    }
+}
 
 /// Which of the optional columns a dataset needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

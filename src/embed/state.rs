@@ -5,13 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::data::Dataset;
 use crate::embed::cache_key::CacheKey;
-use crate::embed::compute::Computed;
-use crate::embed::content::{ContentHash, KnownFiles, Stamp};
+use crate::embed::content::{ContentHash, KnownFile, KnownFiles, Stamp};
+use crate::embed::fidelity::Fidelity;
 use crate::embed::journal::{Contents, Journal};
 use crate::embed::manifest::{Manifest, Producer};
 use crate::embed::parts::stated_path;
+use crate::embed::plan::Plan;
 use crate::embed::quarantine::reasons_by_content;
-use crate::embed::run::Plan;
 use crate::embed::store::Store;
 use crate::error::Result;
 use crate::pixels::frame;
@@ -25,6 +25,24 @@ pub(super) enum SampleState {
     Content(ContentHash),
     /// Its file cannot be read, for this reason.
     Unreadable(String),
+}
+
+/// What was computed in a run.
+pub(super) struct Computed {
+    /// Offset in the journal of each row, by content.
+    pub(super) rows: HashMap<ContentHash, u64>,
+    /// Why content cannot be embedded.
+    pub(super) failures: HashMap<ContentHash, String>,
+    /// What was found out about samples.
+    pub(super) samples: Vec<(usize, SampleState)>,
+    /// Files whose content hash was computed.
+    pub(super) files: Vec<KnownFile>,
+    /// What computed the rows.
+    pub(super) producer: Producer,
+    /// Wall time.
+    pub(super) seconds: f64,
+    /// How close the network comes to the exact one, where that was measured.
+    pub(super) fidelity: Option<Fidelity>,
 }
 
 /// What is known of the samples of a dataset and of the rows that there are.

@@ -15,8 +15,11 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::PageIndexPolicy;
 
+use crate::embed::cache_key::CacheKey;
 use crate::embed::content::ContentHash;
-use crate::embed::{CacheKey, Manifest, PartRecord, Precision, schema, table};
+use crate::embed::manifest::{Manifest, PartRecord};
+use crate::embed::schema::Precision;
+use crate::embed::{schema, table};
 use crate::error::{CacheError, Result};
 use crate::support::fs;
 use crate::support::progress::Progress;

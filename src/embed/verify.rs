@@ -4,11 +4,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use crate::embed::cache_key::CacheKey;
 use crate::embed::content::ContentHash;
+use crate::embed::manifest::Manifest;
 use crate::embed::parts::is_part;
 use crate::embed::store::check_part;
 use crate::embed::table::{Embedding, EmbeddingRows};
-use crate::embed::{CacheKey, Manifest, schema, table};
+use crate::embed::{schema, table};
 use crate::error::{CacheError, Result};
 use crate::support::fs;
 

@@ -11,9 +11,18 @@
 //! nobody's.) Reference: <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>.
 
 use crate::error::Result;
-use crate::finetune::step::{NEXT, Target};
+use crate::graph::artifacts::NEXT;
 use crate::graph::{Attribute, AttributeValue, Builder, Model, Node, Patch, Value};
 use crate::tensor::DType;
+
+/// Whose kernels a step is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The CPU's.
+    Cpu,
+    /// CUDA's.
+    Cuda,
+}
 
 /// PyTorch's momentum: the weight of the batch in the running statistics.
 const MOMENTUM: f32 = 0.1;

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::data::Label;
 use crate::error::{DataError, FinetuneError, Result};
-use crate::finetune::engine::{EngineKind, MicroBatch, StepHyperparams};
+use crate::finetune::engine::{MicroBatch, StepHyperparams};
+use crate::finetune::engine_kind::EngineKind;
 use crate::finetune::loss::Targets;
 use crate::finetune::step::StepPlan;
 use crate::finetune::trainer::Trainer;

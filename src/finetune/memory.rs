@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use crate::backbones;
     use crate::backbones::ModelOptions;
-    use crate::finetune::step::Target;
+    use crate::finetune::batch_norm::Target;
     use crate::finetune::{Classifier, Loss, StepPlan};
     use crate::graph::{Builder, Dim};
     use crate::support::progress::Silent;

@@ -14,8 +14,9 @@ use crate::error::{Error, FileError, FinetuneError, ProbeError, Result};
 use crate::finetune::artifacts::RepeatResult;
 use crate::finetune::checkpoint::{Best, Checkpoints, TrainState, check_fits};
 use crate::finetune::config::{CONFIG, RECORD, TrainingRun};
-use crate::finetune::engine::{EngineKind, StepOutcome};
+use crate::finetune::engine::StepOutcome;
 use crate::finetune::journal::{Journal, Line};
+use crate::finetune::options::TrainOptions;
 use crate::finetune::search::Search;
 use crate::finetune::training::{TrainInputs, TrainObserver, Training};
 use crate::finetune::training_set::TrainingSet;
@@ -23,38 +24,11 @@ use crate::finetune::{Classifier, Head, artifacts};
 use crate::metrics::Metric;
 use crate::pixels::frame;
 use crate::records::{Record, SplitConfig};
-use crate::runtime::{Device, Runtime};
+use crate::runtime::Runtime;
 use crate::support::fs;
 use crate::support::progress::Progress;
 use crate::support::seed::Seed;
 use crate::tensor::safetensors::{Metadata, Tensors};
-
-/// What does not change the numbers, or only their last digits.
-#[derive(Clone, Copy, Debug)]
-pub struct TrainOptions {
-    /// Who trains.
-    pub engine: EngineKind,
-    /// Where to train.
-    pub device: Device,
-    /// Threads that compute, and as many that prepare images; 0 is one per core.
-    pub threads: usize,
-    /// Whether threads without work keep a core busy.
-    pub spinning: bool,
-    /// Steps after which a checkpoint is written within an epoch; 0 for none.
-    pub checkpoint_steps: usize,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        TrainOptions {
-            engine: EngineKind::Graph,
-            device: Device::Auto,
-            threads: 0,
-            spinning: true,
-            checkpoint_steps: 0,
-        }
-    }
-}
 
 /// What a run gives; the rest lies in its folder.
 #[derive(Clone, Debug)]

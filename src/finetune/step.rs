@@ -16,10 +16,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{FinetuneError, Result};
+use crate::finetune::batch_norm::Target;
 use crate::finetune::classifier::LOGITS;
+use crate::finetune::engine_kind::EngineKind;
 use crate::finetune::loss_scale::LOSS_SCALE;
 use crate::finetune::optimizer::{AdamW, FIRST_MOMENT, SECOND_MOMENT, Update};
-use crate::finetune::{Classifier, EngineKind, Loss, batch_norm, drop_path, optimizer};
+use crate::finetune::{Classifier, Loss, batch_norm, drop_path, optimizer};
 use crate::graph::{Builder, Dim, Model, Value, artifacts, autodiff, needed_nodes, rewrite};
 use crate::tensor::DType;
 
@@ -89,15 +91,6 @@ impl StepPlan {
             mixed_precision: false,
         }
     }
-}
-
-/// Whose kernels a step is written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    /// The CPU's.
-    Cpu,
-    /// CUDA's.
-    Cuda,
 }
 
 /// The graphs of a step.

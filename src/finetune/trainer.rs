@@ -1,8 +1,10 @@
 //! A network in training, whichever engine trains it.
 
 use crate::error::{FinetuneError, Result};
-use crate::finetune::engine::{Engine, EngineKind, GraphEngine, MicroBatch, OrtEngine, StepHyperparams, StepOutcome};
-use crate::finetune::step::{StepGraphs, StepPlan, Target};
+use crate::finetune::batch_norm::Target;
+use crate::finetune::engine::{Engine, GraphEngine, MicroBatch, OrtEngine, StepHyperparams, StepOutcome};
+use crate::finetune::engine_kind::EngineKind;
+use crate::finetune::step::{StepGraphs, StepPlan};
 use crate::finetune::{Classifier, memory};
 use crate::runtime::{Device, Runtime, SessionOptions};
 use crate::tensor::safetensors::Tensors;

@@ -10,8 +10,10 @@
 use std::collections::HashMap;
 
 use crate::error::Result;
-use crate::graph::infer::infer_graph;
-use crate::graph::{AttributeValue, Dim, ElementType, Fact, Graph, Node};
+use crate::graph::Graph;
+use crate::graph::fact::Fact;
+use crate::graph::node::{AttributeValue, Node};
+use crate::graph::types::{Dim, ElementType};
 
 /// Turns of a loop that are followed until the shapes of what it carries are known.
 const MAX_TURNS: usize = 8;
@@ -19,21 +21,29 @@ const MAX_TURNS: usize = 8;
 /// What is known about a value around a node.
 type Known<'a> = dyn Fn(&str) -> Option<Fact> + 'a;
 
+/// Infers a body: what is known of its values, given what is known around it.
+pub(super) type InferBody<'a> = dyn Fn(&Graph, &dyn Fn(&str) -> Option<Fact>) -> Result<HashMap<String, Fact>> + 'a;
+
 /// Where a body stands.
 struct Around<'a> {
-    opset: i64,
     known: &'a Known<'a>,
+    infer: &'a InferBody<'a>,
 }
 
 /// The outputs of a node with branches or a body; `None` for every other operator.
 ///
 /// # Errors
 /// [`GraphError::Cycle`](crate::error::GraphError::Cycle) in a body.
-pub(super) fn infer_node(node: &Node, opset: i64, known: &Known<'_>) -> Result<Option<Vec<Fact>>> {
+pub(super) fn infer_node(
+    node: &Node,
+    opset: i64,
+    known: &Known<'_>,
+    infer: &InferBody<'_>,
+) -> Result<Option<Vec<Fact>>> {
     if !node.is_standard() {
         return Ok(None);
     }
-    let around = &Around { opset, known };
+    let around = &Around { known, infer };
     let body = |name: &str| match node.attribute(name) {
         Some(AttributeValue::Graph(graph)) => Some(graph.as_ref()),
         _ => None,
@@ -60,7 +70,7 @@ fn outputs(body: &Graph, given: &HashMap<String, Fact>, around: &Around<'_>) -> 
             input.r#type = Some(found);
         }
     }
-    let facts = infer_graph(&body, around.opset, &outer)?.facts;
+    let facts = (around.infer)(&body, &outer)?;
     let output = |name: &String| facts.get(name).cloned().or_else(|| outer(name)).unwrap_or_else(Fact::unknown);
     Ok(body.outputs.iter().map(|output_info| output(&output_info.name)).collect())
 }

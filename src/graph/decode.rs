@@ -6,10 +6,11 @@ use prost::Message as _;
 
 use crate::error::{GraphError, Result};
 use crate::graph::external::ExternalFiles;
-use crate::graph::{
-    Annotation, Attribute, AttributeKind, AttributeValue, Dim, ElementType, Function, Graph, Model, Node, OperatorSet,
-    Property, SparseTensor, Tensor, TensorData, TensorType, Training, Type, TypeKind, ValueInfo, proto,
-};
+use crate::graph::initializer::{SparseTensor, Tensor, TensorData};
+use crate::graph::model::{Function, Model, OperatorSet, Training};
+use crate::graph::node::{Attribute, AttributeKind, AttributeValue, Node, ValueInfo};
+use crate::graph::types::{Dim, ElementType, Property, TensorType, Type, TypeKind};
+use crate::graph::{Annotation, Graph, proto};
 
 /// Decodes a model; `files` finds external data, which is refused without it.
 pub(super) fn decode(bytes: Bytes, files: Option<&mut ExternalFiles>) -> Result<Model> {

@@ -1,9 +1,10 @@
 //! The graph in memory to protobuf messages; weights are shared, not copied.
 
-use crate::graph::{
-    Attribute, AttributeValue, Dim, Function, Graph, Model, Node, OperatorSet, Property, SparseTensor, Tensor,
-    TensorData, TensorType, Training, Type, TypeKind, ValueInfo, proto,
-};
+use crate::graph::initializer::{SparseTensor, Tensor, TensorData};
+use crate::graph::model::{Function, Model, OperatorSet, Training};
+use crate::graph::node::{Attribute, AttributeValue, Node, ValueInfo};
+use crate::graph::types::{Dim, Property, TensorType, Type, TypeKind};
+use crate::graph::{Graph, proto};
 
 fn entries(properties: &[Property]) -> Vec<proto::Entry> {
     let entry = |property: &Property| proto::Entry { key: property.key.clone(), value: property.value.clone() };

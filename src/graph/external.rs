@@ -11,8 +11,9 @@ use std::path::{Component, Path, PathBuf};
 use bytes::Bytes;
 
 use crate::error::{GraphError, Result};
-use crate::graph::{Tensor, proto};
-use crate::support::fs;
+use crate::graph::initializer::Tensor;
+use crate::graph::proto;
+use crate::support::{fs, mapped};
 
 /// Tensors below this many bytes stay in the protobuf file.
 const SMALLEST_EXTERNAL: usize = 1024;
@@ -76,7 +77,7 @@ impl ExternalFiles {
     fn open(&mut self, tensor: &str, location: &str) -> Result<&(PathBuf, Bytes)> {
         if !self.opened.contains_key(location) {
             let path = self.confined(tensor, location)?;
-            let bytes = fs::read_shared(&path)?;
+            let bytes = mapped::read_shared(&path)?;
             self.opened.insert(location.to_owned(), (path, bytes));
         }
         Ok(&self.opened[location])

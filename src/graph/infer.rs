@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, GraphError, Result};
-use crate::graph::control_flow;
+use crate::graph::fact::Fact;
 use crate::graph::inline::inline_functions;
+use crate::graph::model::Model;
+use crate::graph::node::Node;
 use crate::graph::ops::{OpContext, find};
 use crate::graph::order::topological_order;
-use crate::graph::{Fact, Graph, Model, Node};
+use crate::graph::{Graph, control_flow};
 
 /// What inference found out about a graph.
 #[derive(Debug)]
@@ -42,6 +44,11 @@ pub fn infer(model: &Model) -> Result<Inference> {
     }
 }
 
+/// What is known about the values of a body.
+fn infer_body(opset: i64) -> impl Fn(&Graph, &dyn Fn(&str) -> Option<Fact>) -> Result<HashMap<String, Fact>> {
+    move |body, outer| Ok(infer_graph(body, opset, outer)?.facts)
+}
+
 /// What is known about the values of a graph; `outer` tells about those around it.
 pub(super) fn infer_graph(graph: &Graph, opset: i64, outer: &dyn Fn(&str) -> Option<Fact>) -> Result<Inference> {
     let mut facts: HashMap<String, Fact> = HashMap::new();
@@ -61,7 +68,7 @@ pub(super) fn infer_graph(graph: &Graph, opset: i64, outer: &dyn Fn(&str) -> Opt
     for index in topological_order(graph)? {
         let node = &graph.nodes[index];
         let known = |name: &str| facts.get(name).cloned().or_else(|| outer(name));
-        let found = match control_flow::infer_node(node, opset, &known)? {
+        let found = match control_flow::infer_node(node, opset, &known, &infer_body(opset))? {
             Some(found) => Ok(Some(found)),
             None => infer_node(node, opset, known),
         };
@@ -123,7 +130,8 @@ pub(super) fn infer_node(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Builder, ConvOptions, Dim, shape_text};
+    use crate::graph::types::{Dim, shape_text};
+    use crate::graph::{Builder, ConvOptions};
     use crate::tensor::{DType, HostTensor};
 
     fn zeros(shape: &[usize]) -> HostTensor {

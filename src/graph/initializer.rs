@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::graph::{ElementType, Property};
+use crate::graph::types::{ElementType, Property};
 use crate::tensor::HostTensor;
 
 /// A tensor stored in a graph.

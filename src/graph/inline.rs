@@ -13,10 +13,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::error::{GraphError, Result};
-use crate::graph::model::{imported_version, is_default_domain};
+use crate::graph::Graph;
+use crate::graph::model::{Function, Model, OperatorSet, imported_version};
+use crate::graph::node::{Attribute, AttributeValue, Node, is_default_domain};
 use crate::graph::rewrite::UniqueNames;
 use crate::graph::validate::validate;
-use crate::graph::{Attribute, AttributeValue, Function, Graph, Model, Node, OperatorSet};
 
 /// Nodes a model may have after inlining: functions that call others twice grow exponentially.
 const MAX_NODES: usize = 1_000_000;

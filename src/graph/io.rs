@@ -12,8 +12,9 @@ use prost::Message as _;
 use crate::error::{FileError, GraphError, Result};
 use crate::graph::decode::decode;
 use crate::graph::external::ExternalFiles;
-use crate::graph::{KNOWN_OPSETS, Model, chunks, encode, external, proto};
-use crate::support::fs;
+use crate::graph::model::{KNOWN_OPSETS, Model};
+use crate::graph::{chunks, encode, external, proto};
+use crate::support::{fs, mapped};
 
 /// The largest protobuf message: 2 GiB less one byte.
 const LARGEST_MESSAGE: u64 = (1 << 31) - 1;
@@ -43,7 +44,7 @@ impl Model {
     /// directory or not of the right size, and when the standard operators' version is not one of
     /// [`KNOWN_OPSETS`].
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = fs::read_shared(path)?;
+        let bytes = mapped::read_shared(path)?;
         let mut files = ExternalFiles::beside(path)?;
         decode(bytes, Some(&mut files)).and_then(checked).map_err(|error| match error {
             crate::Error::File(error) => error.into(),
@@ -58,7 +59,7 @@ impl Model {
     /// As [`Model::load`].
     pub fn external_files(path: &Path) -> Result<Vec<String>> {
         let mut files = ExternalFiles::beside(path)?;
-        decode(fs::read_shared(path)?, Some(&mut files))?;
+        decode(mapped::read_shared(path)?, Some(&mut files))?;
         Ok(files.locations())
     }
 

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::graph::{Attribute, Graph, Node, ValueInfo};
+use crate::graph::Graph;
+use crate::graph::node::{Attribute, Node, ValueInfo, is_default_domain};
+use crate::graph::types::Property;
 
 /// Lowest and highest version of the default operator set that `load` and `save` accept and keep as
 /// it is.
@@ -15,22 +17,6 @@ pub struct OperatorSet {
     pub domain: String,
     /// The version of the domain.
     pub version: i64,
-}
-
-/// A key with its text, as in `metadata_props`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Property {
-    /// The key.
-    pub key: String,
-    /// The text.
-    pub value: String,
-}
-
-impl Property {
-    /// A key with its text.
-    pub fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Property { key: key.into(), value: value.into() }
-    }
 }
 
 /// A function of the model: an operator defined by nodes.
@@ -102,11 +88,6 @@ pub struct Model {
     pub device_configurations: Vec<Bytes>,
     /// The main graph.
     pub graph: Graph,
-}
-
-/// Whether a domain is that of the standard operators.
-pub(super) fn is_default_domain(domain: &str) -> bool {
-    matches!(domain, "" | "ai.onnx")
 }
 
 /// The version under which `imports` has `domain`.

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::graph::model::is_default_domain;
-use crate::graph::{Graph, Property, SparseTensor, Tensor, Type};
+use crate::graph::Graph;
+use crate::graph::initializer::{SparseTensor, Tensor};
+use crate::graph::types::{Property, Type};
 
 /// One application of an operator.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -274,4 +275,9 @@ impl ValueInfo {
     pub fn tensor_type(&self) -> Option<&super::TensorType> {
         self.r#type.as_ref()?.as_tensor()
     }
+}
+
+/// Whether a domain is that of the standard operators.
+pub(super) fn is_default_domain(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
 }

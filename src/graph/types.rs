@@ -4,6 +4,22 @@ use std::fmt;
 
 use crate::tensor::DType;
 
+/// A key with its text, as in `metadata_props`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    /// The key.
+    pub key: String,
+    /// The text.
+    pub value: String,
+}
+
+impl Property {
+    /// A key with its text.
+    pub fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Property { key: key.into(), value: value.into() }
+    }
+}
+
 /// Element type of an ONNX tensor (`TensorProto.DataType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the names are the types")]

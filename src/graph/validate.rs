@@ -4,11 +4,12 @@
 use std::collections::HashSet;
 
 use crate::error::{GraphError, Result};
-use crate::graph::model::{imported_version, is_default_domain};
+use crate::graph::Graph;
+use crate::graph::initializer::{SparseTensor, Tensor, TensorData};
+use crate::graph::model::{Function, Model, OperatorSet, imported_version};
+use crate::graph::node::{AttributeValue, Node, ValueInfo, is_default_domain};
 use crate::graph::order::topological_order;
-use crate::graph::{
-    AttributeValue, ElementType, Function, Graph, Model, Node, OperatorSet, SparseTensor, Tensor, TensorData, ValueInfo,
-};
+use crate::graph::types::ElementType;
 
 /// Checks a whole model: main graph, functions, training graphs and all subgraphs.
 ///

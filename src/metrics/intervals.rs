@@ -11,11 +11,11 @@
 use crate::metrics::bootstrap::Bootstrap;
 use crate::metrics::calibration::CalibrationBins;
 use crate::metrics::confusion::ClassShare;
-use crate::metrics::evaluation::Scorer;
 use crate::metrics::interval::{Basis, Interval, IntervalMethod};
 use crate::metrics::metric::Metric;
 use crate::metrics::predictions::Predictions;
 use crate::metrics::ratio::Ratio;
+use crate::metrics::scorer::Scorer;
 use crate::metrics::units::{Units, error_of_sum, jackknife};
 
 /// Errors, or right answers, below which the losses of those that were not seen count.

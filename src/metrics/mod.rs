@@ -37,6 +37,7 @@ mod ranking;
 mod ranks;
 mod ratio;
 mod repeated;
+mod scorer;
 mod scores;
 mod smoothing;
 mod temperature;

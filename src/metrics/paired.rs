@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{MetricError, Result};
 use crate::metrics::bootstrap::Bootstrap;
 use crate::metrics::calibration::CalibrationBins;
-use crate::metrics::evaluation::Scorer;
 use crate::metrics::interval::{IntervalMethod, student, two_sided};
 use crate::metrics::metric::Metric;
 use crate::metrics::predictions::Predictions;
+use crate::metrics::scorer::Scorer;
 use crate::metrics::units::{Units, error_of_sum, jackknife};
 
 /// How much larger a metric is for the second predictions than for the first.

@@ -21,9 +21,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
-use crate::metrics::evaluation::Scorer;
 use crate::metrics::metric::Metric;
 use crate::metrics::predictions::Predictions;
+use crate::metrics::scorer::Scorer;
 use crate::metrics::units::jackknife;
 
 /// A metric of one repeat on all its test samples, and without each block of them.

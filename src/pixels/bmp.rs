@@ -2,7 +2,7 @@
 //! down. The `image` crate, which reads every other BMP, rounds to the nearest.
 
 use crate::error::{PixelError, Result};
-use crate::pixels::decode::DecodeLimits;
+use crate::pixels::limits::DecodeLimits;
 use crate::preprocess::{Image, Samples};
 
 /// Where the second header starts, and where masks of colours stand in it or behind it.

@@ -8,34 +8,16 @@
 
 use std::io::Cursor;
 use std::path::Path;
-use std::time::Duration;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits};
 
+use super::limits::DecodeLimits;
 use super::recognise::{Format, recognise};
 use super::{bmp, dicom, frame, gif, jpeg, orientation, pnm, tiff, watch, windowing};
 use crate::error::{Error, PixelError, Result};
 use crate::preprocess::{Image, Preprocess, Reduction, Samples, Window};
 use crate::support::fs;
-
-/// What a decoder may spend on one file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecodeLimits {
-    /// Most pixels (width times height) that a header may announce.
-    pub max_pixels: u64,
-    /// Most bytes of a file.
-    pub max_bytes: u64,
-    /// Longest time to decode a file; `None` waits for every decoder.
-    pub max_time: Option<Duration>,
-}
-
-/// 178,956,970 pixels, where PIL raises its `DecompressionBombError`, 1 GiB, any time.
-impl Default for DecodeLimits {
-    fn default() -> Self {
-        DecodeLimits { max_pixels: 178_956_970, max_bytes: 1 << 30, max_time: None }
-    }
-}
 
 /// How to decode an image where there is a choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

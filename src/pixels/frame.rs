@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::decode::DecodeLimits;
+use super::limits::DecodeLimits;
 use super::tiff::directory::Directory;
 use super::{dicom, gif, orientation};
 use crate::support::fs;

@@ -13,6 +13,7 @@ mod gif;
 mod jpeg;
 mod jpeg2000;
 mod jpegls;
+mod limits;
 mod orientation;
 mod pnm;
 mod recognise;
@@ -21,9 +22,10 @@ mod watch;
 mod windowing;
 
 pub(crate) use decode::check_size;
-pub use decode::{DecodeLimits, Decoding, decode, decode_file};
+pub use decode::{Decoding, decode, decode_file};
 pub(crate) use dicom::is_dicom;
 pub use dicom::{DicomFile, DicomImage, DicomSummary, Stored, StoredSamples};
+pub use limits::DecodeLimits;
 pub(crate) use recognise::format_name;
 
 /// The samples of an image inside another format, interleaved by pixel.

@@ -9,7 +9,7 @@ use std::io::{Cursor, Read as _};
 use image::codecs::pnm::{PnmDecoder, PnmSubtype, SampleEncoding};
 use image::{DynamicImage, ImageDecoder as _, ImageResult};
 
-use super::decode::DecodeLimits;
+use super::limits::DecodeLimits;
 use crate::error::PixelError;
 
 /// The image; its depth is that of the file.

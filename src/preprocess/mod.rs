@@ -21,6 +21,7 @@ mod reduction;
 mod resample;
 mod separable;
 mod spec;
+mod valid;
 mod window;
 
 pub use border::Border;

@@ -2,7 +2,7 @@
 //! has enough to work with.
 
 use super::geometry;
-use super::spec::Resize;
+use super::spec::{Preprocess, Resize};
 
 /// A rule for decoding JPEGs smaller: by 2, 4 or 8, as long as what comes out is at least twice as
 /// large as the resize needs in both directions, four times where dark borders are cropped in
@@ -18,7 +18,7 @@ pub struct Reduction {
 }
 
 impl Reduction {
-    pub(super) fn new(resize: Resize, is_cropped: bool) -> Self {
+    fn new(resize: Resize, is_cropped: bool) -> Self {
         Reduction { resize, times: if is_cropped { 4 } else { 2 } }
     }
 
@@ -30,6 +30,15 @@ impl Reduction {
         };
         let fits = |by: &u32| is_enough(width, needed_width, *by) && is_enough(height, needed_height, *by);
         [8, 4, 2].into_iter().find(fits).unwrap_or(1)
+    }
+}
+
+impl Preprocess {
+    /// How far images may be reduced while they are decoded; `None` where that was not asked for or
+    /// nothing is resized.
+    pub fn reduction(&self) -> Option<Reduction> {
+        let resize = self.resize.filter(|_| self.fast_decode)?;
+        Some(Reduction::new(resize, self.border.is_some()))
     }
 }
 

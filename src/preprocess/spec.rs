@@ -25,14 +25,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::border::Border;
-use super::cpu::ValidPreprocess;
-use super::reduction::Reduction;
 use super::window::Window;
-use crate::error::{PixelError, Result};
 use crate::support::fs;
 
-/// The largest length, in pixels, that a resize or crop may ask for.
-const LONGEST_SIDE: u32 = 16_384;
 /// Version of the arithmetic behind a specification: part of the digest, raised when the same
 /// specification gives other numbers.
 const ARITHMETIC: u32 = 1;
@@ -146,7 +141,7 @@ pub struct Preprocess {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub border: Option<Border>,
     /// Whether JPEGs far larger than the resize needs are decoded at a half, quarter or eighth of
-    /// their size, see [`Reduction`]; the pixels differ a little.
+    /// their size, see [`Reduction`](super::Reduction); the pixels differ a little.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fast_decode: bool,
 }
@@ -231,57 +226,6 @@ impl Preprocess {
         Preprocess { resize, crop, ..self.clone() }
     }
 
-    /// Checks the values and prepares the tables that applying needs.
-    ///
-    /// # Errors
-    /// [`PixelError::Specification`] for other channels than colours or grey, for lengths of 0 or
-    /// above 16,384, for a mean or standard deviation that has not one finite value per channel,
-    /// and for a standard deviation that is not positive.
-    pub fn check(self) -> Result<ValidPreprocess> {
-        self.window.check()?;
-        self.border.map_or(Ok(()), |border| border.check())?;
-        let channels = self.channels.count();
-        if let Channels::Many(count) = self.channels {
-            let (found, expected) = (count.to_string(), "colours or grey, which are what images have");
-            return Err(PixelError::Specification { field: "channels", found, expected }.into());
-        }
-        if let Some(resize) = self.resize {
-            let lengths = match resize {
-                Resize::ShorterSide(length) => vec![length],
-                Resize::Exact { height, width } => vec![height, width],
-            };
-            check_lengths("resize", &lengths)?;
-        }
-        if let Some(crop) = self.crop {
-            check_lengths("crop", &[crop.height, crop.width])?;
-        }
-        let refuse = |field, values: &[f32], expected| PixelError::Specification {
-            field,
-            found: format!("{values:?}"),
-            expected,
-        };
-        for (field, values) in [("mean", &self.mean), ("std", &self.std)] {
-            if values.len() != channels {
-                let expected = if channels == 1 { "one value" } else { "three values" };
-                return Err(refuse(field, values, expected).into());
-            }
-            if values.iter().any(|value| !value.is_finite()) {
-                return Err(refuse(field, values, "finite values").into());
-            }
-        }
-        if self.std.iter().any(|&std| std < f32::MIN_POSITIVE) {
-            return Err(refuse("std", &self.std, "values above 0").into());
-        }
-        Ok(ValidPreprocess::new(self))
-    }
-
-    /// How far images may be reduced while they are decoded; `None` where that was not asked for or
-    /// nothing is resized.
-    pub fn reduction(&self) -> Option<Reduction> {
-        let resize = self.resize.filter(|_| self.fast_decode)?;
-        Some(Reduction::new(resize, self.border.is_some()))
-    }
-
     /// A sha256 that is equal for equal specifications and differs otherwise: the key under which
     /// results are cached.
     ///
@@ -290,14 +234,6 @@ impl Preprocess {
     pub fn digest(&self) -> String {
         fs::sha256(format!("defrost preprocess, arithmetic {ARITHMETIC}: {self}").as_bytes())
     }
-}
-
-fn check_lengths(field: &'static str, lengths: &[u32]) -> Result<()> {
-    if lengths.iter().all(|length| (1..=LONGEST_SIDE).contains(length)) {
-        return Ok(());
-    }
-    let found = lengths.iter().map(u32::to_string).collect::<Vec<_>>().join(" x ");
-    Err(PixelError::Specification { field, found, expected: "1 to 16384 pixels" }.into())
 }
 
 /// One line for reports: `rgb, resize shorter side to 256 bicubic, crop 224x224, mean 0.485 0.456

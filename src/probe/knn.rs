@@ -18,8 +18,11 @@ use rayon::prelude::*;
 
 use crate::error::ProbeError;
 use crate::metrics::Activation;
-use crate::probe::linear::{check_positive, check_samples};
-use crate::probe::{Scale, Scaler, nearest};
+use crate::probe::Scale;
+use crate::probe::linear::check_samples;
+use crate::probe::linear_params::check_positive;
+use crate::probe::neighbours::nearest;
+use crate::probe::scale::Scaler;
 
 /// Temperature of the votes in DINO and DINOv2.
 pub const DEFAULT_TEMPERATURE: f64 = 0.07;

@@ -10,6 +10,8 @@ mod gemm;
 mod knn;
 mod lbfgs;
 mod linear;
+mod linear_model;
+mod linear_params;
 mod method;
 mod neighbours;
 mod objective;
@@ -19,20 +21,21 @@ mod regularization_path;
 mod samples;
 mod scale;
 mod selection;
+mod setters;
 mod span;
 mod weights;
 
 pub use experiment::{Experiment, ExperimentResult};
 pub use knn::{DEFAULT_K, DEFAULT_TEMPERATURE, KnnModel, KnnParams, KnnValidParams, Votes, half_a_vote, vote_scores};
-pub use linear::{
-    DEFAULT_ITERATIONS, DEFAULT_TOLERANCE, LARGE_TOLERANCE, LinearModel, LinearParams, LinearValidParams,
-};
-pub use method::{Knn, KnnProbe, Linear, LinearProbe, Method, default_grid};
+pub use linear_model::LinearModel;
+pub use linear_params::{DEFAULT_ITERATIONS, DEFAULT_TOLERANCE, LARGE_TOLERANCE, LinearParams, LinearValidParams};
+pub use method::{Knn, Linear, Method, default_grid};
 pub use neighbours::{Neighbours, nearest};
 pub use projection::{MAX_ROWS, Projection};
 pub use regularization_path::RegPath;
 pub use samples::{Samples, ValidSamples};
 pub use scale::Scaler;
+pub use setters::{KnnProbe, LinearProbe};
 
 pub use crate::metrics::Activation;
 pub use crate::records::*;

@@ -14,7 +14,8 @@ use std::cell::OnceCell;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 use crate::probe::lbfgs::{Geometry, Lbfgs, Status, Stop};
-use crate::probe::linear::{LinearModel, LinearValidParams, Outputs};
+use crate::probe::linear_model::{LinearModel, Outputs};
+use crate::probe::linear_params::LinearValidParams;
 use crate::probe::objective::{Evaluation, Features, Objective, Precision, Targets};
 use crate::probe::preconditioner::{Moments, Preconditioner};
 use crate::probe::scale::Scaler;

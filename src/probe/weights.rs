@@ -10,7 +10,9 @@ use std::path::Path;
 use ndarray::{Array1, Array2};
 
 use crate::error::{FileError, Result};
-use crate::probe::{Activation, LinearModel, Scale, Scaler};
+use crate::probe::linear_model::LinearModel;
+use crate::probe::scale::Scaler;
+use crate::probe::{Activation, Scale};
 use crate::tensor::{HostTensor, safetensors};
 
 impl LinearModel {
@@ -95,7 +97,7 @@ mod tests {
     use ndarray::array;
 
     use super::*;
-    use crate::probe::LinearParams;
+    use crate::probe::linear_params::LinearParams;
 
     #[test]
     fn scores_from_the_file_give_the_model_s_probabilities() {

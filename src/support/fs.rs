@@ -7,11 +7,9 @@ use std::fs::{File, TryLockError};
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{FileError, Result};
-use crate::support::mapped;
 
 /// Turns an I/O error into a [`FileError::Io`] with what was tried and where.
 pub fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FileError {
@@ -39,23 +37,6 @@ pub fn start(path: &Path) -> Result<Vec<u8>> {
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(std::fs::read(path).map_err(io_error("read", path))?)
-}
-
-/// Files of at least this many bytes are mapped by [`read_shared`] instead of read.
-const MAPPED_FROM: u64 = 1 << 20;
-
-/// The content of a file as shared bytes: a large file is memory-mapped, so that only what is used
-/// is read.
-///
-/// A mapped file must not be shortened while the bytes are in use; replacing it by [`replace_with`]
-/// is safe.
-pub fn read_shared(path: &Path) -> Result<Bytes> {
-    let file = open(path)?;
-    let size = file.metadata().map_err(io_error("read", path))?.len();
-    if size < MAPPED_FROM {
-        return Ok(read(path)?.into());
-    }
-    mapped::map(path, file)
 }
 
 /// Reads a whole UTF-8 text file.

@@ -19,6 +19,9 @@ use crate::support::fs;
 /// The mappings of this process.
 static MAPPINGS: Mutex<Vec<Mapping>> = Mutex::new(Vec::new());
 
+/// Files of at least this many bytes are mapped by [`read_shared`] instead of read.
+const MAPPED_FROM: u64 = 1 << 20;
+
 /// Bytes that are hashed at a time.
 const BLOCK: usize = 1 << 20;
 
@@ -56,8 +59,22 @@ impl Drop for Mapped {
     }
 }
 
+/// The content of a file as shared bytes: a large file is memory-mapped, so that only what is used
+/// is read.
+///
+/// A mapped file must not be shortened while the bytes are in use; replacing it by [`fs::replace_with`]
+/// is safe.
+pub fn read_shared(path: &Path) -> Result<Bytes> {
+    let file = fs::open(path)?;
+    let size = file.metadata().map_err(fs::io_error("read", path))?.len();
+    if size < MAPPED_FROM {
+        return Ok(fs::read(path)?.into());
+    }
+    map(path, file)
+}
+
 /// Maps a file; it must not be shortened while the bytes are in use.
-pub(super) fn map(path: &Path, file: File) -> Result<Bytes> {
+fn map(path: &Path, file: File) -> Result<Bytes> {
     #[expect(unsafe_code, reason = "mapping a file is only sound while nobody shortens it, which callers are told")]
     let map = unsafe { Mmap::map(&file) }.map_err(fs::io_error("map", path))?;
     let mapping =
@@ -133,7 +150,7 @@ mod tests {
         let path = folder.path().join("weights.bin");
         let content: Vec<u8> = (0..3 << 20).map(|at: u32| (at % 251) as u8).collect();
         fs::replace(&path, &content).unwrap();
-        let bytes = fs::read_shared(&path).unwrap();
+        let bytes = read_shared(&path).unwrap();
         let slice = bytes.slice(1000..2_500_000);
         let place = Place { path: fs::canonical(&path).unwrap(), offset: 1000 };
         assert_eq!(place_of(&slice), Some(place));

@@ -14,7 +14,7 @@ use safetensors::tensor::SafeTensors;
 use serde::Deserialize;
 
 use crate::error::{FileError, Result};
-use crate::support::fs;
+use crate::support::{fs, mapped};
 use crate::tensor::strided::malformed;
 use crate::tensor::{DType, HostTensor};
 
@@ -29,7 +29,7 @@ pub type Metadata = BTreeMap<String, String>;
 /// [`ModelError::Malformed`](crate::error::ModelError::Malformed) for a truncated or inconsistent
 /// file.
 pub fn read(path: &Path) -> Result<(Tensors, Metadata)> {
-    parse(path, &fs::read_shared(path)?)
+    parse(path, &mapped::read_shared(path)?)
 }
 
 /// The tensors in a file's bytes, as slices of them.

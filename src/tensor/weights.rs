@@ -55,7 +55,7 @@ impl Weights {
             digest: OnceLock::new(),
         };
         for part in parts {
-            weights.add(&part, fs::read_shared(&part)?)?;
+            weights.add(&part, mapped::read_shared(&part)?)?;
         }
         Ok(weights)
     }

@@ -8,6 +8,7 @@ mod backbones;
 mod bad_models;
 mod calibration;
 mod changed;
+mod circles;
 mod coverage;
 mod data;
 mod deploy;

@@ -7,6 +7,7 @@
 //! [`source`] finds any of them.
 
 pub(crate) mod catalog;
+mod external;
 pub mod fingerprint;
 mod hf_processor;
 pub(crate) mod import;

@@ -10,25 +10,23 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::backbones::build::{CHANGES_PROPERTY, CHANGES_SEPARATOR, PREPROCESS_PROPERTY};
 use crate::backbones::options::{ModelOptions, Pool, Taps};
 use crate::backbones::pool::{Pooling, Source, TAPS_PROPERTY, note_taps, vector_info};
+use crate::backbones::zoo::external::{External, fixed};
 use crate::backbones::zoo::hf_processor::ConfigFile;
 use crate::backbones::zoo::onnx_input::{Described, ImageInput};
 use crate::backbones::zoo::sidecar::Sidecar;
 use crate::backbones::zoo::{hf_processor, sidecar};
 use crate::backbones::{Axes, Backbone, EMBEDDING, Output, Provenance};
-use crate::error::{FileError, ModelError, Result};
+use crate::error::{ModelError, Result};
 use crate::graph::{
-    Dim, ElementType, Fact, Model, TensorData, TensorType, Type, TypeKind, ValueInfo, infer, inline_functions,
-    shape_text, validate,
+    Dim, ElementType, Fact, Model, TensorType, Type, TypeKind, ValueInfo, infer, inline_functions, shape_text, validate,
 };
 use crate::preprocess::Preprocess;
 use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
 use crate::support::progress::Silent;
-use crate::support::{fs, mapped, names};
+use crate::support::{fs, names};
 use crate::tensor::{DType, HostTensor};
 
 /// Opens a user's file.
@@ -108,11 +106,6 @@ fn preprocess(path: &Path, options: &ModelOptions, sidecar: &Sidecar, model: &Mo
     Ok(specification)
 }
 
-/// A user's file, for errors.
-pub(crate) struct External<'a> {
-    pub(crate) path: &'a Path,
-}
-
 /// Finds out what a user's file gives.
 struct Outputs<'a> {
     file: External<'a>,
@@ -122,26 +115,6 @@ struct Outputs<'a> {
     /// Black images that a run shows the sizes of outputs with, where their size is known.
     probe: Option<HostTensor>,
     facts: HashMap<String, Fact>,
-}
-
-impl External<'_> {
-    /// The sha256 of the file, or of the file and all weights where these lie in other files.
-    fn digest(&self, model: &Model) -> Result<String> {
-        let own = fs::sha256_of_file(self.path)?;
-        let size = self.path.metadata().map_err(fs::io_error("read", self.path))?.len();
-        let weights: u64 = model.graph.initializers.iter().map(|tensor| tensor.data.size() as u64).sum();
-        if weights <= size {
-            return Ok(own);
-        }
-        let mut hasher = Sha256::new();
-        hasher.update(own);
-        for tensor in &model.graph.initializers {
-            if let TensorData::Bytes(bytes) = &tensor.data {
-                mapped::update(&mut hasher, bytes);
-            }
-        }
-        Ok(fs::hexadecimal(&hasher.finalize()))
-    }
 }
 
 impl Outputs<'_> {
@@ -334,64 +307,5 @@ impl Outputs<'_> {
         let nearest = names::nearest(name, model.graph.value_names()).into_iter().map(str::to_owned).collect();
         ModelError::UnknownTap { model: self.file.path.display().to_string(), name: name.to_owned(), nearest, known }
             .into()
-    }
-}
-
-impl External<'_> {
-    fn unreadable(&self, property: &str, source: serde_json::Error) -> crate::error::Error {
-        let format = match property {
-            TAPS_PROPERTY => "backbone: its property `defrost.taps` lists no taps",
-            _ => "backbone: its property `defrost.preprocess` is no preprocessing",
-        };
-        FileError::Parse { path: self.path.to_path_buf(), format, source: Box::new(source) }.into()
-    }
-
-    /// The value of that name, or the only one.
-    pub(crate) fn choose(
-        &self,
-        direction: &'static str,
-        values: &[ValueInfo],
-        wanted: Option<&String>,
-    ) -> Result<ValueInfo> {
-        let known = || values.iter().map(|value| format!("{} {}", value.name, self.type_text(value))).collect();
-        match (wanted, values) {
-            (Some(wanted), _) => values.iter().find(|value| value.name == *wanted).cloned().ok_or_else(|| {
-                let nearest = names::nearest(wanted, values.iter().map(|value| value.name.as_str()));
-                let nearest = nearest.into_iter().map(str::to_owned).collect();
-                let (path, name) = (self.path.to_path_buf(), wanted.clone());
-                ModelError::UnknownValue { path, direction, name, nearest }.into()
-            }),
-            (None, [only]) => Ok(only.clone()),
-            (None, _) => {
-                Err(ModelError::Ambiguous { path: self.path.to_path_buf(), direction, candidates: known() }.into())
-            }
-        }
-    }
-
-    /// Element type and shape of a value.
-    pub(crate) fn tensor(&self, value: &ValueInfo) -> Result<(Option<DType>, Vec<Dim>)> {
-        match value.r#type.as_ref().and_then(|r#type| r#type.kind.as_ref()) {
-            Some(TypeKind::Tensor(tensor)) => match &tensor.shape {
-                Some(shape) => Ok((tensor.element.dtype(), shape.clone())),
-                None => Err(self.unsuitable(value, "the file does not tell its shape".to_owned())),
-            },
-            _ => Err(self.unsuitable(value, "it is no tensor".to_owned())),
-        }
-    }
-
-    pub(crate) fn type_text(&self, value: &ValueInfo) -> String {
-        value.r#type.as_ref().map_or_else(|| "of unknown type".to_owned(), ToString::to_string)
-    }
-
-    pub(crate) fn unsuitable(&self, value: &ValueInfo, reason: String) -> crate::error::Error {
-        ModelError::Unsuitable { path: self.path.to_path_buf(), value: value.name.clone(), reason }.into()
-    }
-}
-
-/// The size of an axis that is the same for all inputs.
-pub(crate) fn fixed(dim: &Dim) -> Option<usize> {
-    match dim {
-        Dim::Fixed(size) => usize::try_from(*size).ok().filter(|size| *size > 0),
-        _ => None,
     }
 }

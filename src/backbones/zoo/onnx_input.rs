@@ -7,9 +7,8 @@
 
 use std::path::Path;
 
-use crate::backbones::options::ModelOptions;
-use crate::backbones::options::Taps;
-use crate::backbones::zoo::onnx_file::{External, fixed};
+use crate::backbones::options::{ModelOptions, Taps};
+use crate::backbones::zoo::external::{External, fixed};
 use crate::backbones::zoo::sidecar::{Layout, Sidecar};
 use crate::error::Result;
 use crate::graph::rewrite::{UniqueNames, cut};

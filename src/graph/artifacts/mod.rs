@@ -24,6 +24,7 @@ use std::path::Path;
 pub use checkpoint::Checkpoint;
 
 use crate::error::{GraphError, Result};
+use crate::graph::autodiff::{Differentiated, GRADIENT};
 use crate::graph::{ElementType, Model, ValueInfo, rewrite};
 use crate::support::fs;
 use crate::tensor::HostTensor;
@@ -131,6 +132,18 @@ impl Artifacts {
         let artifacts = Artifacts { training, eval, optimizer, trained, statistics, shares };
         artifacts.check_order()?;
         Ok(artifacts)
+    }
+
+    /// The artifacts of a differentiated model; the evaluation model gives `loss` and the output.
+    ///
+    /// # Errors
+    /// As [`Artifacts::new`].
+    pub fn from_differentiated(differentiated: &Differentiated, options: &ArtifactOptions) -> Result<Artifacts> {
+        let mut eval = differentiated.model.clone();
+        eval.graph.outputs.retain(|output| !output.name.starts_with(GRADIENT));
+        eval.graph.outputs.push(ValueInfo::untyped(&differentiated.output));
+        rewrite::dead(&eval).apply(&mut eval)?;
+        Artifacts::new(differentiated.model.clone(), eval, options)
     }
 
     /// Checks that both models have the parameters in one order.

@@ -4,11 +4,10 @@
 use std::collections::HashSet;
 
 use crate::error::{GraphError, Result};
-use crate::graph::artifacts::{ArtifactOptions, Artifacts};
 use crate::graph::autodiff::loss::LossOptions;
 use crate::graph::autodiff::{GRADIENT, gradients, loss};
 use crate::graph::rewrite::{dead, expose_weights, lift, slice_sequences};
-use crate::graph::{Builder, Dim, Graph, Model, Value, ValueInfo, fixed_weights, inline_functions, shape_text};
+use crate::graph::{Builder, Dim, Graph, Model, Value, fixed_weights, inline_functions, shape_text};
 use crate::support::seed::Seed;
 use crate::tensor::safetensors::Tensors;
 use crate::tensor::{DType, HostTensor};
@@ -49,19 +48,6 @@ pub struct Differentiated {
 }
 
 impl Differentiated {
-    /// The model as artifacts of ONNX Runtime's training API; its evaluation model gives `loss` and
-    /// the output.
-    ///
-    /// # Errors
-    /// As [`Artifacts::new`].
-    pub fn artifacts(&self, options: &ArtifactOptions) -> Result<Artifacts> {
-        let mut eval = self.model.clone();
-        eval.graph.outputs.retain(|output| !output.name.starts_with(GRADIENT));
-        eval.graph.outputs.push(ValueInfo::untyped(&self.output));
-        dead(&eval).apply(&mut eval)?;
-        Artifacts::new(self.model.clone(), eval, options)
-    }
-
     /// The values of all weights that have a gradient.
     pub fn weights(&self) -> Tensors {
         let outputs = self.model.graph.outputs.iter();

@@ -6,7 +6,7 @@ use super::elements::{DataSet, Value};
 use super::syntax::{Coding, Syntax};
 use super::{damaged, unsupported};
 use crate::error::PixelError;
-use crate::pixels::DecodeLimits;
+use crate::pixels::limits::DecodeLimits;
 
 /// What the samples of a pixel mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

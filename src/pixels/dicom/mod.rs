@@ -35,7 +35,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use crate::error::{PixelError, Result};
-use crate::pixels::DecodeLimits;
+use crate::pixels::limits::DecodeLimits;
 use crate::preprocess::{Image, Window};
 
 use description::{Description, Photometric};

@@ -17,8 +17,8 @@ pub(in crate::pixels) mod directory;
 mod unpack;
 
 use crate::error::{PixelError, Result};
-use crate::pixels::decode::DecodeLimits;
 use crate::pixels::jpeg;
+use crate::pixels::limits::DecodeLimits;
 use crate::preprocess::{Image, Samples};
 
 use colours::{ColourSpace, to_image};
