@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::{Outcome, Printer};
 use crate::error::Result;
-use crate::graph::artifacts::{ArtifactOptions, Artifacts, TRAINING_MODEL, Update};
+use crate::graph::artifacts::{ArtifactOptions, TRAINING_MODEL, Update};
 use crate::graph::autodiff::{Differentiation, LossKind, differentiate};
 use crate::graph::{Carrier, Fact, Graph, Inference, Model, ValueInfo, infer, rewrite, stored_weights, text, validate};
 use crate::support::fs;
@@ -156,8 +156,7 @@ impl Arguments {
                 if let Some(folder) = artifacts {
                     let clip = (*clip > 0.0).then_some(*clip);
                     let update = Update::Uniform { clip, weight_decay: *weight_decay };
-                    let options = ArtifactOptions { update, ..ArtifactOptions::default() };
-                    let made = Artifacts::from_differentiated(&found, &options)?;
+                    let made = found.artifacts(&ArtifactOptions { update, ..ArtifactOptions::default() })?;
                     made.save(folder, &made.checkpoint(&found.weights()))?;
                     printer.note(&format!("saved the artifacts in `{}`", folder.display()));
                     if out.is_none() {

@@ -25,8 +25,8 @@ use crate::graph::{
 };
 use crate::preprocess::Preprocess;
 use crate::runtime::{Device, ModelSource, Runtime, Session, SessionOptions};
+use crate::support::names;
 use crate::support::progress::Silent;
-use crate::support::{fs, names};
 use crate::tensor::{DType, HostTensor};
 
 /// Opens a user's file.

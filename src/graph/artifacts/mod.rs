@@ -106,6 +106,21 @@ pub struct Artifacts {
     shares: BTreeMap<String, f64>,
 }
 
+impl Differentiated {
+    /// The model as artifacts of ONNX Runtime's training API; its evaluation model gives `loss` and
+    /// the output.
+    ///
+    /// # Errors
+    /// As [`Artifacts::new`].
+    pub fn artifacts(&self, options: &ArtifactOptions) -> Result<Artifacts> {
+        let mut eval = self.model.clone();
+        eval.graph.outputs.retain(|output| !output.name.starts_with(GRADIENT));
+        eval.graph.outputs.push(ValueInfo::untyped(&self.output));
+        rewrite::dead(&eval).apply(&mut eval)?;
+        Artifacts::new(self.model.clone(), eval, options)
+    }
+}
+
 impl Artifacts {
     /// The artifacts of a model of gradients, `gradients`, and of the same network without them,
     /// `eval`. Parameters and statistics may be inputs or initializers of either; what else is an
@@ -132,18 +147,6 @@ impl Artifacts {
         let artifacts = Artifacts { training, eval, optimizer, trained, statistics, shares };
         artifacts.check_order()?;
         Ok(artifacts)
-    }
-
-    /// The artifacts of a differentiated model; the evaluation model gives `loss` and the output.
-    ///
-    /// # Errors
-    /// As [`Artifacts::new`].
-    pub fn from_differentiated(differentiated: &Differentiated, options: &ArtifactOptions) -> Result<Artifacts> {
-        let mut eval = differentiated.model.clone();
-        eval.graph.outputs.retain(|output| !output.name.starts_with(GRADIENT));
-        eval.graph.outputs.push(ValueInfo::untyped(&differentiated.output));
-        rewrite::dead(&eval).apply(&mut eval)?;
-        Artifacts::new(differentiated.model.clone(), eval, options)
     }
 
     /// Checks that both models have the parameters in one order.
