@@ -43,6 +43,8 @@ struct Library {
     providers: Vec<String>,
     /// Devices on which the self-test computed the right result.
     works_on: Vec<String>,
+    /// Whether it has ONNX Runtime's training API.
+    training: bool,
 }
 
 #[derive(Serialize)]
@@ -149,6 +151,7 @@ fn library(driver: bool, problems: &mut Vec<Problem>, printer: &Printer) -> Resu
     }
     Ok(Library {
         path: runtime.library().display().to_string(),
+        training: runtime.can_train(),
         found_in: runtime.origin().to_string().replace('`', ""),
         version: runtime.version().to_owned(),
         providers: runtime.providers().to_vec(),
@@ -253,6 +256,10 @@ fn text(found: &Findings) -> String {
             rows.push(("", library.path.clone()));
             rows.push(("providers", library.providers.join(", ")));
             rows.push(("self-test", format!("right result on {}", library.works_on.join(", "))));
+            rows.push((
+                "training API",
+                if library.training { "yes" } else { "no, for `--engine ort` only" }.to_owned(),
+            ));
         }
         None => rows.push(("ONNX Runtime", "none that works".to_owned())),
     }

@@ -95,7 +95,8 @@ fn a_killed_run_of_the_engine_ort_goes_on_to_the_same_numbers() {
     let Some(library) = training_library() else { return };
     let mut scene = Scene::new(16);
     scene.library = library;
-    let flags = ["--epochs", "3", "--learning-rate", "0.01", "--checkpoint-every", "2", "--batch-norm", "updated"];
+    let flags =
+        ["--epochs", "3", "--learning-rate", "0.003,0.01", "--checkpoint-every", "2", "--batch-norm", "updated"];
     let ort = [&flags[..], &["--engine", "ort"]].concat();
     let (code, _, stderr) = scene.run("whole", &ort);
     assert_eq!(code, 0, "{stderr}");
@@ -375,6 +376,7 @@ mod inside {
                 &case(all, |plan| (plan.batch, plan.accumulate) = (2, true)),
             );
         }
+        agree("deit, recompute", &deit, &data[0], &Case::new(&deit, Freeze::None, |plan| plan.recompute = true));
         let decayed = Case::new(&deit, Freeze::None, |plan| {
             let share = |name: &String| if deit.is_head(name) { 1.0 } else { 0.8f64.powi(4 - deit.depth(name) as i32) };
             plan.trained.iter_mut().for_each(|(name, rate)| *rate = share(name));

@@ -113,6 +113,7 @@ fn the_doctor_tries_the_library_and_tells_what_to_do() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["runtime"]["version"].as_str(), Some(runtime().version()));
     assert_eq!(found["runtime"]["works_on"][0].as_str(), Some("cpu"));
+    assert_eq!(found["runtime"]["training"].as_bool(), Some(runtime().can_train()));
     assert!(found["cores"].as_u64().unwrap() >= 1);
     let healthy = found["problems"].as_array().unwrap().is_empty();
     assert_eq!(output.status.code(), Some(if healthy { 0 } else { 1 }));
