@@ -203,12 +203,7 @@ impl Engine for OrtEngine {
             ];
             let fed: BTreeMap<&str, &[f32]> = fed.into_iter().collect();
             let read = |(name, shape): &(String, Vec<usize>)| {
-                let values = fed.get(name.as_str()).copied().unwrap_or_default();
-                HostTensor::from_vec(shape.clone(), values.to_vec()).ok_or_else(|| RuntimeError::InputShape {
-                    name: name.clone(),
-                    expected: format!("{shape:?}"),
-                    found: vec![values.len()],
-                })
+                tensor(name, shape, fed.get(name.as_str()).copied().unwrap_or(&[]))
             };
             let fed: Vec<HostTensor> = inputs.iter().map(read).collect::<Result<_, _>>()?;
             let results = session.step(&fed.iter().collect::<Vec<_>>())?;
@@ -229,12 +224,17 @@ impl Engine for OrtEngine {
     }
 
     fn logits(&mut self, images: &[f32], shape: &[usize]) -> Result<HostTensor> {
-        let images = HostTensor::from_vec(shape.to_vec(), images.to_vec()).ok_or_else(|| RuntimeError::InputShape {
-            name: self.input.clone(),
-            expected: format!("{shape:?}"),
-            found: vec![images.len()],
-        })?;
+        let images = tensor(&self.input, shape, images)?;
         let mut outputs = self.session()?.eval(&[&images])?;
         Ok(outputs.remove(0))
     }
+}
+
+/// The tensor for an input.
+fn tensor(name: &str, shape: &[usize], values: &[f32]) -> Result<HostTensor, RuntimeError> {
+    HostTensor::from_vec(shape.to_vec(), values.to_vec()).ok_or_else(|| RuntimeError::InputShape {
+        name: name.to_owned(),
+        expected: format!("{shape:?}"),
+        found: vec![values.len()],
+    })
 }

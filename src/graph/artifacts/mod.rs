@@ -8,7 +8,7 @@
 //! the evaluation model by the training model's order: [`Artifacts`] holds the two equal.
 //!
 //! The session has one rate and one decay for all parameters. Parts of a network that are trained
-//! otherwise are trained so in the training graph (see [`training`]): a share of the rate by storing
+//! otherwise are trained so in the training graph: a share of the rate by storing
 //! the parameter divided by it, decays and clipping by updates of their own.
 //!
 //! Written for ONNX Runtime 1.19, the last one with the API in a public wheel: operator set 21 and

@@ -75,8 +75,7 @@ pub(super) fn build(mut model: Model, options: &ArtifactOptions) -> Result<Train
         model.opset_imports.push(OperatorSet { domain: DOMAIN.into(), version: 1 });
     }
     let mut b = Builder::extend(model)?;
-    let always = HostTensor::new(DType::Bool, vec![1], Bytes::from_static(&[1]));
-    let always = always.map(|always| b.constant(&always)).into_iter().collect::<Vec<_>>();
+    let always = always(&mut b);
     let sums = accumulate(&mut b, &trained)?;
     if let Update::Fed { clips, decaying } = &options.update {
         let norm = b.norm(&sums.iter().map(|sum| &sum.value).collect::<Vec<_>>());
@@ -90,7 +89,7 @@ pub(super) fn build(mut model: Model, options: &ArtifactOptions) -> Result<Train
     }
     for name in &statistics {
         let [statistic, next] = [b.value(name)?, b.value(&format!("{NEXT}{name}"))?];
-        write(&mut b, &[&[statistic, next], always.as_slice()].concat(), name);
+        write(&mut b, &[&statistic, &next, &always], name);
     }
     let mut model = b.finish()?;
     for output in &mut model.graph.outputs {
@@ -168,8 +167,15 @@ fn accumulate(b: &mut Builder, trained: &[String]) -> Result<Vec<Sum>> {
     Ok(sums)
 }
 
+/// The constant true, bool `[1]`.
+fn always(b: &mut Builder) -> Value {
+    #[expect(clippy::expect_used, reason = "one byte is what one boolean takes")]
+    let always = HostTensor::new(DType::Bool, vec![1], Bytes::from_static(&[1])).expect("a boolean");
+    b.constant(&always)
+}
+
 /// Scales the sums down to a norm that is fed.
-fn clip(b: &mut Builder, norm: &Value, sums: &[Sum], always: &[Value]) {
+fn clip(b: &mut Builder, norm: &Value, sums: &[Sum], always: &Value) {
     let most = b.input(CLIP, DType::F32, &[]);
     let factor = b.scope("clip", |b| {
         b.express([&most, norm], |[most, norm]| (most / (norm + NORM_EPSILON)).min(norm.scalar(1.0)))
@@ -178,7 +184,7 @@ fn clip(b: &mut Builder, norm: &Value, sums: &[Sum], always: &[Value]) {
         let clipped = b.scope(&format!("{name}.clip"), |b| {
             b.express([value, &factor, buffer], |[value, factor, buffer]| value * factor.repeated_for(buffer))
         });
-        write(b, &[&[buffer.clone(), clipped], always].concat(), &format!("{name}.clip"));
+        write(b, &[buffer, &clipped, always], &format!("{name}.clip"));
     }
 }
 
@@ -194,15 +200,15 @@ fn decay(b: &mut Builder, norm: &Value, decaying: &BTreeSet<String>, shares: &BT
                 parameter * factor.repeated_for(parameter)
             })
         });
-        write(b, &[parameter, change], &format!("{name}.decay"));
+        write(b, &[&parameter, &change], &format!("{name}.decay"));
     }
     Ok(())
 }
 
 /// Adds an accumulator that writes over its first input; its flag is an output that the session
 /// keeps to itself.
-fn write(b: &mut Builder, inputs: &[Value], name: &str) {
-    let inputs: Vec<&str> = inputs.iter().map(Value::name).collect();
+fn write(b: &mut Builder, inputs: &[&Value], name: &str) {
+    let inputs: Vec<&str> = inputs.iter().map(|input| input.name()).collect();
     let node = Node { domain: DOMAIN.into(), ..Node::new(ACCUMULATOR, &inputs, &[]) };
     let written = b.scope(name, |b| b.node(node));
     b.output(&format!("{name}{WRITTEN}"), &written);
