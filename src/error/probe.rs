@@ -131,6 +131,12 @@ pub enum ProbeError {
         /// As it is now.
         found: String,
     },
+    /// The reference solver does not fit a probe.
+    #[error("`linfa-logistic` does not fit the probe: {reason}")]
+    Solver {
+        /// Why.
+        reason: String,
+    },
     /// The machine learning library refused a dataset.
     #[error(transparent)]
     Library(#[from] linfa::Error),

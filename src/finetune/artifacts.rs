@@ -176,6 +176,7 @@ pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<Re
             bootstrap: bootstrap.resamples,
             level: bootstrap.coverage,
             tolerance: None,
+            solver: None,
         },
         seconds,
         warnings,

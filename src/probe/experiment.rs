@@ -304,6 +304,7 @@ impl Experiment {
                 bootstrap: self.bootstrap.resamples,
                 level: self.bootstrap.coverage,
                 tolerance: self.method.tolerance(samples),
+                solver: self.method.solver(),
             },
             seconds: Seconds::default(),
             warnings,
@@ -335,7 +336,7 @@ impl Experiment {
         method: &Linear,
         watch: &mut Watch<'_>,
     ) -> Result<(Trial, ProbeOutput)> {
-        let params = LinearParams::new().scale(method.scale).iterations(method.iterations);
+        let params = LinearParams::new().scale(method.scale).iterations(method.iterations).solver(method.solver);
         let params = params.classes(samples.dataset().classes.len()).tolerance(method.tolerance_of(samples));
         let grid = method.grid.as_slice();
         for &c in grid {
@@ -347,7 +348,7 @@ impl Experiment {
             CrossValidation::run(samples, &self.folds(samples, rows, grid.len()), grid, |train, features| {
                 let mut path = path(samples, train, &params)?;
                 let fit = |&c: &f64| {
-                    let model = path.fit(c);
+                    let model = path.fit(c)?;
                     Ok(FoldFit { probabilities: model.probabilities(features.view())?, fit: Some(model.report()) })
                 };
                 grid.iter().map(fit).collect()
@@ -356,7 +357,7 @@ impl Experiment {
             let mut path = path(samples, &rows.train, &params)?;
             let features = samples.features_of(&rows.validation);
             for &c in grid {
-                let model = path.fit(c);
+                let model = path.fit(c)?;
                 let probabilities = model.probabilities(features.view())?;
                 let (score, log_loss) = self.validate(samples, &rows.validation, probabilities)?;
                 selection.enter(Candidate { value: c, score, log_loss, fit: Some(model.report()) }, model);
@@ -365,7 +366,7 @@ impl Experiment {
         }
         watch.seconds.select += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let of_train = |c: f64| Ok::<_, Error>(path(samples, &rows.train, &params)?.fit(c));
+        let of_train = |c: f64| Ok::<_, Error>(path(samples, &rows.train, &params)?.fit(c)?);
         let (c, of_train) = match (grid, &compared) {
             ([c], _) if self.adjusting.is_none() => (*c, None),
             ([c], _) => (*c, Some(of_train(*c)?)),
@@ -383,7 +384,7 @@ impl Experiment {
         let validation = judges.map(|model| scored(model, &rows.validation)).transpose()?;
         let model = match of_train {
             Some(model) if !self.refit || rows.validation.is_empty() => model,
-            _ => path(samples, &rows.fitted(self.refit), &params)?.fit(c),
+            _ => path(samples, &rows.fitted(self.refit), &params)?.fit(c)?,
         };
         let test = scored(&model, &rows.test)?;
         watch.seconds.fit += start.elapsed().as_secs_f64();

@@ -115,7 +115,7 @@ impl<D: Data<Elem = f32>> Fit<ArrayBase<D, Ix2>, Array1<usize>, ProbeError> for 
     type Object = LinearModel;
 
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, Array1<usize>>) -> Result<LinearModel, ProbeError> {
-        Ok(self.class_path(dataset.records.view(), &dataset.targets, dataset.weights())?.fit(self.inverse_penalty()))
+        self.class_path(dataset.records.view(), &dataset.targets, dataset.weights())?.fit(self.inverse_penalty())
     }
 }
 
@@ -123,7 +123,7 @@ impl<D: Data<Elem = f32>> Fit<ArrayBase<D, Ix2>, Array2<Option<bool>>, ProbeErro
     type Object = LinearModel;
 
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, Array2<Option<bool>>>) -> Result<LinearModel, ProbeError> {
-        Ok(self.label_path(dataset.records.view(), &dataset.targets, dataset.weights())?.fit(self.inverse_penalty()))
+        self.label_path(dataset.records.view(), &dataset.targets, dataset.weights())?.fit(self.inverse_penalty())
     }
 }
 

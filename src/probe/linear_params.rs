@@ -3,7 +3,7 @@
 use linfa::ParamGuard;
 
 use crate::error::ProbeError;
-use crate::records::Scale;
+use crate::records::{Scale, Solver};
 
 /// Largest entry of the gradient of a fitted probe, unless another is asked for: 1e-6, a hundredth
 /// of scikit-learn's default.
@@ -28,6 +28,7 @@ pub struct LinearValidParams {
     tolerance: f64,
     iterations: usize,
     classes: Option<usize>,
+    solver: Solver,
 }
 
 /// The tolerance for a problem of some size, unless another is asked for.
@@ -51,6 +52,7 @@ impl LinearParams {
             tolerance: DEFAULT_TOLERANCE,
             iterations: DEFAULT_ITERATIONS,
             classes: None,
+            solver: Solver::Own,
         })
     }
 
@@ -75,6 +77,12 @@ impl LinearParams {
     /// Steps of the solver at most, >= 1.
     pub fn iterations(mut self, iterations: usize) -> Self {
         self.0.iterations = iterations;
+        self
+    }
+
+    /// Who fits.
+    pub fn solver(mut self, solver: Solver) -> Self {
+        self.0.solver = solver;
         self
     }
 
@@ -125,6 +133,11 @@ impl LinearValidParams {
     /// Steps at most.
     pub(super) fn max_iterations(&self) -> usize {
         self.iterations
+    }
+
+    /// Who fits.
+    pub(super) fn fitted_by(&self) -> Solver {
+        self.solver
     }
 
     /// Inverse strength of the penalty.

@@ -2,8 +2,9 @@
 
 use crate::probe::knn::{DEFAULT_K, DEFAULT_TEMPERATURE};
 use crate::probe::linear_params::{DEFAULT_ITERATIONS, default_tolerance};
+use crate::probe::linfa_solver::solver_report;
 use crate::probe::samples::ValidSamples;
-use crate::records::Scale;
+use crate::records::{Scale, Solver, SolverReport};
 
 /// Logistic regression.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Linear {
     pub tolerance: Option<f64>,
     /// Steps of the solver at most, for each candidate.
     pub iterations: usize,
+    /// Who fits.
+    pub solver: Solver,
 }
 
 /// Nearest neighbours.
@@ -45,7 +48,13 @@ pub fn default_grid() -> Vec<f64> {
 impl Default for Linear {
     /// DINOv2's grid, standardised features, the tolerance that fits the size.
     fn default() -> Self {
-        Linear { grid: default_grid(), scale: Scale::Standard, tolerance: None, iterations: DEFAULT_ITERATIONS }
+        Linear {
+            grid: default_grid(),
+            scale: Scale::Standard,
+            tolerance: None,
+            iterations: DEFAULT_ITERATIONS,
+            solver: Solver::Own,
+        }
     }
 }
 
@@ -99,6 +108,14 @@ impl Method {
     pub(super) fn tolerance(&self, samples: &ValidSamples<'_>) -> Option<f64> {
         match self {
             Method::Linear(linear) => Some(linear.tolerance_of(samples)),
+            Method::Knn(_) => None,
+        }
+    }
+
+    /// Who fits, where that is not this library.
+    pub(super) fn solver(&self) -> Option<SolverReport> {
+        match self {
+            Method::Linear(linear) => solver_report(linear.solver),
             Method::Knn(_) => None,
         }
     }

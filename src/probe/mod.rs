@@ -12,6 +12,7 @@ mod lbfgs;
 mod linear;
 mod linear_model;
 mod linear_params;
+mod linfa_solver;
 mod method;
 mod neighbours;
 mod objective;

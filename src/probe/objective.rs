@@ -108,6 +108,11 @@ impl Objective {
         &self.x
     }
 
+    /// What the samples are.
+    pub(super) fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
     /// Sample weights.
     pub(super) fn weights(&self) -> Option<&[f64]> {
         self.weights.as_deref()

@@ -13,13 +13,16 @@ use std::cell::OnceCell;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
+use crate::error::ProbeError;
 use crate::probe::lbfgs::{Geometry, Lbfgs, Status, Stop};
 use crate::probe::linear_model::{LinearModel, Outputs};
 use crate::probe::linear_params::LinearValidParams;
+use crate::probe::linfa_solver::linfa_solution;
 use crate::probe::objective::{Evaluation, Features, Objective, Precision, Targets};
 use crate::probe::preconditioner::{Moments, Preconditioner};
 use crate::probe::scale::Scaler;
 use crate::probe::span::Span;
+use crate::records;
 use crate::records::FitReport;
 
 /// Gradient below which products in f32 are not trusted.
@@ -52,6 +55,7 @@ pub struct RegPath {
     moments: Moments,
     tolerance: f64,
     iterations: usize,
+    fitted_by: records::Solver,
     /// The last two solutions `[rows, D + 1]` with their `c`, newest last.
     solved: Vec<(f64, Array2<f64>)>,
 }
@@ -84,12 +88,16 @@ impl RegPath {
             constant: Vec::new(),
             tolerance: params.gradient_tolerance(),
             iterations: params.max_iterations(),
+            fitted_by: params.fitted_by(),
             solved: Vec::new(),
         }
     }
 
     /// The model for one `c` > 0.
-    pub fn fit(&mut self, c: f64) -> LinearModel {
+    ///
+    /// # Errors
+    /// [`ProbeError::Solver`] where `linfa-logistic` does not fit it.
+    pub fn fit(&mut self, c: f64) -> Result<LinearModel, ProbeError> {
         let rows = self.objective.rows();
         let mut solver = Solver {
             objective: &self.objective,
@@ -100,20 +108,30 @@ impl RegPath {
             iterations: self.iterations,
             report: FitReport { converged: false, iterations: 0, evaluations: 0, objective: 0.0, gradient: 0.0 },
         };
+        if self.fitted_by == records::Solver::Linfa {
+            let point = linfa_solution(&self.objective, c, self.tolerance, self.iterations)?;
+            solver.judge(&point, self.tolerance);
+            return Ok(self.model(&point, solver.report));
+        }
         let mut point = start(&self.solved, c, (rows, self.objective.x().dim().1 + 1));
         let single = self.span.is_none() && solver.run(&mut point, Precision::Single, self.tolerance.max(SINGLE_FLOOR));
         if !single || self.tolerance < SINGLE_FLOOR {
             solver.run(&mut point, Precision::Double, self.tolerance);
         }
-        let report = solver.report;
-        let expanded = self.span.as_ref().map(|span| span.expand(point.view()));
-        let solution = expanded.as_ref().unwrap_or(&point);
-        let mut model = LinearModel::new(self.scaler.clone(), solution.view(), &self.outputs, report);
-        model.set_constant(&self.constant);
+        let model = self.model(&point, solver.report);
         self.solved.push((c, point));
         if self.solved.len() > 2 {
             self.solved.remove(0);
         }
+        Ok(model)
+    }
+
+    /// The model of a solution `[rows, D + 1]`.
+    fn model(&self, point: &Array2<f64>, report: FitReport) -> LinearModel {
+        let expanded = self.span.as_ref().map(|span| span.expand(point.view()));
+        let solution = expanded.as_ref().unwrap_or(point);
+        let mut model = LinearModel::new(self.scaler.clone(), solution.view(), &self.outputs, report);
+        model.set_constant(&self.constant);
         model
     }
 }
@@ -150,23 +168,28 @@ impl Geometry for Space<'_> {
         (self.preconditioner)().apply(&mut values);
     }
 
-    /// In the span of the samples the gradient by the features is a row of coordinates times
-    /// orthonormal rows: no entry of it is above the coordinates' length, and its largest is at
-    /// least that length divided by the root of D. Only between the two it must be computed.
     fn largest(&self, gradient: &[f64]) -> f64 {
-        let largest = |values: &[f64]| values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
-        let Some(span) = self.span else { return largest(gradient) };
-        let columns = gradient.len() / self.rows;
-        let length = |row: &[f64]| row[..columns - 1].iter().map(|value| value * value).sum::<f64>().sqrt();
-        let longest = gradient.chunks_exact(columns).map(length).fold(0.0, f64::max);
-        let least = longest / (span.features() as f64).sqrt();
-        if least > self.tolerance {
-            return least;
-        }
-        #[expect(clippy::expect_used, reason = "a machine's vectors are as long as the block of a problem")]
-        let gradient = ArrayView2::from_shape((self.rows, columns), gradient).expect("a whole number of rows");
-        span.expand(gradient).iter().fold(0.0, |most, value| most.max(value.abs()))
+        largest(gradient, self.span, self.rows, self.tolerance)
     }
+}
+
+/// Largest absolute entry of a gradient `[rows, D + 1]` by the features.
+///
+/// In the span of the samples the gradient by the features is a row of coordinates times
+/// orthonormal rows: no entry of it is above the coordinates' length, and its largest is at least
+/// that length divided by the root of D. Only between the two it must be computed.
+fn largest(gradient: &[f64], span: Option<&Span>, rows: usize, tolerance: f64) -> f64 {
+    let Some(span) = span else { return gradient.iter().fold(0.0f64, |most, value| most.max(value.abs())) };
+    let columns = gradient.len() / rows;
+    let length = |row: &[f64]| row[..columns - 1].iter().map(|value| value * value).sum::<f64>().sqrt();
+    let longest = gradient.chunks_exact(columns).map(length).fold(0.0, f64::max);
+    let least = longest / (span.features() as f64).sqrt();
+    if least > tolerance {
+        return least;
+    }
+    #[expect(clippy::expect_used, reason = "a machine's vectors are as long as the block of a problem")]
+    let gradient = ArrayView2::from_shape((rows, columns), gradient).expect("a whole number of rows");
+    span.expand(gradient).iter().fold(0.0, |most, value| most.max(value.abs()))
 }
 
 /// One fit.
@@ -223,6 +246,16 @@ impl Solver<'_> {
         self.report.objective = machines.iter().map(Lbfgs::value).sum();
         self.report.gradient = machines.iter().map(Lbfgs::gradient).fold(0.0, f64::max);
         converged
+    }
+
+    /// Reports a solution of another solver by this one's measure.
+    fn judge(&mut self, point: &Array2<f64>, tolerance: f64) {
+        let evaluation = self.evaluate(point, Precision::Double);
+        let gradient: Vec<f64> = evaluation.gradient.iter().copied().collect();
+        self.report.objective = evaluation.losses.iter().sum();
+        self.report.gradient = largest(&gradient, self.span, point.nrows(), tolerance);
+        self.report.converged = self.report.gradient <= tolerance;
+        self.report.evaluations = 1;
     }
 
     /// Objective of each problem and its gradient, penalty included.

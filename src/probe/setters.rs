@@ -15,7 +15,7 @@
 use crate::metrics::{Bootstrap, Metric};
 use crate::probe::experiment::Experiment;
 use crate::probe::method::{Knn, Linear};
-use crate::records::{CalibrationConfig, Scale, SplitConfig};
+use crate::records::{CalibrationConfig, Scale, Solver, SplitConfig};
 
 /// Logistic regression on frozen features, its penalty chosen on validation data.
 pub type LinearProbe = Experiment<Linear>;
@@ -104,6 +104,12 @@ impl Experiment<Linear> {
     /// Largest entry of the gradient of a fitted probe, > 0.
     pub fn tolerance(mut self, tolerance: f64) -> Self {
         self.method.tolerance = Some(tolerance);
+        self
+    }
+
+    /// Who fits: this library, or `linfa-logistic` as a reference.
+    pub fn solver(mut self, solver: Solver) -> Self {
+        self.method.solver = solver;
         self
     }
 

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,42 @@ pub enum Scale {
     L2,
     /// Features as they are.
     None,
+}
+
+/// Who fits a logistic regression.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Solver {
+    /// This library: preconditioned L-BFGS until no entry of the gradient of the mean loss and its
+    /// penalty is above the tolerance.
+    #[default]
+    Own,
+    /// The crate `linfa-logistic`, as a reference: its L-BFGS on the sum of losses, in f64. It takes
+    /// no weights of samples.
+    Linfa,
+}
+
+impl FromStr for Solver {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "own" => Ok(Solver::Own),
+            "linfa" => Ok(Solver::Linfa),
+            _ => Err("expected `own` or `linfa`".to_owned()),
+        }
+    }
+}
+
+/// What a solver other than this library's minimises, and where it ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SolverReport {
+    /// The solver.
+    pub name: Solver,
+    /// Its objective with its penalty.
+    pub penalty: String,
+    /// Where it ends.
+    pub criterion: String,
 }
 
 /// The hyper-parameters of a fitted classifier.
@@ -169,9 +206,9 @@ pub struct Candidate {
 pub struct FitReport {
     /// Whether the largest entry of the gradient fell below the tolerance.
     pub converged: bool,
-    /// Steps taken.
+    /// Steps taken; 0 where the solver does not tell.
     pub iterations: usize,
-    /// Evaluations of the objective and its gradient.
+    /// Evaluations of the objective and its gradient, by this library.
     pub evaluations: usize,
     /// The objective, `sum of losses + |W|^2 / (2 c)`, divided by the sum of the sample weights.
     pub objective: f64,
@@ -265,6 +302,9 @@ pub struct Settings {
     /// linear probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
+    /// Who fitted a linear probe, where that was not this library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solver: Option<SolverReport>,
 }
 
 /// Wall-clock time in seconds, over all repeats.

@@ -6,7 +6,8 @@ use defrost::data::{Dataset, Label, Sample, Split, Task};
 use defrost::error::{Error, ProbeError};
 use defrost::metrics::{Bootstrap, Metric};
 use defrost::probe::{
-    Chosen, Experiment, ExperimentResult, Knn, Linear, LinearParams, LinearProbe, Method, Samples, Scale, SplitConfig,
+    Chosen, Experiment, ExperimentResult, Knn, Linear, LinearModel, LinearParams, LinearProbe, Method, Samples, Scale,
+    Solver, SplitConfig,
 };
 use defrost::support::seed::Seed;
 use linfa::DatasetBase;
@@ -52,7 +53,7 @@ fn with_splits(mut samples: Samples) -> Samples {
 }
 
 fn linear() -> Method {
-    Linear { grid: vec![0.001, 0.1, 10.0], scale: Scale::Standard, tolerance: Some(1e-7), iterations: 1000 }.into()
+    Linear { grid: vec![0.001, 0.1, 10.0], scale: Scale::Standard, tolerance: Some(1e-7), ..Linear::default() }.into()
 }
 
 fn experiment(method: Method) -> Experiment {
@@ -333,6 +334,31 @@ fn the_own_solver_goes_lower_than_linfa_logistic() {
     assert!(theirs < own * 1.1, "the two are not about the same problem: own {own}, linfa-logistic {theirs}");
 }
 
+/// Two and three classes, fewer samples than features, and labels of which some are unknown.
+#[test]
+fn the_reference_solver_finds_the_probe_of_the_own_one() {
+    let close = |own: &LinearModel, theirs: &LinearModel, x: &Array2<f32>| {
+        let [own_p, their_p] = [own, theirs].map(|model| model.probabilities(x.view()).unwrap());
+        let apart = (&own_p - &their_p).iter().fold(0.0f64, |most, value| most.max(value.abs()));
+        assert!(apart < 1e-3, "probabilities are {apart} apart");
+        let [own, theirs] = [own.report().objective, theirs.report().objective];
+        assert!(own <= theirs + 1e-12 && theirs < own * 1.0001, "objective {own} and {theirs}");
+    };
+    let params = LinearParams::new().tolerance(1e-6);
+    let reference = params.clone().solver(Solver::Linfa);
+    for (samples, classes) in [(300, 3), (200, 2), (4, 2)] {
+        let (x, labels) = clusters(samples, classes);
+        let data = DatasetBase::new(x.clone(), labels);
+        close(&params.fit(&data).unwrap(), &reference.fit(&data).unwrap(), &x);
+    }
+    let (x, classes) = clusters(300, 3);
+    let label = |(row, column): (usize, usize)| (row % 7 != column).then_some(classes[row] == column);
+    let data = DatasetBase::new(x.clone(), Array2::from_shape_fn((300, 3), label));
+    close(&params.fit(&data).unwrap(), &reference.fit(&data).unwrap(), &x);
+    let weighted = data.with_weights(Array1::from_elem(300, 2.0));
+    assert!(reference.fit(&weighted).unwrap_err().to_string().contains("no weights"));
+}
+
 /// 42 images, 1,280 features, three classes whose centres are that far from 0 in each feature.
 fn few(apart: f32) -> Samples {
     let mut random = Seed::new(5).named("few").random();
@@ -379,7 +405,7 @@ fn test_samples_have_no_say_in_a_choice_by_cross_validation() {
 
 #[test]
 fn a_choice_at_the_edge_of_its_grid_is_told() {
-    let edge = Linear { grid: vec![1e-9, 1e-8], scale: Scale::Standard, tolerance: Some(1e-7), iterations: 1000 };
+    let edge = Linear { grid: vec![1e-9, 1e-8], scale: Scale::Standard, tolerance: Some(1e-7), ..Linear::default() };
     let record = run(&experiment(edge.into()), samples(400)).unwrap().record;
     assert_eq!(record.selection.folds, None, "forty validation samples choose by themselves");
     let told = |warning: &String| warning.contains("of 2 candidates: a better one may lie beyond");

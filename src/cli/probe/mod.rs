@@ -15,8 +15,8 @@ use crate::embed::{FeatureColumns, Features, embedding_columns, schema};
 use crate::error::{Error, FileError, ProbeError, Result};
 use crate::metrics::{Bootstrap, Metric};
 use crate::probe::{
-    DEFAULT_ITERATIONS, DEFAULT_K, DEFAULT_TEMPERATURE, Experiment, Knn, Linear, Method, Record, Scale, SplitConfig,
-    default_grid,
+    DEFAULT_ITERATIONS, DEFAULT_K, DEFAULT_TEMPERATURE, Experiment, Knn, Linear, Method, Record, Scale, Solver,
+    SplitConfig, default_grid,
 };
 use crate::support::progress::Progress as _;
 
@@ -55,6 +55,9 @@ enum Probe {
         /// Steps of the solver for one candidate, at most.
         #[arg(long, default_value_t = DEFAULT_ITERATIONS, value_name = "N")]
         iterations: usize,
+        /// Who fits: `own`, or `linfa`, the crate linfa-logistic, as a reference.
+        #[arg(long, default_value = "own", value_name = "own|linfa")]
+        solver: Solver,
     },
     /// Exact weighted nearest neighbours, their number chosen on validation data.
     #[command(after_help = KNN_EXAMPLES)]
@@ -148,10 +151,15 @@ impl Arguments {
     /// Reads the features, runs the experiment, saves and prints what it found.
     pub(crate) fn run(&self, printer: &Printer) -> Result<Outcome> {
         let (shared, method) = match &self.probe {
-            Probe::Linear { shared, scale, c_grid, tolerance, iterations } => {
+            Probe::Linear { shared, scale, c_grid, tolerance, iterations, solver } => {
                 let grid = if c_grid.is_empty() { default_grid() } else { c_grid.clone() };
-                let linear =
-                    Linear { scale: *scale, tolerance: *tolerance, iterations: *iterations, ..Linear::default() };
+                let linear = Linear {
+                    scale: *scale,
+                    tolerance: *tolerance,
+                    iterations: *iterations,
+                    solver: *solver,
+                    ..Linear::default()
+                };
                 (shared, Method::from(linear.grid(grid)))
             }
             Probe::Knn { shared, k, temperature } => {
