@@ -7,6 +7,7 @@
 mod adjust_flags;
 mod bench;
 mod cache;
+mod choice;
 mod compare;
 mod data;
 mod dataset;

@@ -9,7 +9,7 @@ use crate::runtime::{Device, Runtime};
 use crate::support::progress::Progress;
 
 /// Which engine trains.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineKind {
     /// Gradients and updates as standard operators: on any ONNX Runtime and every device.

@@ -27,23 +27,30 @@ pub(super) const TARGETS: &str = "targets";
 pub(super) const WEIGHTS: &str = "weights";
 
 /// What is minimised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// Of one class of several.
     CrossEntropy,
     /// Of each label by itself; unknown labels do not count.
-    #[value(name = "bce")]
     #[serde(rename = "bce")]
     BinaryCrossEntropy,
     /// Squared distance of the expected class index, under the predicted probabilities, from the
     /// true one: for ordered classes.
-    #[value(name = "mse")]
     #[serde(rename = "mse")]
     ExpectedClass,
 }
 
 impl Loss {
+    /// The name in `config.toml` and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Loss::CrossEntropy => "cross-entropy",
+            Loss::BinaryCrossEntropy => "bce",
+            Loss::ExpectedClass => "mse",
+        }
+    }
+
     /// The loss of a task unless another is named.
     pub fn for_task(task: Task) -> Self {
         match task {

@@ -180,10 +180,7 @@ impl Recipe {
             }
         }
         match self.loss.filter(|loss| !loss.fits(task)) {
-            Some(loss) => {
-                let loss = clap::ValueEnum::to_possible_value(&loss).map(|value| value.get_name().to_owned());
-                Err(FinetuneError::Loss { loss: loss.unwrap_or_default(), task: task.name() })
-            }
+            Some(loss) => Err(FinetuneError::Loss { loss: loss.name().to_owned(), task: task.name() }),
             None => Ok(()),
         }
     }

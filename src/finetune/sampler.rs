@@ -11,7 +11,7 @@ use crate::data::Sample;
 use crate::support::seed::Seed;
 
 /// How the samples of an epoch are drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sampling {
     /// Every sample once.

@@ -36,7 +36,7 @@ pub(super) const GRADIENT: &str = autodiff::GRADIENT;
 pub(super) const KEEP: &str = "keep";
 
 /// What happens to batch norms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchNorm {
     /// They normalise with the statistics they came with, as in evaluation; only their scale and

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +70,7 @@ pub struct Record {
 }
 
 /// What is done to features before a linear probe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// Subtract each feature's mean and divide by its standard deviation (divisor N), both of the
@@ -95,18 +94,6 @@ pub enum Solver {
     /// The crate `linfa-logistic`, as a reference: its L-BFGS on the sum of losses, in f64. It takes
     /// no weights of samples.
     Linfa,
-}
-
-impl FromStr for Solver {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "own" => Ok(Solver::Own),
-            "linfa" => Ok(Solver::Linfa),
-            _ => Err("expected `own` or `linfa`".to_owned()),
-        }
-    }
 }
 
 /// What a solver other than this library's minimises, and where it ends.

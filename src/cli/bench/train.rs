@@ -1,5 +1,6 @@
 //! `defrost bench train`: time and memory of training steps on random images.
 
+use crate::cli::choice::{BATCH_NORMS, ENGINES, choice};
 use crate::cli::model_flags::ModelFlags;
 use crate::cli::{Outcome, Printer};
 use crate::error::Result;
@@ -32,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHAT", default_value = "none")]
     freeze: Freeze,
     /// What happens to batch norms.
-    #[arg(long, value_enum, default_value = "updated")]
+    #[arg(long, value_parser = choice::<BatchNorm>(BATCH_NORMS), default_value = "updated")]
     batch_norm: BatchNorm,
     /// Compute activations again in the backward pass instead of keeping them: less memory, more
     /// time.
@@ -46,7 +47,7 @@ pub(super) struct Arguments {
     threads: Option<u16>,
     /// Who trains: gradients and updates as standard operators, or ONNX Runtime's training API
     /// (CPU; installed once where no library is named).
-    #[arg(long, value_enum, default_value = "graph")]
+    #[arg(long, value_parser = choice::<EngineKind>(ENGINES), default_value = "graph")]
     engine: EngineKind,
     /// Where to train: `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]

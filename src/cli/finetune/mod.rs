@@ -4,6 +4,7 @@ mod recipe_flags;
 
 use std::path::PathBuf;
 
+use crate::cli::choice::{ENGINES, choice};
 use crate::cli::dataset::ReadingArguments;
 use crate::cli::finetune::recipe_flags::RecipeFlags;
 use crate::cli::model_flags::ModelFlags;
@@ -51,7 +52,7 @@ pub(crate) struct Arguments {
     threads: Option<u16>,
     /// Who trains: gradients and updates as standard operators, or ONNX Runtime's training API
     /// (CPU; installed once where no library is named).
-    #[arg(long, value_enum, default_value = "graph")]
+    #[arg(long, value_parser = choice::<EngineKind>(ENGINES), default_value = "graph")]
     engine: EngineKind,
     /// Where to train: `auto`, `cpu`, `cuda` or `cuda:N`.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]

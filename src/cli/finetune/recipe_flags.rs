@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::adjust_flags::AdjustFlags;
+use crate::cli::choice::{BATCH_NORMS, LOSSES, SAMPLINGS, SCHEDULES, choice};
 use crate::data::augment::Augmentation;
 use crate::data::split::Fractions;
 use crate::error::{FinetuneError, Result};
@@ -31,7 +32,7 @@ pub(super) struct RecipeFlags {
     #[arg(long, help_heading = RECIPE, value_name = "WHAT")]
     freeze: Option<Freeze>,
     /// What is minimised [default: cross-entropy, or bce for several labels per image].
-    #[arg(long, help_heading = RECIPE, value_enum)]
+    #[arg(long, help_heading = RECIPE, value_parser = choice::<Loss>(LOSSES))]
     loss: Option<Loss>,
     /// Share of the truth that is spread over all classes.
     #[arg(long, help_heading = RECIPE, value_name = "SHARE")]
@@ -40,7 +41,7 @@ pub(super) struct RecipeFlags {
     #[arg(long, help_heading = RECIPE)]
     class_weights: bool,
     /// How the images of an epoch are drawn: each once, or classes equally often.
-    #[arg(long, help_heading = RECIPE, value_enum)]
+    #[arg(long, help_heading = RECIPE, value_parser = choice::<Sampling>(SAMPLINGS))]
     sampling: Option<Sampling>,
     /// What may happen to training images: `none`, `light` (crops, mirror images), `crop-flips`
     /// (square crops, flips both ways) or `study` (flips, colours, crops).
@@ -62,7 +63,7 @@ pub(super) struct RecipeFlags {
     #[arg(long, help_heading = RECIPE, value_name = "N")]
     search_epochs: Option<usize>,
     /// How the learning rate develops.
-    #[arg(long, help_heading = RECIPE, value_enum)]
+    #[arg(long, help_heading = RECIPE, value_parser = choice::<Schedule>(SCHEDULES))]
     schedule: Option<Schedule>,
     /// Epochs of linear warm-up.
     #[arg(long, help_heading = RECIPE, value_name = "EPOCHS")]
@@ -86,7 +87,7 @@ pub(super) struct RecipeFlags {
     #[arg(long, help_heading = RECIPE, value_name = "CHANCE")]
     drop_path: Option<f64>,
     /// What happens to batch norms.
-    #[arg(long, help_heading = RECIPE, value_enum)]
+    #[arg(long, help_heading = RECIPE, value_parser = choice::<BatchNorm>(BATCH_NORMS))]
     batch_norm: Option<BatchNorm>,
     /// Compute activations again in the backward pass instead of keeping them: less memory, more
     /// time.

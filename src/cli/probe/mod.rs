@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::cli::adjust_flags::AdjustFlags;
+use crate::cli::choice::{SCALES, SOLVERS, choice};
 use crate::cli::dataset::NameList;
 use crate::cli::{Outcome, Printer};
 use crate::data::split::Fractions;
@@ -42,7 +43,7 @@ enum Probe {
         shared: Shared,
         /// What is done to the features first; statistics come from the samples the probe is fitted
         /// on.
-        #[arg(long, value_enum, default_value = "standard")]
+        #[arg(long, value_parser = choice::<Scale>(SCALES), default_value = "standard")]
         scale: Scale,
         /// Candidates for C (inverse penalty), for example 0.01,1,100; one value fixes it. Default:
         /// 45 from 1e-6 to 1e5.
@@ -55,8 +56,8 @@ enum Probe {
         /// Steps of the solver for one candidate, at most.
         #[arg(long, default_value_t = DEFAULT_ITERATIONS, value_name = "N")]
         iterations: usize,
-        /// Who fits: `own`, or `linfa`, the crate linfa-logistic, as a reference.
-        #[arg(long, default_value = "own", value_name = "own|linfa")]
+        /// Who fits.
+        #[arg(long, value_parser = choice::<Solver>(SOLVERS), default_value = "own")]
         solver: Solver,
     },
     /// Exact weighted nearest neighbours, their number chosen on validation data.
