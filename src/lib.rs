@@ -35,6 +35,7 @@
 
 pub mod error;
 
+#[doc(hidden)]
 pub mod support;
 
 pub mod tensor;
@@ -70,3 +71,5 @@ pub mod prelude;
 pub mod cli;
 
 pub use error::{Error, Result};
+pub use support::progress::{Progress, Silent};
+pub use support::seed::Seed;

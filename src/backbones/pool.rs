@@ -60,7 +60,7 @@ impl Pooling {
             (Axes::Vector, _) => (name.to_owned(), source.size(1)?),
             (_, Pool::None) => {
                 let width = (1..source.shape.len()).try_fold(1, |width, axis| Ok(width * source.size(axis)?))?;
-                (self.flatten(name, (name, result)), width)
+                (self.flatten(name, name, result), width)
             }
             (_, Pool::Cls | Pool::ClsMean) if !has_class => {
                 let (tap, shape) = (name.to_owned(), shape_text(source.shape));
@@ -71,12 +71,12 @@ impl Pooling {
             (_, Pool::ClsMean) => {
                 let (first, mean) = (self.first(name, None), self.token_mean(source, None));
                 let both = Node::new("Concat", &[&first, &mean], &[]).with("axis", 1);
-                (self.node(both, (name, result)), 2 * source.size(2)?)
+                (self.node(both, name, result), 2 * source.size(2)?)
             }
-            (Axes::ChannelsLast, _) => (self.reduce(name, &[1, 2], (name, result)), source.size(3)?),
+            (Axes::ChannelsLast, _) => (self.reduce(name, &[1, 2], name, result), source.size(3)?),
             (Axes::ChannelsFirst, _) => {
-                let pooled = self.node(Node::new("GlobalAveragePool", &[name], &[]), (name, None));
-                (self.flatten(&pooled, (name, result)), source.size(1)?)
+                let pooled = self.node(Node::new("GlobalAveragePool", &[name], &[]), name, None);
+                (self.flatten(&pooled, name, result), source.size(1)?)
             }
         })
     }
@@ -84,12 +84,12 @@ impl Pooling {
     /// A value as f32.
     pub(crate) fn cast_to_f32(&mut self, value: &str) -> String {
         let code = i64::from(DType::F32.onnx_code());
-        self.node(Node::new("Cast", &[value], &[]).with("to", code), (value, Some(&format!("{value}_f32"))))
+        self.node(Node::new("Cast", &[value], &[]).with("to", code), value, Some(&format!("{value}_f32")))
     }
 
     fn first(&mut self, tokens: &str, result: Option<&str>) -> String {
         let index = self.constant(&HostTensor::scalar(0i64));
-        self.node(Node::new("Gather", &[tokens, &index], &[]).with("axis", 1), (tokens, result))
+        self.node(Node::new("Gather", &[tokens, &index], &[]).with("axis", 1), tokens, result)
     }
 
     /// The mean over all tokens behind the prefix.
@@ -100,7 +100,7 @@ impl Pooling {
         };
         let name = source.name;
         if prefix == 0 {
-            return self.reduce(name, &[1], (name, result));
+            return self.reduce(name, &[1], name, result);
         }
         // The bounds are inputs since operator set 10.
         let slice = if self.opset >= 10 {
@@ -111,11 +111,11 @@ impl Pooling {
             let node = Node::new("Slice", &[name], &[]).with("axes", vec![1i64]);
             node.with("starts", vec![prefix]).with("ends", vec![i64::MAX])
         };
-        let patches = self.node(slice, (name, None));
-        self.reduce(&patches, &[1], (name, result))
+        let patches = self.node(slice, name, None);
+        self.reduce(&patches, &[1], name, result)
     }
 
-    fn reduce(&mut self, value: &str, axes: &[i64], name: (&str, Option<&str>)) -> String {
+    fn reduce(&mut self, value: &str, axes: &[i64], pooled: &str, result: Option<&str>) -> String {
         // The axes are an input since operator set 18.
         let node = if self.opset >= 18 {
             let axes = self.constant(&HostTensor::vector(axes.to_vec()));
@@ -123,15 +123,15 @@ impl Pooling {
         } else {
             Node::new("ReduceMean", &[value], &[]).with("axes", axes.to_vec())
         };
-        self.node(node.with("keepdims", 0), name)
+        self.node(node.with("keepdims", 0), pooled, result)
     }
 
-    fn flatten(&mut self, value: &str, name: (&str, Option<&str>)) -> String {
-        self.node(Node::new("Flatten", &[value], &[]).with("axis", 1), name)
+    fn flatten(&mut self, value: &str, pooled: &str, result: Option<&str>) -> String {
+        self.node(Node::new("Flatten", &[value], &[]).with("axis", 1), pooled, result)
     }
 
     /// Adds a node; its output is called as asked, or after the pooled output and the operator.
-    fn node(&mut self, mut node: Node, (pooled, result): (&str, Option<&str>)) -> String {
+    fn node(&mut self, mut node: Node, pooled: &str, result: Option<&str>) -> String {
         let wanted = result.map_or_else(|| format!("{pooled}_{}", node.operator.to_lowercase()), str::to_owned);
         let name = self.names.take(&wanted);
         node.outputs.push(name.clone());

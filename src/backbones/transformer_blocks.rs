@@ -52,12 +52,7 @@ impl StackedHead {
     /// # Errors
     /// [`ModelError::NoPatches`] where the backbone has no patch tokens or no known grid; as for
     /// building a model where the weights do not fit.
-    pub fn build(
-        self,
-        backbone: &Backbone,
-        name: &str,
-        (weights, seed): (Option<&Weights>, Seed),
-    ) -> Result<BuiltHead> {
+    pub fn build(self, backbone: &Backbone, name: &str, weights: Option<&Weights>, seed: Seed) -> Result<BuiltHead> {
         let tokens = backbone.taps.iter().find(|tap| tap.tap == "tokens");
         let tokens = tokens.ok_or_else(|| no_patches(backbone, "it has no tap `tokens`"))?;
         let architecture = vit::Configuration::deit(self.width, self.depth, self.heads);

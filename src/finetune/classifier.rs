@@ -107,7 +107,7 @@ impl Classifier {
         let name = free_head(backbone);
         let weights = weights.map(Weights::open).transpose()?;
         let sizes = StackedHead { width, depth, heads, classes };
-        let built = sizes.build(backbone, &name, (weights.as_ref(), seed.named("head")))?;
+        let built = sizes.build(backbone, &name, weights.as_ref(), seed.named("head"))?;
         let added = AddedHead { model: &built.model, reads: &built.reads, name: &name, parameters: &built.parameters };
         Classifier::with_head(backbone, &added, classes)
     }

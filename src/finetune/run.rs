@@ -178,7 +178,7 @@ impl Run<'_> {
             fs::replace(&job.out.join(CONFIG), job.config.text()?.as_bytes())?;
         }
         let checkpoints = Checkpoints::new(&self.folder);
-        let search = Search::run(&mut training, (&start, &self.folder), progress)?;
+        let search = Search::run(&mut training, &start, &self.folder, progress)?;
         let mut keeper = CheckpointWriter {
             checkpoints: checkpoints.clone(),
             journal: None,

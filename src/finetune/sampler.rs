@@ -25,8 +25,13 @@ pub enum Sampling {
 /// out of the epoch.
 ///
 /// With fewer samples than a batch there is one batch of all of them.
-pub(super) fn batches(rows: &[usize], samples: &[Sample], sampling: Sampling, plan: (usize, Seed)) -> Vec<Vec<usize>> {
-    let (batch, seed) = plan;
+pub(super) fn batches(
+    rows: &[usize],
+    samples: &[Sample],
+    sampling: Sampling,
+    batch: usize,
+    seed: Seed,
+) -> Vec<Vec<usize>> {
     let random = &mut seed.named("order").random();
     let order: Vec<usize> = match sampling {
         Sampling::Uniform => {
@@ -82,14 +87,14 @@ mod tests {
     #[test]
     fn an_epoch_has_every_sample_once_in_an_order_of_its_own() {
         let rows: Vec<usize> = (0..100).collect();
-        let epoch = |number| batches(&rows, &samples(), Sampling::Uniform, (20, Seed::new(0).numbered(number)));
+        let epoch = |number| batches(&rows, &samples(), Sampling::Uniform, 20, Seed::new(0).numbered(number));
         let (first, second) = (epoch(0), epoch(1));
         assert_ne!(first, second);
         let mut all = first.concat();
         all.sort_unstable();
         assert_eq!(all, rows);
-        assert_eq!(batches(&rows, &samples(), Sampling::Uniform, (30, Seed::new(0))).len(), 3);
-        assert_eq!(batches(&rows, &samples(), Sampling::Uniform, (300, Seed::new(0)))[0].len(), 100);
+        assert_eq!(batches(&rows, &samples(), Sampling::Uniform, 30, Seed::new(0)).len(), 3);
+        assert_eq!(batches(&rows, &samples(), Sampling::Uniform, 300, Seed::new(0))[0].len(), 100);
     }
 
     #[test]
@@ -97,7 +102,7 @@ mod tests {
         let rows: Vec<usize> = (0..100).collect();
         let mut rare = 0;
         for epoch in 0..20 {
-            let drawn = batches(&rows, &samples(), Sampling::Balanced, (10, Seed::new(epoch))).concat();
+            let drawn = batches(&rows, &samples(), Sampling::Balanced, 10, Seed::new(epoch)).concat();
             rare += drawn.iter().filter(|row| **row % 10 == 0).count();
         }
         assert!((850..1150).contains(&rare), "{rare} of 2000");

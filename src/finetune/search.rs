@@ -30,7 +30,8 @@ impl Search {
     /// Tries the candidates that were not tried before; of one candidate there is nothing to try.
     pub(super) fn run(
         training: &mut Training<'_>,
-        (start, folder): (&Tensors, &Path),
+        start: &Tensors,
+        folder: &Path,
         progress: &dyn Progress,
     ) -> Result<Search> {
         let rates = training.recipe.learning_rates.clone();

@@ -197,8 +197,8 @@ impl<'a> Training<'a> {
         observer: &mut dyn TrainObserver,
     ) -> Result<(f64, f64)> {
         let seed = self.seed.named("epoch").numbered(position.epoch as u64);
-        let plan = (self.batch, seed);
-        let all = sampler::batches(&self.partition.train, &self.material.dataset.samples, self.recipe.sampling, plan);
+        let samples = &self.material.dataset.samples;
+        let all = sampler::batches(&self.partition.train, samples, self.recipe.sampling, self.batch, seed);
         let rest = all[position.within.min(all.len())..].to_vec();
         let (loader, start) = (self.loader.clone(), Instant::now());
         let images: usize = rest.iter().map(Vec::len).sum();

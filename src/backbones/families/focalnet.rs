@@ -146,12 +146,12 @@ impl Family for Configuration {
 
     fn build(&self, network: &mut Network<'_>) -> Result<BackboneOutputs> {
         let image = network.image("input");
-        let mut map = self.shrink(network, "stem", &image, (self.width, 4))?;
+        let mut map = self.shrink(network, "stem", &image, self.width, 4)?;
         let kept = network.kept_blocks(self.blocks());
         for (stage, &depth) in self.depths.iter().take(kept).enumerate() {
             if stage > 0 {
                 let wide = 2 * map.channels;
-                map = self.shrink(network, &format!("layers.{stage}.downsample"), &map, (wide, 2))?;
+                map = self.shrink(network, &format!("layers.{stage}.downsample"), &map, wide, 2)?;
             }
             for index in 0..depth {
                 map = self.block(network, &format!("layers.{stage}.blocks.{index}"), map, stage)?;
@@ -185,7 +185,8 @@ impl Configuration {
         network: &mut Network<'_>,
         name: &str,
         x: &FeatureMap,
-        (channels, stride): (usize, usize),
+        channels: usize,
+        stride: usize,
     ) -> Result<FeatureMap> {
         let (kernel, padding) = match (self.overlap, stride) {
             (false, _) => (stride, 0),
@@ -199,10 +200,10 @@ impl Configuration {
     }
 
     fn block(&self, network: &mut Network<'_>, name: &str, x: FeatureMap, stage: usize) -> Result<FeatureMap> {
-        let x = self.branch(network, (name, 1), x, |network, x| {
+        let x = self.branch(network, name, 1, x, |network, x| {
             self.modulation(network, &format!("{name}.modulation"), x, stage)
         })?;
-        self.branch(network, (name, 2), x, |network, x| {
+        self.branch(network, name, 2, x, |network, x| {
             let hidden = (x.channels as f64 * self.mlp_ratio) as usize;
             let inner = network.pointwise(&format!("{name}.mlp.fc1"), x, hidden)?;
             let active = network.gelu(&format!("{name}.mlp"), &inner);
@@ -215,7 +216,8 @@ impl Configuration {
     fn branch(
         &self,
         network: &mut Network<'_>,
-        (block, number): (&str, usize),
+        block: &str,
+        number: usize,
         x: FeatureMap,
         inner: impl FnOnce(&mut Network<'_>, &FeatureMap) -> Result<FeatureMap>,
     ) -> Result<FeatureMap> {

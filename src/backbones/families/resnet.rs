@@ -116,7 +116,8 @@ impl Configuration {
         network: &mut Network<'_>,
         name: &str,
         x: &FeatureMap,
-        (channels, stride): (usize, usize),
+        channels: usize,
+        stride: usize,
     ) -> Result<FeatureMap> {
         let wide = channels * self.block.expansion();
         let layer = |channels, kernel, stride| {
@@ -179,7 +180,7 @@ impl Family for Configuration {
             for index in 0..repeats {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
                 let name = format!("layer{}.{index}", stage + 1);
-                map = self.block(network, &name, &map, (channels, stride))?;
+                map = self.block(network, &name, &map, channels, stride)?;
             }
             network.block(&map);
         }

@@ -182,12 +182,12 @@ impl Configuration {
         let normed = network.layer_norm(&format!("{name}.norm1"), &x, self.width, self.epsilon)?;
         let branch = if self.global_blocks.contains(&index) {
             let side = self.image / self.patch;
-            self.attend(network, &format!("{name}.attn"), &normed, (grid, side))?
+            self.attend(network, &format!("{name}.attn"), &normed, grid, side)?
         } else {
             let window = [self.window; 2];
             let whole = grid.map(|length| length.next_multiple_of(self.window));
             let windows = network.builder.scope(&name, |b| self.cut_windows(b, &normed, [grid, whole]));
-            let mixed = self.attend(network, &format!("{name}.attn"), &windows, (window, self.window))?;
+            let mixed = self.attend(network, &format!("{name}.attn"), &windows, window, self.window)?;
             network.builder.scope(&name, |b| self.join_windows(b, &mixed, [grid, whole]))
         };
         let x = network.builder.scope(&name, |b| b.add(&x, &branch));
@@ -231,16 +231,10 @@ impl Configuration {
 
     /// Attention over maps of `size`; the tables of relative positions were learned for maps of
     /// `side` by `side`.
-    fn attend(
-        &self,
-        network: &mut Network<'_>,
-        name: &str,
-        x: &Value,
-        (size, side): ([usize; 2], usize),
-    ) -> Result<Value> {
+    fn attend(&self, network: &mut Network<'_>, name: &str, x: &Value, size: [usize; 2], side: usize) -> Result<Value> {
         let layer = Attention { tokens: size[0] * size[1], width: self.width, heads: self.heads, separate: false };
         network.biased_attention(name, x, layer, |network, heads| {
-            let bias = self.relative_positions(network, name, heads, (size, side))?;
+            let bias = self.relative_positions(network, name, heads, size, side)?;
             Ok(Some(bias))
         })
     }
@@ -252,7 +246,8 @@ impl Configuration {
         network: &mut Network<'_>,
         name: &str,
         heads: &Heads,
-        (size, side): ([usize; 2], usize),
+        size: [usize; 2],
+        side: usize,
     ) -> Result<Value> {
         let depth = self.width / self.heads;
         let tables =

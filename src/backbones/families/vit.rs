@@ -195,7 +195,7 @@ impl Configuration {
             x = network.layer_norm("norm_pre", &x, self.width, self.epsilon)?;
         }
         for index in 0..network.kept_blocks(self.depth) {
-            x = self.block(network, names, layout, (&format!("blocks.{index}"), x))?;
+            x = self.block(network, names, layout, &format!("blocks.{index}"), x)?;
             let tokens = self.as_tokens(network, &x, layout);
             network.token_block(&tokens, self.width, layout.axes());
         }
@@ -283,7 +283,8 @@ impl Configuration {
         network: &mut Network<'_>,
         names: &VitNames,
         layout: Layout,
-        (name, x): (&str, Value),
+        name: &str,
+        x: Value,
     ) -> Result<Value> {
         let attention = Attention {
             tokens: layout.tokens(),
@@ -293,10 +294,10 @@ impl Configuration {
         };
         let normed = network.layer_norm(&format!("{name}.norm1"), &x, self.width, self.epsilon)?;
         let branch = network.attention(&format!("{name}.attn"), &normed, attention)?;
-        let x = self.join(network, (name, "ls1.gamma"), &x, branch)?;
+        let x = self.join(network, name, "ls1.gamma", &x, branch)?;
         let normed = network.layer_norm(&format!("{name}.norm2"), &x, self.width, self.epsilon)?;
         let branch = network.mlp(&format!("{name}.mlp"), &normed, [self.width, self.hidden()], self.mlp)?;
-        self.join(network, (name, "ls2.gamma"), &x, branch)
+        self.join(network, name, "ls2.gamma", &x, branch)
     }
 
     fn hidden(&self) -> usize {
@@ -304,7 +305,7 @@ impl Configuration {
     }
 
     /// `x + scale * branch`.
-    fn join(&self, network: &mut Network<'_>, (block, scale): (&str, &str), x: &Value, branch: Value) -> Result<Value> {
+    fn join(&self, network: &mut Network<'_>, block: &str, scale: &str, x: &Value, branch: Value) -> Result<Value> {
         let branch = match self.layer_scale {
             true => network.layer_scale(&format!("{block}.{scale}"), &branch, self.width)?,
             false => branch,

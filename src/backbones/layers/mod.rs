@@ -134,7 +134,7 @@ impl<'w> Network<'w> {
         let shape = [layer.channels, x.channels / layer.groups, layer.kernel, layer.kernel];
         let weight = self.parameter(&format!("{name}.weight"), &shape)?;
         let bias = if biased { Some(self.parameter(&format!("{name}.bias"), &[layer.channels])?) } else { None };
-        Ok(self.convolve(name, x, layer, (&weight, bias.as_ref())))
+        Ok(self.convolve(name, x, layer, &weight, bias.as_ref()))
     }
 
     /// A linear layer at every place of a map, with `NAME.weight` [O, C, 1, 1], or [O, C] in some
@@ -143,7 +143,7 @@ impl<'w> Network<'w> {
         let weight = self.parameter_as(&format!("{name}.weight"), &[channels, x.channels, 1, 1])?;
         let bias = self.parameter(&format!("{name}.bias"), &[channels])?;
         let layer = Convolution { channels, kernel: 1, stride: 1, groups: 1, padding: Padding::Zeros(0) };
-        Ok(self.convolve(name, x, layer, (&weight, Some(&bias))))
+        Ok(self.convolve(name, x, layer, &weight, Some(&bias)))
     }
 
     /// Convolution with these weights and this bias.
@@ -152,7 +152,8 @@ impl<'w> Network<'w> {
         name: &str,
         x: &FeatureMap,
         layer: Convolution,
-        (weight, bias): (&Value, Option<&Value>),
+        weight: &Value,
+        bias: Option<&Value>,
     ) -> FeatureMap {
         let Convolution { channels, kernel, stride, groups, padding } = layer;
         let (pads, size) = match padding {

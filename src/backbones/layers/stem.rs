@@ -50,12 +50,12 @@ impl Network<'_> {
                 Some(bias) => self.builder.parameter(&bias.name, &added(&bias.tensor, &shift)),
                 None => self.builder.constant(&HostTensor::vector(shift.iter().map(|sum| *sum as f32).collect())),
             };
-            return Ok(Some(self.convolve(name, x, layer, (&weight, Some(&bias)))));
+            return Ok(Some(self.convolve(name, x, layer, &weight, Some(&bias))));
         }
         let bias = bias.map(|bias| self.builder.parameter(&bias.name, &bias.tensor));
-        let map = self.convolve(name, x, layer, (&weight, bias.as_ref()));
+        let map = self.convolve(name, x, layer, &weight, bias.as_ref());
         Ok(Some(match offsets {
-            Some(offsets) => self.with_offsets(name, (x, map), layer, &offsets),
+            Some(offsets) => self.with_offsets(name, x, map, layer, &offsets),
             None => map,
         }))
     }
@@ -65,7 +65,8 @@ impl Network<'_> {
     fn with_offsets(
         &mut self,
         name: &str,
-        (x, map): (&FeatureMap, FeatureMap),
+        x: &FeatureMap,
+        map: FeatureMap,
         layer: Convolution,
         offsets: &HostTensor,
     ) -> FeatureMap {
@@ -85,7 +86,7 @@ impl Network<'_> {
             (ones, b.constant(offsets))
         });
         let ones = FeatureMap { value: ones, channels: 1, size: x.size };
-        let response = self.convolve(&scope, &ones, layer, (&weight, None));
+        let response = self.convolve(&scope, &ones, layer, &weight, None);
         let value = self.builder.scope(&scope, |b| b.add(&map.value, &response.value));
         FeatureMap { value, ..map }
     }

@@ -177,7 +177,7 @@ impl Outputs<'_> {
         let mut pooling = Pooling::new(model);
         let (embedding, [source, info]) = self.embedding_output(model, &mut pooling, options, sidecar)?;
         let (taps, infos): (Vec<Output>, Vec<ValueInfo>) =
-            self.taps(model, (&options.taps, &source.name), sidecar, &mut pooling)?.into_iter().unzip();
+            self.taps(model, &options.taps, &source.name, sidecar, &mut pooling)?.into_iter().unzip();
         pooling.patch.outputs = Some([info].into_iter().chain(infos).collect());
         pooling.patch.apply(model)?;
         if !taps.is_empty() {
@@ -204,7 +204,7 @@ impl Outputs<'_> {
             let reason = format!("it gives {} and no floating-point numbers", self.file.type_text(&output));
             return Err(self.file.unsuitable(&output, reason));
         };
-        let axes = self.axes(model, sidecar, (&output, &shape))?;
+        let axes = self.axes(model, sidecar, &output, &shape)?;
         let channel = if axes == Axes::ChannelsFirst || axes == Axes::Vector { 1 } else { shape.len() - 1 };
         if fixed(&shape[channel]).is_none() {
             let reason = format!("it is {}: the number of features is open", shape_text(&shape));
@@ -235,7 +235,8 @@ impl Outputs<'_> {
     fn taps(
         &self,
         model: &Model,
-        (taps, source): (&Taps, &str),
+        taps: &Taps,
+        source: &str,
         sidecar: &Sidecar,
         pooling: &mut Pooling,
     ) -> Result<Vec<(Output, ValueInfo)>> {
@@ -263,7 +264,7 @@ impl Outputs<'_> {
                 let reason = format!("it gives {} and no floating-point numbers", self.file.type_text(&info));
                 return Err(self.file.unsuitable(&info, reason));
             };
-            let axes = self.axes(model, sidecar, (&info, &shape))?;
+            let axes = self.axes(model, sidecar, &info, &shape)?;
             let channel = if axes == Axes::ChannelsFirst || axes == Axes::Vector { 1 } else { shape.len() - 1 };
             let width = fixed(&shape[channel]).ok_or_else(|| {
                 self.file.unsuitable(&info, format!("it is {}: the number of features is open", shape_text(&shape)))
@@ -283,7 +284,7 @@ impl Outputs<'_> {
 
     /// How the features of a value lie: as the file or its description says, else as the number of
     /// axes tells.
-    fn axes(&self, model: &Model, sidecar: &Sidecar, (value, shape): (&ValueInfo, &[Dim])) -> Result<Axes> {
+    fn axes(&self, model: &Model, sidecar: &Sidecar, value: &ValueInfo, shape: &[Dim]) -> Result<Axes> {
         if let Some(noted) = self.noted_taps(model)?.into_iter().find(|tap| tap.name == value.name) {
             return Ok(noted.axes);
         }

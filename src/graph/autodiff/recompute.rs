@@ -59,7 +59,7 @@ pub fn recompute(
         let Some(cotangent) = cotangents.get(&graph.nodes[nodes[end]].outputs[0]) else { continue };
         let later: HashSet<String> =
             nodes[end + 1..].iter().flat_map(|&index| read_names(&graph.nodes[index])).collect();
-        again.segment(&mut b, (&nodes[start..=end], &later), cotangent)?;
+        again.segment(&mut b, &nodes[start..=end], &later, cotangent)?;
     }
     let copies = again.copies;
     let mut changed = b.finish()?;
@@ -138,12 +138,7 @@ impl Again<'_> {
     /// Adds copies of those nodes of a segment that compute what the backward pass reads, to be
     /// computed once the cotangent of its end is there; `later` are the values that later segments
     /// read, which are kept.
-    fn segment(
-        &mut self,
-        b: &mut Builder,
-        (nodes, later): (&[usize], &HashSet<String>),
-        cotangent: &str,
-    ) -> Result<()> {
+    fn segment(&mut self, b: &mut Builder, nodes: &[usize], later: &HashSet<String>, cotangent: &str) -> Result<()> {
         let mut wanted: HashSet<String> = HashSet::new();
         let mut copied = Vec::new();
         for node in nodes.iter().rev().map(|&index| &self.graph.nodes[index]) {

@@ -75,13 +75,13 @@ fn gemm_rows(site: &OpContext<'_>, rows: &Dim) -> Option<Vec<usize>> {
     (is_upright && has_rows(site, 0, rows) && shares_bias).then(|| vec![0])
 }
 
-/// `alpha a b` of two matrices, each transposed first if so said.
-fn product(b: &mut Builder, left: (&Value, bool), right: (&Value, bool), alpha: f64) -> Value {
-    let mut node = Node::new("Gemm", &[left.0.name(), right.0.name()], &[]);
-    if left.1 {
+/// `alpha a b` of two matrices, each transposed first if `transposed` says so.
+fn product(b: &mut Builder, [left, right]: [&Value; 2], transposed: [bool; 2], alpha: f64) -> Value {
+    let mut node = Node::new("Gemm", &[left.name(), right.name()], &[]);
+    if transposed[0] {
         node = node.with("transA", 1);
     }
-    if right.1 {
+    if transposed[1] {
         node = node.with("transB", 1);
     }
     if alpha != 1.0 {
@@ -110,12 +110,12 @@ fn matmul(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
         let flat = rows(b, dy, left_rank);
         let mut passed = vec![None, None];
         if a.wants(0) {
-            let dx = product(b, (&flat, false), (right, true), 1.0);
+            let dx = product(b, [&flat, right], [false, true], 1.0);
             passed[0] = Some(b.reshape_like(&dx, left).into());
         }
         if a.wants(1) {
             let flat_left = rows(b, left, left_rank);
-            passed[1] = Some(product(b, (&flat_left, true), (&flat, false), 1.0).into());
+            passed[1] = Some(product(b, [&flat_left, &flat], [true, false], 1.0).into());
         }
         return Ok(passed);
     }
@@ -156,15 +156,15 @@ fn gemm(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
     let mut passed = vec![None, None, None];
     if a.wants(0) {
         let dx = match left_turned {
-            false => product(b, (dy, false), (right, !right_turned), alpha),
-            true => product(b, (right, right_turned), (dy, true), alpha),
+            false => product(b, [dy, right], [false, !right_turned], alpha),
+            true => product(b, [right, dy], [right_turned, true], alpha),
         };
         passed[0] = Some(dx.into());
     }
     if a.wants(1) {
         let dx = match right_turned {
-            false => product(b, (left, !left_turned), (dy, false), alpha),
-            true => product(b, (dy, true), (left, left_turned), alpha),
+            false => product(b, [left, dy], [!left_turned, false], alpha),
+            true => product(b, [dy, left], [true, left_turned], alpha),
         };
         passed[1] = Some(dx.into());
     }

@@ -90,7 +90,7 @@ fn resize(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
         if from[axis] == to[axis] && scales.as_ref().is_none_or(|scales| scales[axis + 2] == 1.0) {
             continue;
         }
-        let matrix = response(a, b, (axis, from[axis], to[axis]), scales.as_deref());
+        let matrix = response(a, b, axis, [from[axis], to[axis]], scales.as_deref());
         // The matrix is [to, from] for heights; for widths it is applied from the right.
         dx = if axis == 0 {
             let turned = b.transpose(&matrix, &[1, 0]);
@@ -104,7 +104,7 @@ fn resize(a: &VjpContext<'_>, b: &mut Builder) -> VjpResult {
 
 /// What the node makes of the identity along one axis: `[to, from]`, in the element type of its
 /// input.
-fn response(a: &VjpContext<'_>, b: &mut Builder, (axis, from, to): (usize, i64, i64), scales: Option<&[f32]>) -> Value {
+fn response(a: &VjpContext<'_>, b: &mut Builder, axis: usize, [from, to]: [i64; 2], scales: Option<&[f32]>) -> Value {
     let size = from as usize;
     let identity = HostTensor::from_fn(&[1, 1, size, size], |at| f32::from(u8::from(at / size == at % size)));
     let identity = b.constant(&identity);
