@@ -258,7 +258,7 @@ fn text(found: &Findings) -> String {
             rows.push(("self-test", format!("right result on {}", library.works_on.join(", "))));
             rows.push((
                 "training API",
-                if library.training { "yes" } else { "no, for `--engine ort` only" }.to_owned(),
+                if library.training { "yes" } else { "no (`defrost finetune --engine ort` needs it)" }.to_owned(),
             ));
         }
         None => rows.push(("ONNX Runtime", "none that works".to_owned())),
