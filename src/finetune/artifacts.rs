@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::data::Split;
 use crate::error::{FileError, Result};
 use crate::finetune::checkpoint::Best;
 use crate::finetune::classifier::Classifier;
@@ -13,7 +12,7 @@ use crate::finetune::search::Search;
 use crate::finetune::training_set::TrainingSet;
 use crate::metrics::{Bootstrap, Metric};
 use crate::records::{
-    Chosen, Counts, Partition, PredictionTable, Record, Repeat, Seconds, Selection, Settings, Source, Summary,
+    Chosen, Partition, PredictionTable, Record, RecordBuilder, Repeat, Seconds, Selection, Settings, Source,
     TestEvaluation,
 };
 use crate::tensor::safetensors::Tensors;
@@ -99,14 +98,8 @@ fn json(path: &Path, value: &impl serde::Serialize) -> Result<String, FileError>
 /// The record of all repeats.
 pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<RepeatResult>) -> Result<Record> {
     let recipe = &job.config.recipe;
-    let repeats: Vec<Repeat> = runs
-        .iter()
-        .map(|run| Repeat {
-            seed: run.seed,
-            chosen: run.chosen(),
-            metrics: run.judged.evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect(),
-        })
-        .collect();
+    let repeats: Vec<Repeat> =
+        runs.iter().map(|run| Repeat::new(run.seed, run.chosen(), &run.judged.evaluation)).collect();
     let mut seconds = Seconds::default();
     for run in &runs {
         seconds.select += run.search.seconds;
@@ -118,17 +111,7 @@ pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<Re
         found: "0".into(),
         expected: "at least 1",
     })?;
-    let mut summary = BTreeMap::new();
-    if repeats.len() > 1 {
-        for metric in first.judged.evaluation.metrics.keys() {
-            let values: Vec<f64> =
-                repeats.iter().filter_map(|repeat| repeat.metrics.get(metric).copied().flatten()).collect();
-            summary.extend(Summary::of(&values).map(|figures| (*metric, figures)));
-        }
-    }
     let partition = &first.partition;
-    let splits =
-        [(Split::Train, &partition.train), (Split::Validation, &partition.validation), (Split::Test, &partition.test)];
     let mut warnings = partition.warnings.clone();
     if material.unlabelled > 0 {
         warnings.insert(0, format!("{} samples without label are left out", material.unlabelled));
@@ -145,22 +128,14 @@ pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<Re
     };
     warnings.extend(selection.warnings(first.chosen().value(), partition.validation.len()));
     warnings.extend(first.judged.adjustment.iter().flat_map(|adjustment| adjustment.gaps()));
-    warnings.extend(first.judged.evaluation.warnings.iter().cloned());
     let bootstrap = bootstrap(recipe, true);
-    let evaluation = &first.judged.evaluation;
-    Ok(Record {
+    let record = RecordBuilder {
+        dataset: &material.dataset,
         chosen: first.chosen(),
-        metrics: evaluation.metrics.clone(),
-        summary,
         selection,
+        evaluation: first.judged.evaluation,
+        adjustment: first.judged.adjustment,
         repeats,
-        confusion: evaluation.confusion.clone(),
-        per_class: evaluation.classes.clone(),
-        reliability: evaluation.reliability.clone(),
-        adjustment: first.judged.adjustment.clone(),
-        task: material.dataset.task,
-        classes: material.dataset.classes.clone(),
-        splits: splits.into_iter().map(|(split, rows)| (split, Counts::new(&material.dataset, rows))).collect(),
         source: Source {
             path: job.config.data.path.display().to_string(),
             column: "pixels".into(),
@@ -178,12 +153,14 @@ pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<Re
             tolerance: None,
             solver: None,
         },
-        seconds,
         warnings,
-        leaks: partition.leaks.clone(),
+        partition: first.partition,
+    };
+    Ok(Record {
+        seconds,
         predictions: Some(PREDICTIONS.into()),
         weights: Some("checkpoints/best/model.safetensors".into()),
-        version: env!("CARGO_PKG_VERSION").into(),
+        ..record.build()
     })
 }
 

@@ -11,15 +11,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{FileError, FinetuneError, Result};
+use crate::error::{FinetuneError, Result};
 use crate::finetune::optimizer::{FIRST_MOMENT, SECOND_MOMENT};
-use crate::support::fs;
+use crate::support::{fs, json};
 use crate::tensor::safetensors;
 use crate::tensor::safetensors::{Metadata, Tensors};
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+/// What it is, for errors.
+const FORMAT: &str = "state of a run";
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,8 +102,7 @@ impl Checkpoints {
             let moments: Tensors = moments.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
             safetensors::write(&folder.join(OPTIMIZER), &moments, &Metadata::new())?;
             let path = folder.join(STATE);
-            let text = serde_json::to_vec_pretty(position).map_err(|source| malformed(&path, source))?;
-            fs::replace(&path, &text)
+            json::write(&path, FORMAT, position)
         })
     }
 
@@ -116,7 +117,7 @@ impl Checkpoints {
         let (mut state, _) = safetensors::read(&folder.join(MODEL))?;
         state.extend(safetensors::read(&folder.join(OPTIMIZER))?.0);
         let path = folder.join(STATE);
-        let position = serde_json::from_slice(&fs::read(&path)?).map_err(|source| malformed(&path, source))?;
+        let position = json::read(&path, FORMAT)?;
         Ok(Some((state, position)))
     }
 
@@ -176,10 +177,6 @@ fn remove_directory(path: &Path) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fs::io_error("remove", path)(error).into()),
         _ => Ok(()),
     }
-}
-
-fn malformed(path: &Path, source: serde_json::Error) -> FileError {
-    FileError::Parse { path: path.to_path_buf(), format: "state of a run", source: source.into() }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Head, artifacts};
 use crate::metrics::Metric;
 use crate::pixels::frame;
-use crate::records::{Record, SplitConfig};
+use crate::records::{Record, SplitConfig, rank};
 use crate::runtime::Runtime;
 use crate::support::fs;
 use crate::support::progress::Progress;
@@ -318,14 +318,10 @@ fn stalled_for(position: &TrainState) -> usize {
 /// one always is.
 fn is_better(training: &Training<'_>, best: Option<Best>, score: Option<f64>, log_loss: Option<f64>) -> bool {
     let Some(best) = best else { return true };
-    let larger = training.metric().larger_is_better();
-    let merit = |score: f64, log_loss: Option<f64>| {
-        let loss = log_loss.unwrap_or(f64::INFINITY);
-        [if larger { score } else { -score }, -loss]
-    };
+    let metric = training.metric();
     match score {
         None => false,
-        Some(score) => best.score.is_nan() || merit(score, log_loss) > merit(best.score, best.log_loss),
+        Some(score) => best.score.is_nan() || rank(metric, score, log_loss) > rank(metric, best.score, best.log_loss),
     }
 }
 

@@ -6,16 +6,18 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, FileError, FinetuneError, ProbeError, Result};
+use crate::error::{Error, FinetuneError, ProbeError, Result};
 use crate::finetune::checkpoint::TrainState;
 use crate::finetune::training::{NoopObserver, Training};
-use crate::records::Candidate;
-use crate::support::fs;
+use crate::records::{Candidate, rank};
+use crate::support::json;
 use crate::support::progress::Progress;
 use crate::tensor::safetensors::Tensors;
 
 /// Name of the file in a run's folder that keeps what the search found.
 const SEARCH: &str = "search.json";
+/// What it is, for errors.
+const FORMAT: &str = "search of a run";
 
 /// What a search found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,7 +42,7 @@ impl Search {
             let candidate = Candidate { value: rates[0], score: None, log_loss: None, fit: None };
             return Ok(Search { candidates: vec![candidate], seconds: 0.0 });
         }
-        let mut search = if path.is_file() { read(&path)? } else { Search::default() };
+        let mut search = if path.is_file() { json::read(&path, FORMAT)? } else { Search::default() };
         for &rate in rates.iter().skip(search.candidates.len()) {
             let began = Instant::now();
             progress.note(&format!("trying learning rate {rate:.1e}"));
@@ -50,8 +52,7 @@ impl Search {
             progress.note(&format!("learning rate {rate:.1e}: {told}"));
             search.candidates.push(Candidate { value: rate, score, log_loss, fit: None });
             search.seconds += began.elapsed().as_secs_f64();
-            let text = serde_json::to_vec_pretty(&search).map_err(|source| malformed(&path, source))?;
-            fs::replace(&path, &text)?;
+            json::write(&path, FORMAT, &search)?;
         }
         Ok(search)
     }
@@ -61,15 +62,11 @@ impl Search {
         if let [only] = self.candidates.as_slice() {
             return Ok(only.value);
         }
-        let larger = training.metric().larger_is_better();
-        let merit = |candidate: &Candidate| {
-            let score = candidate.score?;
-            let loss = candidate.log_loss.unwrap_or(f64::INFINITY);
-            Some([if larger { score } else { -score }, -loss])
-        };
         let mut best: Option<([f64; 2], f64)> = None;
         for candidate in &self.candidates {
-            let Some(found) = merit(candidate) else { continue };
+            let Some(found) = candidate.score.map(|score| rank(training.metric(), score, candidate.log_loss)) else {
+                continue;
+            };
             if best.is_none_or(|(most, _)| found > most) {
                 best = Some((found, candidate.value));
             }
@@ -93,12 +90,4 @@ fn attempt(training: &mut Training<'_>, rate: f64, progress: &dyn Progress) -> R
     }
     let (_, score, log_loss) = training.validate(&mut position)?;
     Ok((score, log_loss))
-}
-
-fn read(path: &Path) -> Result<Search> {
-    Ok(serde_json::from_slice(&fs::read(path)?).map_err(|source| malformed(path, source))?)
-}
-
-fn malformed(path: &Path, source: serde_json::Error) -> FileError {
-    FileError::Parse { path: path.to_path_buf(), format: "search of a run", source: source.into() }
 }

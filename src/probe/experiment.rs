@@ -17,7 +17,7 @@ use std::time::Instant;
 use linfa::ParamGuard;
 use ndarray::Array2;
 
-use crate::data::{Split, Task};
+use crate::data::Task;
 use crate::error::{Error, ProbeError, Result};
 use crate::metrics::{Bootstrap, Metric, evaluate};
 use crate::probe::cross_validation::{CrossValidation, FoldFit, Folded};
@@ -29,9 +29,9 @@ use crate::probe::regularization_path::RegPath;
 use crate::probe::samples::{Subset, ValidSamples};
 use crate::probe::selection::{ModelSelection, StrongPenalty};
 use crate::records::{
-    CalibrationConfig, Candidate, Chosen, Counts, MIN_VALIDATION, Partition, PredictionTable, ProbeInput, Record,
-    Repeat, ScoredSplit, Seconds, Selection, Settings, Source, SplitConfig, Summary, TestEvaluation, deciding_metric,
-    folds, score,
+    CalibrationConfig, Candidate, Chosen, MIN_VALIDATION, Partition, PredictionTable, ProbeInput, Record,
+    RecordBuilder, Repeat, ScoredSplit, Seconds, Selection, Settings, Source, SplitConfig, TestEvaluation,
+    deciding_metric, folds, score,
 };
 use crate::support::fs;
 use crate::support::progress::{Progress, Silent};
@@ -223,9 +223,7 @@ impl Experiment {
             let judged = self.adjusting.judge(samples.dataset(), validation, said.test, &intervals)?;
             watch.seconds.evaluate += start.elapsed().as_secs_f64();
             trial.warnings.extend(judged.adjustment.iter().flat_map(|adjustment| adjustment.gaps()));
-            let metrics =
-                judged.evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
-            repeats.push(Repeat { seed, chosen: trial.chosen, metrics });
+            repeats.push(Repeat::new(seed, trial.chosen, &judged.evaluation));
             first.get_or_insert(FirstRepeat { partition, trial, judged });
         }
         progress.end();
@@ -254,24 +252,11 @@ impl Experiment {
     ) -> ExperimentResult {
         let FirstRepeat { partition, trial, judged } = first;
         let TestEvaluation { probabilities, decision, evaluation, adjustment } = judged;
-        let mut summary = std::collections::BTreeMap::new();
-        if repeats.len() > 1 {
-            for metric in evaluation.metrics.keys() {
-                let values: Vec<f64> =
-                    repeats.iter().filter_map(|repeat| repeat.metrics.get(metric).copied().flatten()).collect();
-                summary.extend(Summary::of(&values).map(|figures| (*metric, figures)));
-            }
-        }
-        let splits = [
-            (Split::Train, &partition.train),
-            (Split::Validation, &partition.validation),
-            (Split::Test, &partition.test),
-        ];
         let parameter = match &self.method {
             Method::Linear(_) => "c",
             Method::Knn(_) => "k",
         };
-        let mut warnings = partition.warnings;
+        let mut warnings = partition.warnings.clone();
         warnings.extend(trial.warnings);
         let selection = Selection {
             parameter: parameter.into(),
@@ -281,20 +266,14 @@ impl Experiment {
             folds: trial.folds,
         };
         warnings.extend(selection.warnings(trial.chosen.value(), partition.validation.len()));
-        warnings.extend(evaluation.warnings);
-        let record = Record {
+        let predictions = PredictionTable::new(samples.dataset(), &partition.test, probabilities, decision);
+        let record = RecordBuilder {
+            dataset: samples.dataset(),
             chosen: trial.chosen,
-            metrics: evaluation.metrics,
-            summary,
             selection,
-            repeats,
-            confusion: evaluation.confusion,
-            per_class: evaluation.classes,
-            reliability: evaluation.reliability,
+            evaluation,
             adjustment,
-            task: samples.dataset().task,
-            classes: samples.dataset().classes.clone(),
-            splits: splits.into_iter().map(|(split, rows)| (split, Counts::new(samples.dataset(), rows))).collect(),
+            repeats,
             source: Source { dimension: samples.dimension(), ..source },
             settings: Settings {
                 splits: partition.origin.into(),
@@ -306,15 +285,10 @@ impl Experiment {
                 tolerance: self.method.tolerance(samples),
                 solver: self.method.solver(),
             },
-            seconds: Seconds::default(),
             warnings,
-            leaks: partition.leaks,
-            predictions: None,
-            weights: None,
-            version: env!("CARGO_PKG_VERSION").into(),
+            partition,
         };
-        let predictions = PredictionTable::new(samples.dataset(), &partition.test, probabilities, decision);
-        ExperimentResult { record, predictions, linear: trial.linear }
+        ExperimentResult { record: record.build(), predictions, linear: trial.linear }
     }
 
     fn attempt(

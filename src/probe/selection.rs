@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use crate::error::ProbeError;
 use crate::metrics::Metric;
-use crate::records::Candidate;
+use crate::records::{Candidate, rank};
 
 /// Where the penalty of a hyper-parameter is strong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,8 +44,7 @@ impl<T> ModelSelection<T> {
 
     pub(super) fn enter(&mut self, candidate: Candidate, model: T) {
         if let Some(score) = candidate.score {
-            let merit = if self.metric.larger_is_better() { score } else { -score };
-            let rank = [merit, -candidate.log_loss.unwrap_or(f64::INFINITY)];
+            let rank = rank(self.metric, score, candidate.log_loss);
             let stronger = |value: f64| self.strong.compare(candidate.value, value) == Ordering::Greater;
             let wins = |best: &([f64; 2], f64, T)| rank > best.0 || (rank == best.0 && stronger(best.1));
             if self.best.as_ref().is_none_or(wins) {

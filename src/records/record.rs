@@ -12,10 +12,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Split, Task};
-use crate::error::{FileError, ProbeError, Result};
-use crate::metrics::{ClassScores, Estimate, Metric, ReliabilityBin};
+use crate::error::{ProbeError, Result};
+use crate::metrics::{ClassScores, Estimate, Evaluation, Metric, ReliabilityBin};
 use crate::records::Calibration;
-use crate::support::fs;
+use crate::support::json;
 
 /// One probe of one cache, or one fine-tuned network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -239,6 +239,14 @@ pub struct Repeat {
     pub metrics: BTreeMap<Metric, Option<f64>>,
 }
 
+impl Repeat {
+    /// A repeat with these figures.
+    pub(crate) fn new(seed: u64, chosen: Chosen, evaluation: &Evaluation) -> Self {
+        let metrics = evaluation.metrics.iter().map(|(metric, estimate)| (*metric, estimate.value)).collect();
+        Repeat { seed, chosen, metrics }
+    }
+}
+
 /// What one split consists of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -337,27 +345,17 @@ impl Record {
     /// Reads `probes/<name>.json` of a cache, or any other record.
     ///
     /// # Errors
-    /// [`FileError`] when the file cannot be read or is not a record.
+    /// [`FileError`](crate::error::FileError) when the file cannot be read or is not a record.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path)?;
-        Ok(serde_json::from_slice(&bytes).map_err(|source| FileError::Parse {
-            path: path.to_path_buf(),
-            format: "probe record",
-            source: source.into(),
-        })?)
+        json::read(path, "probe record")
     }
 
     /// Writes the record, replacing an older one atomically.
     ///
     /// # Errors
-    /// [`FileError`] when the file cannot be written.
+    /// [`FileError`](crate::error::FileError) when the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_vec_pretty(self).map_err(|source| FileError::Parse {
-            path: path.to_path_buf(),
-            format: "probe record",
-            source: source.into(),
-        })?;
-        fs::replace(path, &text)
+        json::write(path, "probe record", self)
     }
 }
 

@@ -32,6 +32,13 @@ pub fn score(evaluation: &Evaluation, metric: Metric) -> Option<f64> {
     value(metric).or_else(|| present.and_then(value))
 }
 
+/// What candidates and epochs are ordered by, larger is better: the deciding metric, then a small
+/// log loss.
+pub fn rank(metric: Metric, score: f64, log_loss: Option<f64>) -> [f64; 2] {
+    let merit = if metric.larger_is_better() { score } else { -score };
+    [merit, -log_loss.unwrap_or(f64::INFINITY)]
+}
+
 impl Selection {
     /// What the reader should know of the choice of `chosen` with a validation split of
     /// `validation` samples: too few of them, a value at the edge of its grid, a tie of all

@@ -4,6 +4,7 @@
 pub mod env;
 pub mod fs;
 pub mod hub;
+pub mod json;
 pub mod machine;
 pub mod mapped;
 pub mod memory;

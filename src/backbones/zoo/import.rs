@@ -23,7 +23,7 @@ use crate::error::{FileError, ModelError, Result};
 use crate::graph::Model;
 use crate::preprocess::Preprocess;
 use crate::support::progress::Progress;
-use crate::support::{env, fs, hub};
+use crate::support::{env, fs, hub, json};
 
 /// Name of the copy.
 const FILE: &str = "model.onnx";
@@ -31,6 +31,8 @@ const FILE: &str = "model.onnx";
 const DESCRIPTION: &str = "model.toml";
 /// Name of what it gives for its known input.
 const PRINT: &str = "fingerprint.json";
+/// What it is, for errors.
+const PRINT_FORMAT: &str = "fingerprint (JSON)";
 /// Where imported models lie in the cache directory.
 const FOLDER: &str = "models/imported";
 
@@ -126,8 +128,7 @@ pub fn import(path: &Path, options: &ImportOptions, progress: &dyn Progress) -> 
 /// [`FileError::Io`] where the cache directory cannot be written.
 pub fn keep_fingerprint(name: &str, fingerprint: &Fingerprint) -> Result<()> {
     let path = print_path(&env::required_cache_directory()?, name);
-    let text = serde_json::to_string_pretty(fingerprint).map_err(|source| print_error(&path, source))?;
-    fs::replace(&path, text.as_bytes())
+    json::write(&path, PRINT_FORMAT, fingerprint)
 }
 
 /// What an imported model gave for its known input; `None` where nothing was kept.
@@ -138,15 +139,11 @@ pub(crate) fn fingerprint(name: &str) -> Result<Option<Fingerprint>> {
     if !is_import || !path.is_file() {
         return Ok(None);
     }
-    Ok(Some(serde_json::from_str(&fs::read_text(&path)?).map_err(|source| print_error(&path, source))?))
+    json::read(&path, PRINT_FORMAT).map(Some)
 }
 
 fn print_path(cache: &Path, name: &str) -> PathBuf {
     FOLDER.split('/').chain([name, PRINT]).fold(cache.to_path_buf(), |path, part| path.join(part))
-}
-
-fn print_error(path: &Path, source: serde_json::Error) -> FileError {
-    FileError::Parse { path: path.to_path_buf(), format: "fingerprint (JSON)", source: Box::new(source) }
 }
 
 /// Opens an imported model, if there is one of that name.
