@@ -190,8 +190,7 @@ fn wanted(model: &str, taps: &Taps, tappable: &[Tap]) -> Result<Vec<usize>> {
     let find = |name: &String| {
         tappable.iter().position(|tap| tap.name == *name).ok_or_else(|| {
             let known: Vec<String> = tappable.iter().map(|tap| tap.name.clone()).collect();
-            let nearest =
-                names::nearest(name, known.iter().map(String::as_str)).into_iter().map(str::to_owned).collect();
+            let nearest = names::nearest(name, known.iter().map(String::as_str));
             ModelError::UnknownTap { model: model.to_owned(), name: name.clone(), nearest, known }.into()
         })
     };

@@ -6,9 +6,10 @@
 //! Hugging Face snapshot), built here from the weights, or from a user's ONNX file. [`open`] finds
 //! any of them.
 //!
-//! A page per family says what it computes: [`families::vit`] (DINOv2, DINO, DeiT, OpenCLIP, CLIP, BLIP),
-//! [`families::sam`], [`families::focalnet`] (also SEEM's), [`families::resnet`], [`families::efficientnet_lite`]; [`changes`] says how a
-//! network is adapted to other channels and cut.
+//! A page per family says what it computes: [`families::vit`] (DINOv2, DINO, DeiT, OpenCLIP, CLIP,
+//! BLIP), [`families::sam`], [`families::focalnet`] (also SEEM's), [`families::resnet`],
+//! [`families::efficientnet_lite`]; [`changes`] says how a network is adapted to other channels and
+//! cut.
 
 mod blueprint;
 mod build;

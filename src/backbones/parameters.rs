@@ -142,7 +142,7 @@ impl<'w> Parameters<'w> {
                     None => {
                         // Further ones are not listed.
                         let known = weights.names().filter(|_| self.misfits.missing.len() < WeightMismatch::LISTED);
-                        let nearest = names::nearest(&stored, known).into_iter().map(str::to_owned).collect();
+                        let nearest = names::nearest(&stored, known);
                         self.misfits.missing.push((stored.clone(), nearest));
                         None
                     }

@@ -29,7 +29,7 @@ pub(super) fn in_order(source: &Path, stated: &[String], found: BTreeSet<&str>) 
             path: source.to_path_buf(),
             rows: Box::default(),
             class: unknown.to_owned(),
-            nearest: nearest.into_iter().map(str::to_owned).collect(),
+            nearest,
             stated: stated.to_vec(),
         }
         .into());

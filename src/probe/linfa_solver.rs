@@ -1,10 +1,11 @@
 //! Logistic regression by `linfa-logistic`: the reference that the own solver is compared with.
 //!
-//! In: an objective's features, targets and `c`. Out: `[rows, D + 1]`, intercepts last. It minimises
-//! `sum of losses + alpha / 2 |W|^2` with `alpha = 1 / c`, intercepts not penalised, in f64, from
-//! zero: `c` times scikit-learn's objective and the own one times the number of samples. It ends
-//! where the Euclidean norm of the gradient is below its tolerance, or where the objective does not
-//! change any more. Refused: weights of samples.
+//! In: an objective's features, targets and `c`. Out: `[rows, D + 1]`, intercepts last.
+//!
+//! It minimises `sum of losses + alpha / 2 |W|^2` with `alpha = 1 / c`, intercepts not penalised, in
+//! f64, from zero: the own objective times the number of samples, scikit-learn's divided by `C`. It
+//! ends where the Euclidean norm of the gradient is below its tolerance, or where the objective
+//! does not change any more. Refused: weights of samples.
 
 use linfa::DatasetBase;
 use linfa::traits::Fit;
@@ -25,7 +26,8 @@ pub(super) fn solver_report(solver: Solver) -> Option<SolverReport> {
     })
 }
 
-/// Minimises; the norm of the gradient of the sum is asked to be below `tolerance` times the samples.
+/// Minimises; the norm of the gradient of the sum is asked to be below `tolerance` times the
+/// samples.
 ///
 /// # Errors
 /// [`ProbeError::Solver`] for weights, and where the crate gives up.

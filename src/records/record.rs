@@ -91,8 +91,8 @@ pub enum Solver {
     /// penalty is above the tolerance.
     #[default]
     Own,
-    /// The crate `linfa-logistic`, as a reference: its L-BFGS on the sum of losses, in f64. It takes
-    /// no weights of samples.
+    /// The crate `linfa-logistic`, as a reference: its L-BFGS on the sum of losses, in f64. It
+    /// takes no weights of samples.
     Linfa,
 }
 

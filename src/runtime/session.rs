@@ -258,7 +258,7 @@ impl Session {
     fn unknown(&self, direction: &'static str, name: &str) -> RuntimeError {
         let infos = if direction == "input" { &self.inputs } else { &self.outputs };
         let known: Vec<String> = infos.iter().map(|info| info.name.clone()).collect();
-        let nearest = names::nearest(name, known.iter().map(String::as_str)).into_iter().map(str::to_owned).collect();
+        let nearest = names::nearest(name, known.iter().map(String::as_str));
         RuntimeError::UnknownName { direction, name: name.to_owned(), nearest, known }
     }
 }

@@ -62,8 +62,8 @@ impl Drop for Mapped {
 /// The content of a file as shared bytes: a large file is memory-mapped, so that only what is used
 /// is read.
 ///
-/// A mapped file must not be shortened while the bytes are in use; replacing it by [`fs::replace_with`]
-/// is safe.
+/// A mapped file must not be shortened while the bytes are in use; replacing it by
+/// [`fs::replace_with`] is safe.
 pub fn read_shared(path: &Path) -> Result<Bytes> {
     let file = fs::open(path)?;
     let size = file.metadata().map_err(fs::io_error("read", path))?.len();

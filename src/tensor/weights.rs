@@ -169,7 +169,7 @@ impl Weights {
         let tensor = self.tensors.get(name).ok_or_else(|| ModelError::UnknownWeight {
             source_path: self.source.clone(),
             name: name.to_owned(),
-            nearest: names::nearest(name, self.names()).into_iter().map(str::to_owned).collect(),
+            nearest: names::nearest(name, self.names()),
         })?;
         tensor
             .materialise()

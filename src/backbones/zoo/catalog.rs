@@ -2,8 +2,8 @@
 //! preprocessing.
 //!
 //! The entries are data: `models/*.toml`, part of the binary. A family names its files; a further
-//! variant is a further `[[variant]]` in one of them. Unknown keys, names given twice and impossible values
-//! are refused.
+//! variant is a further `[[variant]]` in one of them. Unknown keys, names given twice and
+//! impossible values are refused.
 
 use serde::{Deserialize, Serialize};
 
@@ -142,7 +142,7 @@ pub fn find(name: &str) -> Result<Entry> {
         Some(entry) => Ok(entry.clone()),
         None => {
             let known = entries.iter().map(|entry| entry.variant.name.as_str());
-            let nearest = names::nearest(name, known).into_iter().map(str::to_owned).collect();
+            let nearest = names::nearest(name, known);
             Err(ModelError::UnknownModel { name: name.to_owned(), nearest }.into())
         }
     }

@@ -53,7 +53,6 @@ impl External<'_> {
         match (wanted, values) {
             (Some(wanted), _) => values.iter().find(|value| value.name == *wanted).cloned().ok_or_else(|| {
                 let nearest = names::nearest(wanted, values.iter().map(|value| value.name.as_str()));
-                let nearest = nearest.into_iter().map(str::to_owned).collect();
                 let (path, name) = (self.path.to_path_buf(), wanted.clone());
                 ModelError::UnknownValue { path, direction, name, nearest }.into()
             }),

@@ -305,7 +305,7 @@ impl Outputs<'_> {
 
     fn unknown_tap(&self, model: &Model, name: &str) -> crate::error::Error {
         let known: Vec<String> = model.graph.outputs.iter().map(|output| output.name.clone()).collect();
-        let nearest = names::nearest(name, model.graph.value_names()).into_iter().map(str::to_owned).collect();
+        let nearest = names::nearest(name, model.graph.value_names());
         ModelError::UnknownTap { model: self.file.path.display().to_string(), name: name.to_owned(), nearest, known }
             .into()
     }

@@ -224,7 +224,7 @@ pub fn manifest(name: &str) -> Result<Manifest> {
         return Ok(all.swap_remove(index));
     }
     let known: Vec<String> = all.into_iter().map(|manifest| manifest.name).collect();
-    let nearest = names::nearest(name, known.iter().map(String::as_str)).into_iter().map(str::to_owned).collect();
+    let nearest = names::nearest(name, known.iter().map(String::as_str));
     Err(DataError::UnknownManifest { name: name.to_owned(), nearest, known }.into())
 }
 

@@ -52,7 +52,7 @@ pub(in crate::data) fn read_cells<'a>(
                 DataError::NoColumn {
                     path: path.to_path_buf(),
                     column: name.to_owned(),
-                    nearest: nearest.into_iter().map(str::to_owned).collect(),
+                    nearest,
                     present: present.to_vec(),
                 }
             })?;
@@ -99,7 +99,6 @@ pub fn column_by_id(path: &Path, id_column: Option<&str>, column: &str) -> Resul
     for (column, option) in [(id, "id-column"), (column, "by")] {
         if present.iter().all(|name| name != column) {
             let nearest = names::nearest(column, present.iter().map(String::as_str));
-            let nearest = nearest.into_iter().map(str::to_owned).collect();
             let (path, column) = (path.to_path_buf(), column.to_owned());
             return Err(DataError::MissingColumn { path, column, nearest, present, option }.into());
         }

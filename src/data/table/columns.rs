@@ -147,13 +147,13 @@ impl Header<'_> {
     fn missing(&self, name: &str, option: &'static str) -> DataError {
         let lower = name.to_lowercase();
         let mut nearest = names::nearest(name, self.present.iter().map(String::as_str));
-        let similar = |column: &&String| column.to_lowercase().contains(&lower) && !nearest.contains(&column.as_str());
-        let containing: Vec<&str> = self.present.iter().filter(similar).map(String::as_str).collect();
+        let similar = |column: &&String| column.to_lowercase().contains(&lower) && !nearest.contains(column);
+        let containing: Vec<String> = self.present.iter().filter(similar).cloned().collect();
         nearest.splice(0..0, containing);
         DataError::MissingColumn {
             path: self.path.to_path_buf(),
             column: name.to_owned(),
-            nearest: nearest.into_iter().take(3).map(str::to_owned).collect(),
+            nearest: nearest.into_iter().take(3).collect(),
             present: self.present.to_vec(),
             option,
         }

@@ -112,8 +112,8 @@ fn check_names(trained: &[String], options: &ArtifactOptions) -> Result<(), Grap
     match options.shares.keys().chain(decaying).find(|name| !trained.contains(name)) {
         None => Ok(()),
         Some(name) => {
-            let nearest = names::nearest(name, trained.iter().map(String::as_str)).into_iter().map(str::to_owned);
-            Err(GraphError::UnknownValue { name: name.clone(), nearest: nearest.collect() })
+            let nearest = names::nearest(name, trained.iter().map(String::as_str));
+            Err(GraphError::UnknownValue { name: name.clone(), nearest })
         }
     }
 }

@@ -45,7 +45,7 @@ impl Builder {
             return Ok(Value(name.into()));
         }
         let known = self.graph.value_names();
-        let nearest = names::nearest(name, known).into_iter().map(str::to_owned).collect();
+        let nearest = names::nearest(name, known);
         Err(GraphError::UnknownValue { name: name.to_owned(), nearest }.into())
     }
 }

@@ -34,7 +34,7 @@ pub fn constants_to_inputs<'a>(model: &Model, names: impl IntoIterator<Item = &'
     let mut inputs = graph.inputs.clone();
     for name in names {
         let Some(tensor) = graph.initializer(name) else {
-            let nearest = nearest(name, graph.constant_names()).into_iter().map(str::to_owned).collect();
+            let nearest = nearest(name, graph.constant_names());
             return Err(GraphError::UnknownValue { name: name.clone(), nearest }.into());
         };
         let shape = tensor.shape.iter().map(|&size| Dim::from(size)).collect();

@@ -50,7 +50,7 @@ fn known_values(graph: &Graph, names: &[String]) -> Result<()> {
     let known = graph.value_names();
     match names.iter().find(|name| !known.contains(&name.as_str())) {
         Some(name) => {
-            let nearest = nearest(name, known).into_iter().map(str::to_owned).collect();
+            let nearest = nearest(name, known);
             Err(GraphError::UnknownValue { name: name.clone(), nearest }.into())
         }
         None => Ok(()),

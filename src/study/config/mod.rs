@@ -245,8 +245,8 @@ impl Checker<'_> {
             return Ok(());
         }
         let nearest = names::nearest(name, known.iter().copied());
-        let rest = known.iter().copied().filter(|name| !nearest.contains(name));
-        let known = nearest.iter().copied().chain(rest).map(str::to_owned).collect();
+        let rest = known.iter().map(|&name| name.to_owned()).filter(|name| !nearest.contains(name));
+        let known = nearest.iter().cloned().chain(rest).collect();
         Err(StudyError::Unknown { path: self.path(), key: key.to_owned(), kind, name: name.to_owned(), known }.into())
     }
 }
