@@ -27,6 +27,7 @@ mod probe;
 mod quickstart;
 mod report;
 mod runtime;
+mod study;
 mod text_table;
 
 use std::path::PathBuf;
@@ -108,6 +109,7 @@ verbs! {
     Quickstart(quickstart),
     Report(report),
     Runtime(runtime),
+    Study(study),
 }
 
 /// Reads the arguments, runs the verb, prints what it has to say, and gives the exit code.

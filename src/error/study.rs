@@ -60,6 +60,14 @@ pub enum StudyError {
         /// The file that is missing.
         file: &'static str,
     },
+    /// Not one published number is of something that the study has.
+    #[error("`{path}` has nothing that {published} has numbers of")]
+    NothingPublished {
+        /// The folder of the study.
+        path: PathBuf,
+        /// Where the numbers come from.
+        published: String,
+    },
     /// A dataset can be fetched by one program only, which this system does not have.
     #[error("`{package}` cannot be fetched here: {problem}")]
     Package {
@@ -113,6 +121,10 @@ impl Diagnostic for StudyError {
             }
             StudyError::NoBlocks { .. } => "name the `backbones` of the experiment, without this one".into(),
             StudyError::NotAStudy { .. } => "`defrost study run` makes one".into(),
+            StudyError::NothingPublished { .. } => {
+                "name another table with `<published>`; its backbones and datasets are found by the names of the study file"
+                    .into()
+            }
             StudyError::Package { package, .. } => {
                 format!("install `{package}`, or name the files with `manifest` and `root` in the study file")
             }

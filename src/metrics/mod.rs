@@ -56,7 +56,7 @@ pub use interval::IntervalMethod;
 pub use metric::Metric;
 pub use paired::{Difference, difference};
 pub use predictions::Predictions;
-pub use ranks::{AverageRanks, average_ranks, middle_ranks};
+pub use ranks::{AverageRanks, average_ranks, middle_ranks, spearman};
 pub use repeated::{LeaveOut, RepeatedDifference, repeated_difference};
 pub use scores::Activation;
 pub use smoothing::smoothed_log_loss;

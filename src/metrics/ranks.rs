@@ -47,7 +47,9 @@ pub fn average_ranks(values: &[Vec<f64>], level: f64) -> Option<AverageRanks> {
         let friedman = 12.0 * datasets / (count * (count + 1.0)) * spread / correction;
         let rest = datasets * (count - 1.0) - friedman;
         if rest <= 1e-12 {
-            return 0.0;
+            // All rankings are the same: the chance that the others fall in with the first.
+            let orders: f64 = (1..=k).map(|method| method as f64).product();
+            return orders.powf(1.0 - datasets);
         }
         let freedom = [count - 1.0, (count - 1.0) * (datasets - 1.0)];
         FisherSnedecor::new(freedom[0], freedom[1]).map_or(f64::NAN, |f| f.sf((datasets - 1.0) * friedman / rest))
@@ -66,6 +68,19 @@ pub fn middle_ranks(values: &[f64]) -> Vec<f64> {
         run.iter().for_each(|&position| ranks[position] = below as f64 + (run.len() as f64 + 1.0) / 2.0);
     }
     ranks
+}
+
+/// Spearman's rank correlation, from -1 to 1: Pearson's of the ranks, ties sharing theirs. `None`
+/// where lengths differ or either side is constant.
+pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
+    if a.len() != b.len() {
+        return None;
+    }
+    let middle = (a.len() as f64 + 1.0) / 2.0;
+    let [a, b] = [a, b].map(|values| middle_ranks(values).into_iter().map(|rank| rank - middle).collect::<Vec<f64>>());
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let scale = (product(&a, &a) * product(&b, &b)).sqrt();
+    (scale > 0.0).then(|| product(&a, &b) / scale)
 }
 
 /// The quantile of the range of `count` standard normal variables: `q` with `share = count * int
@@ -128,6 +143,20 @@ mod tests {
         assert!((found.p.unwrap() - 0.008_373_318_685).abs() < 1e-9, "{found:?}");
         // 2.850 sqrt(6 x 7 / (6 x 4))
         assert!((found.critical_difference - 2.8497 * 1.75f64.sqrt()).abs() < 1e-3, "{found:?}");
+    }
+
+    /// `scipy.stats.spearmanr`.
+    #[test]
+    fn rank_correlation_with_ties_is_that_of_scipy() {
+        let found = spearman(&[1.0, 2.0, 2.0, 4.0, 5.0], &[2.0, 1.0, 3.0, 5.0, 4.0]).unwrap();
+        assert!((found - 0.7181848464596079).abs() < 1e-9, "{found}");
+        assert_eq!(spearman(&[1.0, 1.0], &[1.0, 2.0]), None);
+    }
+
+    #[test]
+    fn rankings_that_all_agree_are_as_likely_as_their_number_says() {
+        let found = average_ranks(&[vec![3.0, 3.0], vec![2.0, 2.0], vec![1.0, 1.0]], 0.05).unwrap();
+        assert!((found.p.unwrap() - 1.0 / 6.0).abs() < 1e-12);
     }
 
     #[test]

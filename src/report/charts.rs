@@ -9,7 +9,7 @@ use crate::report::svg::{At, Svg};
 /// Number of colours for classes in the style sheet; shapes change after as many classes.
 const CLASS_COLOURS: usize = 8;
 /// Markers that the page defines.
-const SHAPES: [&str; 4] = ["dot", "square", "triangle", "diamond"];
+pub(super) const SHAPES: [&str; 4] = ["dot", "square", "triangle", "diamond"];
 
 /// CSS class and marker of a class by position.
 pub(super) fn class_mark(class: usize) -> (String, &'static str) {

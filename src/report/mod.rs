@@ -9,8 +9,12 @@ mod calibration;
 mod charts;
 mod gather;
 mod layers;
+mod raster;
 mod record;
 mod scale;
+mod sheet;
+mod study;
+mod style;
 mod svg;
 mod tables;
 mod thumbnail;
@@ -31,6 +35,7 @@ pub use record::{
     Curve, DatasetFacts, EmbeddingFacts, Fact, LayerCurve, LayerPoint, Mistake, Picture, Plane, PlanePoint,
     ProbeResult, Record, SplitFacts, Spread, TrainingFacts,
 };
+pub use study::{StudyReport, write_study};
 pub use thumbnail::thumbnail;
 
 /// The page that shows a record; everything that comes from outside (names, ids, reasons) is

@@ -55,6 +55,30 @@ impl Axis {
         Axis { low, high, logarithmic: true, ticks }
     }
 
+    /// A logarithmic axis around positive values, with ticks at powers of ten, and at 2 and 5 times
+    /// these where there are few; `text` writes them.
+    pub(super) fn magnitudes(values: &[f64], text: fn(f64) -> String) -> Self {
+        let (low, high) = extent(values.iter().copied().filter(|value| *value > 0.0));
+        // Without values, the axis of 0 to 1 has no logarithm.
+        let (low, high) = if low > 0.0 { (low / 1.3, high * 1.3) } else { (1.0, 10.0) };
+        let factors: &[f64] = if high / low < 30.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
+        let ticks = powers.flat_map(|power| factors.iter().map(move |factor| factor * 10f64.powi(power)));
+        let ticks = ticks.filter(|tick| (low..=high).contains(tick)).map(|tick| (tick, text(tick))).collect();
+        Axis { low, high, logarithmic: true, ticks }
+    }
+
+    /// The axis of these ends and ticks.
+    pub(super) fn with_ticks(low: f64, high: f64, ticks: Vec<(f64, String)>) -> Self {
+        Axis { low, high, logarithmic: false, ticks }
+    }
+
+    /// The same with other texts at the ticks.
+    pub(super) fn with_texts(mut self, text: fn(f64) -> String) -> Self {
+        self.ticks.iter_mut().for_each(|tick| tick.1 = text(tick.0));
+        self
+    }
+
     /// An axis of named places, half a place of margin on either side; where there are many, not
     /// all get their name.
     pub(super) fn places(names: &[String]) -> Self {
@@ -123,6 +147,16 @@ mod tests {
         let grid: Vec<f64> = (0..45).map(|at| 10f64.powf(-6.0 + 11.0 * f64::from(at) / 44.0)).collect();
         let texts: Vec<String> = Axis::logarithmic(&grid).ticks.into_iter().map(|tick| tick.1).collect();
         assert_eq!(texts, ["10⁻⁶", "10⁻⁴", "10⁻²", "10⁰", "10²", "10⁴"]);
+    }
+
+    #[test]
+    fn magnitudes_tick_where_there_is_room() {
+        let texts = |values: &[f64]| -> Vec<f64> {
+            Axis::magnitudes(values, |value| value.to_string()).ticks.into_iter().map(|tick| tick.0).collect()
+        };
+        assert_eq!(texts(&[1.28e6, 1.42e8, 2e9]), [1e6, 1e7, 1e8, 1e9]);
+        assert_eq!(texts(&[22e6, 86e6]), [2e7, 5e7, 1e8]);
+        assert_eq!((texts(&[]), texts(&[0.0])), (vec![1.0, 2.0, 5.0, 10.0], vec![1.0, 2.0, 5.0, 10.0]));
     }
 
     #[test]

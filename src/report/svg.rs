@@ -1,20 +1,45 @@
-//! Writing SVG whose marks are placed in percent: a chart fills its column at any width while text
-//! and strokes keep their size.
+//! Drawings whose marks are placed in percent: in a page, a chart fills its column at any width
+//! while text and strokes keep their size.
 //!
 //! Colours come from the style sheet by class (`s0` ... series, `c0` ... classes), so that charts
-//! follow light and dark.
+//! follow light and dark; a [`Sheet`](crate::report::sheet::Sheet) gives the same marks pixels and
+//! colours of their own.
 
 use std::fmt::Write as _;
 
 use crate::report::scale::Axis;
 
-/// A drawing under construction; text is escaped, the rest is ours.
+/// A drawing under construction.
+#[derive(Clone, Debug)]
 pub(super) struct Svg {
-    body: String,
+    class: String,
+    label: String,
+    /// Pixels, where the style sheet does not say.
+    height: Option<usize>,
+    pub(super) marks: Vec<Mark>,
+}
+
+/// What is drawn; `class` says how it looks.
+#[derive(Clone, Debug)]
+pub(super) enum Mark {
+    /// The marks up to the next `GroupEnd` share a class.
+    Group { class: String },
+    /// Ends a group.
+    GroupEnd,
+    /// A line.
+    Line { class: String, from: At, to: At },
+    /// A circle of `radius` pixels; pointing at it shows `title`.
+    Circle { class: String, at: At, radius: f64, title: String },
+    /// A copy of the page's marker `shape`.
+    Marker { class: String, shape: &'static str, at: At, title: String },
+    /// A cell of a heat map between two corners, `share` of its colour from 0 to 1.
+    Cell { from: At, to: At, share: f64, title: String },
+    /// Text moved by `shift` pixels.
+    Text { class: String, at: At, shift: [i32; 2], text: String },
 }
 
 /// A position in percent of the drawing, from the top left.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct At {
     pub(super) x: f64,
     pub(super) y: f64,
@@ -39,53 +64,41 @@ pub(super) fn escape(text: &str) -> String {
 impl Svg {
     /// A drawing of CSS class `class` that `label` describes for those who do not see it.
     pub(super) fn new(class: &str, label: &str) -> Self {
-        Svg { body: format!("<svg class=\"{class}\" role=\"img\" aria-label=\"{}\">", escape(label)) }
+        Svg { class: class.to_owned(), label: label.to_owned(), height: None, marks: Vec::new() }
     }
 
-    pub(super) fn finish(mut self) -> String {
-        self.body.push_str("</svg>");
-        self.body
+    /// The same, so many pixels high.
+    pub(super) fn with_height(mut self, height: usize) -> Self {
+        self.height = Some(height);
+        self
     }
 
     pub(super) fn open_group(&mut self, class: &str) {
-        self.push(format_args!("<g class=\"{class}\">"));
+        self.marks.push(Mark::Group { class: class.to_owned() });
     }
 
     pub(super) fn close_group(&mut self) {
-        self.body.push_str("</g>");
+        self.marks.push(Mark::GroupEnd);
     }
 
     pub(super) fn line(&mut self, class: &str, from: At, to: At) {
-        self.push(format_args!(
-            "<line class=\"{class}\" x1=\"{:.2}%\" y1=\"{:.2}%\" x2=\"{:.2}%\" y2=\"{:.2}%\"/>",
-            from.x, from.y, to.x, to.y
-        ));
+        self.marks.push(Mark::Line { class: class.to_owned(), from, to });
     }
 
-    /// A circle of `radius` pixels; pointing at it shows `title`.
     pub(super) fn circle(&mut self, class: &str, at: At, radius: f64, title: &str) {
-        self.push(format_args!("<circle class=\"{class}\" cx=\"{:.2}%\" cy=\"{:.2}%\" r=\"{radius:.1}\">", at.x, at.y));
-        self.title(title);
-        self.body.push_str("</circle>");
+        self.marks.push(Mark::Circle { class: class.to_owned(), at, radius, title: title.to_owned() });
     }
 
-    /// A copy of the page's marker `shape`.
-    pub(super) fn marker(&mut self, class: &str, shape: &str, at: At, title: &str) {
-        self.push(format_args!("<use class=\"{class}\" href=\"#{shape}\" x=\"{:.2}%\" y=\"{:.2}%\">", at.x, at.y));
-        self.title(title);
-        self.body.push_str("</use>");
+    pub(super) fn marker(&mut self, class: &str, shape: &'static str, at: At, title: &str) {
+        self.marks.push(Mark::Marker { class: class.to_owned(), shape, at, title: title.to_owned() });
     }
 
-    /// Text moved by `shift` pixels.
+    pub(super) fn cell(&mut self, from: At, to: At, share: f64, title: &str) {
+        self.marks.push(Mark::Cell { from, to, share, title: title.to_owned() });
+    }
+
     pub(super) fn text(&mut self, class: &str, at: At, shift: [i32; 2], text: &str) {
-        self.push(format_args!(
-            "<text class=\"{class}\" x=\"{:.2}%\" y=\"{:.2}%\" dx=\"{}\" dy=\"{}\">{}</text>",
-            at.x,
-            at.y,
-            shift[0],
-            shift[1],
-            escape(text)
-        ));
+        self.marks.push(Mark::Text { class: class.to_owned(), at, shift, text: text.to_owned() });
     }
 
     /// Grid lines, tick texts and names of both axes.
@@ -104,15 +117,55 @@ impl Svg {
         self.text("name start", At { x: 0.0, y: 0.0 }, [-40, -14], names[1]);
     }
 
-    fn title(&mut self, title: &str) {
-        if !title.is_empty() {
-            self.push(format_args!("<title>{}</title>", escape(title)));
+    /// The drawing as an element of a page; text is escaped, the rest is ours.
+    pub(super) fn finish(self) -> String {
+        let label = escape(&self.label);
+        let style = self.height.map_or(String::new(), |height| format!(" style=\"height:{height}px\""));
+        let mut out = format!("<svg class=\"{}\"{style} role=\"img\" aria-label=\"{label}\">", self.class);
+        for mark in &self.marks {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{mark}");
         }
+        out + "</svg>"
     }
+}
 
-    fn push(&mut self, text: std::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _ = self.body.write_fmt(text);
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let named = |title: &str| match title {
+            "" => String::new(),
+            title => format!("<title>{}</title>", escape(title)),
+        };
+        match self {
+            Mark::Group { class } => write!(f, "<g class=\"{class}\">"),
+            Mark::GroupEnd => f.write_str("</g>"),
+            Mark::Line { class, from: At { x, y }, to } => write!(
+                f,
+                "<line class=\"{class}\" x1=\"{x:.2}%\" y1=\"{y:.2}%\" x2=\"{:.2}%\" y2=\"{:.2}%\"/>",
+                to.x, to.y
+            ),
+            Mark::Circle { class, at: At { x, y }, radius, title } => {
+                let title = named(title);
+                write!(f, "<circle class=\"{class}\" cx=\"{x:.2}%\" cy=\"{y:.2}%\" r=\"{radius:.1}\">{title}</circle>")
+            }
+            Mark::Marker { class, shape, at: At { x, y }, title } => {
+                let title = named(title);
+                write!(f, "<use class=\"{class}\" href=\"#{shape}\" x=\"{x:.2}%\" y=\"{y:.2}%\">{title}</use>")
+            }
+            Mark::Cell { from: At { x, y }, to, share, title } => {
+                let (width, height) = (to.x - x, to.y - y);
+                write!(
+                    f,
+                    "<rect class=\"cell\" fill-opacity=\"{share:.3}\" x=\"{x:.2}%\" y=\"{y:.2}%\" \
+                     width=\"{width:.2}%\" height=\"{height:.2}%\">{}</rect>",
+                    named(title)
+                )
+            }
+            Mark::Text { class, at: At { x, y }, shift: [dx, dy], text } => {
+                let text = escape(text);
+                write!(f, "<text class=\"{class}\" x=\"{x:.2}%\" y=\"{y:.2}%\" dx=\"{dx}\" dy=\"{dy}\">{text}</text>")
+            }
+        }
     }
 }
 

@@ -112,7 +112,7 @@ fn interval(low: Option<f64>, high: Option<f64>, sign: bool) -> String {
 }
 
 /// With a real minus sign.
-fn signed(value: f64) -> String {
+pub(super) fn signed(value: f64) -> String {
     let text = format!("{:.3}", value.abs());
     match (text == "0.000", value > 0.0) {
         (true, _) => text,

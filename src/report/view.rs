@@ -225,7 +225,7 @@ fn tiles(record: &Record) -> Vec<Tile> {
 }
 
 /// A title inside a sentence: `Balanced accuracy` becomes `balanced accuracy`, `ROC-AUC` stays.
-fn in_sentence(title: &str) -> String {
+pub(super) fn in_sentence(title: &str) -> String {
     let mut characters = title.chars();
     match (characters.next(), characters.next()) {
         (Some(first), Some(second)) if second.is_lowercase() => {

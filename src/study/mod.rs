@@ -17,6 +17,7 @@ pub mod config;
 pub mod index;
 pub mod record;
 mod results;
+pub mod summary;
 
 pub use cell::{Cell, TrainingWork, Work};
 pub use config::{Experiment, Study};

@@ -87,7 +87,7 @@ impl StudyResults {
     }
 
     /// The cells of one dataset, backbone and work: one for each seed, in their order.
-    pub fn repeats<'a>(&'a self, dataset: &'a str, backbone: &'a str, work: &'a Work) -> Vec<&'a CellResult> {
+    pub fn repeats(&self, dataset: &str, backbone: &str, work: &Work) -> Vec<&CellResult> {
         let fits = |cell: &&CellResult| {
             let Cell { dataset: on, backbone: of, work: what, .. } = &cell.cell;
             on.as_deref() == Some(dataset) && of == backbone && what == work

@@ -50,6 +50,8 @@ mod runtime_commands;
 mod session;
 mod snapshots;
 mod splits;
+mod study_folder;
+mod study_report;
 mod tables;
 mod taps;
 mod training;

@@ -45,13 +45,14 @@ pub(crate) fn verbs() -> Vec<String> {
     found
 }
 
-/// Photographs, a table of them with its manifest, a cache, a probe and a classifier.
+/// Photographs, a table of them with its manifest, a cache, a probe, a classifier and a study.
 fn scene() -> Scene {
     let scene = Scene::new(17, |_| "photos");
     scene.done(&["probe", "linear", "cache", "--c-grid", "1", "--bootstrap", "50"]);
     scene.done(&["export", "cache/probes/linear.json", "--model", "small.onnx", "--out", "classifier.onnx"]);
     scene.done(&["data", "split", "photos", "--out", "photos/table.csv"]);
     std::fs::write(scene.path("mine.toml"), MANIFEST).unwrap();
+    crate::study_folder::small(&scene.path("study"));
     scene
 }
 
@@ -81,7 +82,7 @@ column = \"label\"
 ";
 
 /// What prints a result, with and without `--json`.
-const RESULTS: [&str; 30] = [
+const RESULTS: [&str; 32] = [
     "cache show cache",
     "cache verify cache",
     "compare cache/probes/linear.json cache/probes/linear.json --bootstrap 50",
@@ -112,6 +113,8 @@ const RESULTS: [&str; 30] = [
     "probe linear cache --c-grid 1 --bootstrap 50",
     "report cache",
     "runtime show",
+    "study compare study --published study/published.csv",
+    "study report study",
 ];
 
 /// What writes files, and the end of a line that keeps it from doing so: the flag that names a
@@ -135,10 +138,11 @@ const FILES: [(&str, &str); 15] = [
 ];
 
 /// What fills folders, and the most that a file may grow to meanwhile, in KiB.
-const FOLDERS: [(&str, u32); 3] = [
+const FOLDERS: [(&str, u32); 4] = [
     ("embed photos --model small.onnx --out new", 2),
     ("finetune photos --model small.onnx --out new-run --epochs 1 --device cpu", 2),
     ("models import small.onnx --name other", 0),
+    ("study report study --out new-report", 2),
 ];
 
 fn assert_told(output: &Output, command: &str, reasons: &[&str]) {
