@@ -120,7 +120,7 @@ impl Diagnostic for StudyError {
                 format!("there are {}", listed(known))
             }
             StudyError::NoBlocks { .. } => "name the `backbones` of the experiment, without this one".into(),
-            StudyError::NotAStudy { .. } => "`defrost study run` makes one".into(),
+            StudyError::NotAStudy { .. } => "name the folder that holds the study: its `study.toml` and the results of its cells".into(),
             StudyError::NothingPublished { .. } => {
                 "name another table with `<published>`; its backbones and datasets are found by the names of the study file"
                     .into()
