@@ -45,6 +45,7 @@ pub fn infer(model: &Model) -> Result<Inference> {
 }
 
 /// What is known about the values of a body.
+#[expect(clippy::type_complexity, reason = "the signature of inference that is asked for")]
 fn infer_body(opset: i64) -> impl Fn(&Graph, &dyn Fn(&str) -> Option<Fact>) -> Result<HashMap<String, Fact>> {
     move |body, outer| Ok(infer_graph(body, opset, outer)?.facts)
 }

@@ -180,6 +180,7 @@ impl Family for Configuration {
 
 impl Configuration {
     /// The stem, or what lies between two stages: a convolution of that stride and a norm.
+    #[expect(clippy::too_many_arguments, reason = "five beside the receiver")]
     fn shrink(
         &self,
         network: &mut Network<'_>,
@@ -213,6 +214,7 @@ impl Configuration {
 
     /// `x` plus a branch of it, with norm, scale and depthwise convolution where the options put
     /// them.
+    #[expect(clippy::too_many_arguments, reason = "five beside the receiver")]
     fn branch(
         &self,
         network: &mut Network<'_>,

@@ -111,6 +111,7 @@ fn transformers_name(name: &str) -> String {
 
 impl Configuration {
     /// One block; `name` is `layerSTAGE.INDEX`.
+    #[expect(clippy::too_many_arguments, reason = "five beside the receiver")]
     fn block(
         &self,
         network: &mut Network<'_>,

@@ -231,6 +231,7 @@ impl Configuration {
 
     /// Attention over maps of `size`; the tables of relative positions were learned for maps of
     /// `side` by `side`.
+    #[expect(clippy::too_many_arguments, reason = "five beside the receiver")]
     fn attend(&self, network: &mut Network<'_>, name: &str, x: &Value, size: [usize; 2], side: usize) -> Result<Value> {
         let layer = Attention { tokens: size[0] * size[1], width: self.width, heads: self.heads, separate: false };
         network.biased_attention(name, x, layer, |network, heads| {
@@ -241,6 +242,7 @@ impl Configuration {
 
     /// The bias of relative positions `[N, heads, T, T]`: for query (y, x) and key (v, u), `q .
     /// Rh[y - v] + q . Rw[x - u]`.
+    #[expect(clippy::too_many_arguments, reason = "five beside the receiver")]
     fn relative_positions(
         &self,
         network: &mut Network<'_>,

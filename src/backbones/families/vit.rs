@@ -278,6 +278,7 @@ impl Configuration {
         }))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "five beside the receiver")]
     fn block(
         &self,
         network: &mut Network<'_>,
@@ -305,6 +306,7 @@ impl Configuration {
     }
 
     /// `x + scale * branch`.
+    #[expect(clippy::too_many_arguments, reason = "five beside the receiver")]
     fn join(&self, network: &mut Network<'_>, block: &str, scale: &str, x: &Value, branch: Value) -> Result<Value> {
         let branch = match self.layer_scale {
             true => network.layer_scale(&format!("{block}.{scale}"), &branch, self.width)?,

@@ -147,6 +147,7 @@ impl<'w> Network<'w> {
     }
 
     /// Convolution with these weights and this bias.
+    #[expect(clippy::too_many_arguments, reason = "five beside the receiver")]
     pub(crate) fn convolve(
         &mut self,
         name: &str,

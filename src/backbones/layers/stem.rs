@@ -62,6 +62,7 @@ impl Network<'_> {
 
     /// `map`, the convolution of `x`, plus what a map of ones of the size of `x` gives with the
     /// weights of the offsets.
+    #[expect(clippy::too_many_arguments, reason = "five beside the receiver")]
     fn with_offsets(
         &mut self,
         name: &str,

@@ -232,6 +232,7 @@ impl Outputs<'_> {
     }
 
     /// Further outputs, or inner values: those named, or all other outputs of the file.
+    #[expect(clippy::too_many_arguments, reason = "five beside the receiver")]
     fn taps(
         &self,
         model: &Model,
