@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn what_is_undefined_or_never_differs_is_told() {
         let (same, none) = (mean(&[0.5; 8]), LeaveOut { value: None, ..mean(&[0.5; 8]) });
-        assert_eq!(repeated_difference(&[none.clone()], &[same.clone()], 0.95), None);
+        assert_eq!(repeated_difference(std::slice::from_ref(&none), std::slice::from_ref(&same), 0.95), None);
         let found = repeated_difference(&[same.clone(), none], &[same.clone(), same], 0.95).unwrap();
         assert_eq!((found.repeats, found.value, found.p), (1, 0.0, 1.0));
         assert!(found.low < -0.1 && found.high > 0.1, "eight blocks cannot exclude much: {found:?}");

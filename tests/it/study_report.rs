@@ -11,6 +11,7 @@ use defrost::study::{Experiment, StudyResults, TrainingWork, Work};
 
 use crate::study_folder::{Folder, cell, complete, small};
 
+#[expect(clippy::panic, reason = "a test")]
 fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

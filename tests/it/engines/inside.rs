@@ -82,7 +82,7 @@ impl Data {
         let mut pixels = Vec::with_capacity(IMAGES * self.size);
         for &class in &labels {
             for at in 0..self.size {
-                let pattern = if (at % self.side) * (class + 2) / self.side % 2 == 0 { 0.5 } else { -0.5 };
+                let pattern = if ((at % self.side) * (class + 2) / self.side).is_multiple_of(2) { 0.5 } else { -0.5 };
                 pixels.push(pattern + random.gen_range(-1.0..1.0));
             }
         }
@@ -145,6 +145,7 @@ fn assert_near(found: f32, expected: f32, allowed: f32, what: &str) {
 }
 
 /// Compares 50 losses.
+#[expect(clippy::print_stdout, reason = "what the parent test shows")]
 fn agree(what: &str, classifier: &Classifier, data: &Data, case: &Case) {
     let [mut graph, mut ort] = [EngineKind::Graph, EngineKind::Ort].map(|engine| case.open(classifier, engine));
     let mut most = 0f32;

@@ -23,6 +23,7 @@ use crate::finetune::Scene;
 
 /// The folder of the training library, installed where it is not there; `None` where there is none
 /// for this platform.
+#[expect(clippy::print_stdout, clippy::panic, reason = "a test that is left out says why")]
 pub(crate) fn training_library() -> Option<PathBuf> {
     match Flavour::Training.install(&Silent) {
         Ok(folder) => Some(folder),
