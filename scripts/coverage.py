@@ -41,14 +41,23 @@ subprocess.run(["cargo", "build", "--quiet", *profile, "--features", "scripts", 
 program = ROOT / "target" / ("debug" if arguments.quick else "release") / "coverage"
 
 
+# Of differences over repeats: groups of four images tested, groups to draw them from (as many: a given split), repeats, effects of groups, of seeds.
+REPEATS = [
+    (25, 25, 3, 0.5, 0.0), (25, 25, 3, 0.5, 0.4), (25, 100, 3, 0.5, 0.0), (25, 100, 3, 0.5, 0.4), (25, 100, 5, 0.5, 0.4), (100, 100, 5, 0.5, 0.1),
+    (100, 400, 5, 0.0, 0.0), (100, 125, 3, 1.0, 0.2),
+]
+
+
 def simulate(situation):
-    command = [program, str(arguments.draws), str(arguments.resamples), *map(str, situation)]
+    start = ["repeats", str(arguments.draws)] if situation in REPEATS else [str(arguments.draws), str(arguments.resamples)]
+    command = [program, *start, *map(str, situation)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return [json.loads(line) for line in output.splitlines()]
 
 
 with ThreadPoolExecutor(2) as pool:
     results = list(pool.map(simulate, SITUATIONS))
+    repeats = list(pool.map(simulate, REPEATS))
 
 for number, situation in enumerate(SITUATIONS):
     samples, classes, accuracy, slope, group, correlation = situation
@@ -60,6 +69,9 @@ for kind, figure, title in [("interval", "coverage", "coverage"), ("comparison",
     for metric in metrics:
         found = [[line[figure] for line in lines if (line["kind"], line["metric"]) == (kind, metric)] for lines in results]
         print(f"{metric:27}" + "".join(f"{values[0]:6.3f}" if values else "     -" for values in found))
+print("\ndifferences over repeats, accuracy, no difference: groups tested, of, repeats, effects of groups, of seeds; coverage; share of p < .05; width")
+for situation, [line] in zip(REPEATS, repeats):
+    print(f"{str(situation):28}{line['coverage']:8.3f}{line['size']:8.3f}{line['width']:8.3f}")
 if arguments.json:
-    rows = [{"situation": situation, "results": lines} for situation, lines in zip(SITUATIONS, results)]
+    rows = [{"situation": situation, "results": lines} for situation, lines in zip(SITUATIONS + REPEATS, results + repeats)]
     Path(arguments.json).write_text(json.dumps(rows, indent=1))

@@ -2,7 +2,8 @@
 //! and how often equal classifiers are told apart.
 //!
 //! `coverage DRAWS RESAMPLES SAMPLES CLASSES ACCURACY SLOPE GROUP CORRELATION` prints a line of
-//! JSON per metric.
+//! JSON per metric. `coverage repeats DRAWS TESTED GROUPS REPEATS GROUP_EFFECT SEED_EFFECT` prints
+//! how often differences over repeats are told apart where there is none.
 
 #[path = "coverage_simulation.rs"]
 mod simulation;
@@ -10,9 +11,12 @@ mod simulation;
 use std::error::Error;
 
 use serde_json::json;
-use simulation::Situation;
+use simulation::{Repeats, Situation};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().nth(1).as_deref() == Some("repeats") {
+        return repeats();
+    }
     let numbers: Vec<f64> = std::env::args().skip(1).map(|argument| argument.parse()).collect::<Result<_, _>>()?;
     let [draws, resamples, samples, classes, accuracy, slope, group, correlation] = numbers[..] else {
         return Err("expected DRAWS RESAMPLES SAMPLES CLASSES ACCURACY SLOPE GROUP CORRELATION".into());
@@ -35,5 +39,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     std::io::Write::write_all(&mut std::io::stdout(), lines.as_bytes())?;
+    Ok(())
+}
+
+fn repeats() -> Result<(), Box<dyn Error>> {
+    let numbers: Vec<f64> = std::env::args().skip(2).map(|argument| argument.parse()).collect::<Result<_, _>>()?;
+    let [draws, tested, groups, repeats, group_effect, seed_effect] = numbers[..] else {
+        return Err("expected repeats DRAWS TESTED GROUPS REPEATS GROUP_EFFECT SEED_EFFECT".into());
+    };
+    let (tested, groups, repeats) = (tested as usize, groups as usize, repeats as usize);
+    let tally = Repeats { tested, groups, repeats, group_effect, seed_effect }.comparisons(draws as usize, 1);
+    let line = json!({
+        "kind": "repeats", "metric": "accuracy", "draws": tally.draws, "coverage": tally.coverage(),
+        "width": tally.width / tally.draws as f64, "size": tally.size(),
+    });
+    std::io::Write::write_all(&mut std::io::stdout(), format!("{line}\n").as_bytes())?;
     Ok(())
 }

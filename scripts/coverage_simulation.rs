@@ -9,8 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use defrost::metrics::{Bootstrap, Metric, Predictions, difference, evaluate};
+use defrost::metrics::{Bootstrap, LeaveOut, Metric, Predictions, difference, evaluate, repeated_difference};
 use ndarray::Array2;
+use rand::seq::SliceRandom as _;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -170,5 +171,69 @@ impl Situation {
             }
         }
         tallies
+    }
+}
+
+/// Two methods that are equally good on average, over repeats with seeds of their own.
+///
+/// A method is right on an image where `accuracy's quantile + group + seed + noise` is above 0, each
+/// a normal variable: `group` belongs to method and group in all repeats, `seed` to method and
+/// repeat in all images.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeats {
+    /// Groups that a repeat is tested on, of four images each.
+    pub(crate) tested: usize,
+    /// Groups that they are drawn from, for each repeat anew; as many as `tested` for a given split.
+    pub(crate) groups: usize,
+    /// Number of repeats.
+    pub(crate) repeats: usize,
+    /// Standard deviation of what groups add, noise being 1.
+    pub(crate) group_effect: f64,
+    /// Standard deviation of what seeds add.
+    pub(crate) seed_effect: f64,
+}
+
+/// Images of a group.
+const GROUP: usize = 4;
+
+impl Repeats {
+    /// How often the interval of the mean difference of accuracies holds 0.
+    pub(crate) fn comparisons(&self, draws: usize, seed: u64) -> Tally {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut tally = Tally::default();
+        for _ in 0..draws {
+            let [first, second] = self.draw(&mut random);
+            let found = repeated_difference(&first, &second, 0.95).expect("accuracies are defined");
+            tally.draws += 1;
+            tally.below += usize::from(found.high < 0.0);
+            tally.above += usize::from(found.low > 0.0);
+            tally.width += found.high - found.low;
+            tally.rejected += usize::from(found.p < 0.05);
+        }
+        tally
+    }
+
+    fn draw(&self, random: &mut ChaCha8Rng) -> [Vec<LeaveOut>; 2] {
+        let of_groups: [Vec<f64>; 2] =
+            [(); 2].map(|()| (0..self.groups).map(|_| self.group_effect * normal(random)).collect());
+        let mut repeats = [Vec::new(), Vec::new()];
+        for _ in 0..self.repeats {
+            let mut groups: Vec<usize> = (0..self.groups).collect();
+            groups.shuffle(random);
+            groups.truncate(self.tested);
+            let blocks: Vec<usize> = groups.iter().flat_map(|&group| [group; GROUP]).collect();
+            for (of_groups, repeats) in of_groups.iter().zip(&mut repeats) {
+                let of_seed = self.seed_effect * normal(random);
+                let mut table = Array2::zeros((blocks.len(), 2));
+                for (row, &group) in blocks.iter().enumerate() {
+                    let is_right = 0.8 + of_groups[group] + of_seed + normal(random) > 0.0;
+                    table[[row, usize::from(is_right)]] = 0.8;
+                    table[[row, usize::from(!is_right)]] = 0.2;
+                }
+                let predictions = Predictions::of_classes(vec![1; blocks.len()], table).expect("two classes");
+                repeats.push(LeaveOut::new(&predictions, Metric::Accuracy, &blocks, self.groups));
+            }
+        }
+        repeats
     }
 }

@@ -41,6 +41,7 @@ pub use features::{FeatureColumns, Features, embedding_columns};
 pub use fidelity::{
     ColumnFidelity, FIDELITY_IMAGES, FIDELITY_NEIGHBOURS, Fidelity, MIN_AGREEMENT, MIN_COSINE, fidelity,
 };
+pub(crate) use manifest::MANIFEST_FILE;
 pub use manifest::{DatasetRecord, Manifest, ModelRecord, PartRecord, Producer};
 pub use network::Network;
 pub use plan::{EmbedOptions, EmbedRun};

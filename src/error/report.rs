@@ -1,5 +1,7 @@
 //! Failures of making reports.
 
+use std::path::PathBuf;
+
 use crate::error::{Diagnostic, Kind};
 
 /// A report cannot be made.
@@ -12,10 +14,19 @@ pub enum ReportError {
         /// The template engine's reason.
         source: minijinja::Error,
     },
+    /// A folder is neither an embedding cache nor that of a fine-tuning run.
+    #[error("`{path}` is neither an embedding cache nor the folder of a fine-tuning run")]
+    NothingThere {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 impl Diagnostic for ReportError {
     fn kind(&self) -> Kind {
-        Kind::Environment
+        match self {
+            ReportError::Template { .. } => Kind::Environment,
+            ReportError::NothingThere { .. } => Kind::Input,
+        }
     }
 }

@@ -35,7 +35,7 @@ pub use record::{
     Curve, DatasetFacts, EmbeddingFacts, Fact, LayerCurve, LayerPoint, Mistake, Picture, Plane, PlanePoint,
     ProbeResult, Record, SplitFacts, Spread, TrainingFacts,
 };
-pub use study::{StudyReport, write_study};
+pub use study::{ClassifiersReport, StudyReport, write_classifiers, write_study};
 pub use thumbnail::thumbnail;
 
 /// The page that shows a record; everything that comes from outside (names, ids, reasons) is

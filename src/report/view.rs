@@ -187,7 +187,7 @@ fn rate(speed: f64) -> String {
 }
 
 /// The metric that stands for a probe at the head of the page.
-fn headline(metrics: &BTreeMap<Metric, Estimate>) -> Option<(Metric, &Estimate, f64)> {
+pub(super) fn headline(metrics: &BTreeMap<Metric, Estimate>) -> Option<(Metric, &Estimate, f64)> {
     // Only ordered classes have a quadratic kappa.
     let order =
         [Metric::QuadraticKappa, Metric::RocAuc, Metric::RocAucMacro, Metric::RocAucMacroPresent, Metric::Accuracy];

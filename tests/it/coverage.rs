@@ -11,7 +11,7 @@ use ndarray::Array2;
 #[path = "../../scripts/coverage_simulation.rs"]
 mod simulation;
 
-use simulation::Situation;
+use simulation::{Repeats, Situation};
 
 /// Draws of each situation: the standard error of a coverage of .95 is .018.
 const DRAWS: usize = 150;
@@ -100,4 +100,25 @@ fn classifiers_that_do_not_differ_on_few_samples_may_yet_differ() {
     let found = &difference(&first, &second, &Bootstrap::default()).unwrap()[&Metric::Accuracy];
     assert_eq!((found.value, found.p), (Some(0.0), Some(1.0)));
     assert!(found.low.unwrap() < -0.1 && found.high.unwrap() > 0.1, "{found:?}");
+}
+
+/// Methods alike over repeats are told apart as seldom, whether seeds matter or not, on test images
+/// that all repeats share, and on others.
+#[test]
+fn differences_over_repeats_count_seeds_and_images() {
+    let given = Repeats { tested: 25, groups: 25, repeats: 3, group_effect: 0.5, seed_effect: 0.0 };
+    let situations = [
+        given,
+        Repeats { seed_effect: 0.4, ..given },
+        Repeats { groups: 100, ..given },
+        Repeats { groups: 100, repeats: 5, seed_effect: 0.4, ..given },
+    ];
+    for situation in situations {
+        let tally = situation.comparisons(DRAWS, 11);
+        assert!(tally.size() <= LARGEST_SIZE, "{} in {situation:?}", tally.size());
+        assert!(tally.coverage() >= LEAST_COVERAGE, "{} in {situation:?}", tally.coverage());
+    }
+    // Seeds that matter make it wide: without them it would be told apart far too often.
+    let [quiet, loud] = [given, situations[1]].map(|situation| situation.comparisons(DRAWS, 11).width);
+    assert!(loud > 1.3 * quiet, "{loud} {quiet}");
 }

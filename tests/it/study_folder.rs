@@ -7,7 +7,7 @@ use defrost::data::{Label, Task};
 use defrost::finetune::{Freeze, Head};
 use defrost::metrics::{Bootstrap, Metric, evaluate};
 use defrost::probe::PredictionTable;
-use defrost::records::{Chosen, Record, Seconds, Selection, Settings, Source};
+use defrost::records::{Chosen, Record, Scale, Seconds, Selection, Settings, Source};
 use defrost::study::index::{BackboneFacts, DatasetFacts, Index, PlannedCell};
 use defrost::study::record::{CellRecord, InferenceSeconds};
 use defrost::study::{Cell, Experiment, Failure, InferenceTime, Measurement, SimilarityMatrix, TrainingWork, Work};
@@ -110,39 +110,11 @@ impl<'a> Folder<'a> {
     pub(crate) fn score(&mut self, cell: Cell, experiments: &[Experiment], right: usize) {
         let folder = self.plan(&cell, experiments);
         let table = predictions(&cell, right);
-        let evaluation = evaluate(&table.predictions().unwrap(), &Bootstrap { resamples: 0, ..Bootstrap::default() });
         let is_trained = matches!(cell.work, Work::Training(_));
         let beside = if is_trained { folder.join("run") } else { folder.clone() };
         std::fs::create_dir_all(&beside).unwrap();
         table.write(&beside.join("predictions.parquet")).unwrap();
-        let record = Box::new(Record {
-            chosen: Chosen::Finetune { learning_rate: 1e-4, epoch: 2 },
-            metrics: evaluation.metrics,
-            summary: Default::default(),
-            selection: Selection {
-                parameter: "learning_rate".into(),
-                metric: Metric::Accuracy,
-                candidates: Vec::new(),
-                refitted: false,
-                folds: None,
-            },
-            repeats: Vec::new(),
-            confusion: None,
-            per_class: evaluation.classes,
-            reliability: Vec::new(),
-            adjustment: None,
-            task: Task::Multiclass,
-            classes: table.classes.clone(),
-            splits: Default::default(),
-            source: Source::default(),
-            settings: Settings::default(),
-            seconds: Seconds::default(),
-            warnings: Vec::new(),
-            leaks: Vec::new(),
-            predictions: Some("predictions.parquet".into()),
-            weights: None,
-            version: "0".into(),
-        });
+        let record = Box::new(record(&table));
         let measurement = match is_trained {
             true => Measurement::Training { record, best_step: 10 * right as u64, steps: 1000 },
             false => Measurement::Probe { record },
@@ -208,6 +180,51 @@ fn predictions(cell: &Cell, right: usize) -> PredictionTable {
         decision: None,
         is_ordered: cell.dataset.as_deref() == Some("grades"),
     }
+}
+
+/// The record of predictions.
+fn record(table: &PredictionTable) -> Record {
+    let evaluation = evaluate(&table.predictions().unwrap(), &Bootstrap { resamples: 0, ..Bootstrap::default() });
+    Record {
+        chosen: Chosen::Finetune { learning_rate: 1e-4, epoch: 2 },
+        metrics: evaluation.metrics,
+        summary: Default::default(),
+        selection: Selection {
+            parameter: "learning_rate".into(),
+            metric: Metric::Accuracy,
+            candidates: Vec::new(),
+            refitted: false,
+            folds: None,
+        },
+        repeats: Vec::new(),
+        confusion: None,
+        per_class: evaluation.classes,
+        reliability: Vec::new(),
+        adjustment: None,
+        task: Task::Multiclass,
+        classes: table.classes.clone(),
+        splits: Default::default(),
+        source: Source::default(),
+        settings: Settings::default(),
+        seconds: Seconds::default(),
+        warnings: Vec::new(),
+        leaks: Vec::new(),
+        predictions: Some("predictions.parquet".into()),
+        weights: None,
+        version: "0".into(),
+    }
+}
+
+/// Folders as a cache with a linear probe leaves them, the same images in all, with so many right.
+pub(crate) fn probed(path: &Path, model: &str, right: usize) {
+    let probes = path.join("probes");
+    std::fs::create_dir_all(&probes).unwrap();
+    let work = Work::LinearProbe { train_fraction: 1.0 };
+    let table = predictions(&cell("lesions", model, work, 0), right);
+    table.write(&probes.join("predictions.parquet")).unwrap();
+    let source = Source { model: Some(model.into()), column: "embedding".into(), ..Source::default() };
+    let chosen = Chosen::Linear { c: 1.0, scale: Scale::Standard };
+    Record { source, chosen, ..record(&table) }.write(&probes.join("linear.json")).unwrap();
 }
 
 pub(crate) fn cell(dataset: &str, backbone: &str, work: Work, seed: u64) -> Cell {

@@ -9,7 +9,7 @@ use defrost::report::write_study;
 use defrost::study::summary::{Published, StudySummary, Verdict};
 use defrost::study::{Experiment, StudyResults, TrainingWork, Work};
 
-use crate::study_folder::{Folder, cell, complete, small};
+use crate::study_folder::{Folder, cell, complete, probed, small};
 
 #[expect(clippy::panic, reason = "a test")]
 fn text(path: &Path) -> String {
@@ -173,4 +173,37 @@ fn the_verbs_print_what_they_wrote_and_what_they_compared() {
     assert!(told.contains("name another table with `--published`"), "{told}");
     let (code, _, told) = run(&["report", "--out", "published.csv"]);
     assert_eq!(code, Some(3), "{told}");
+}
+
+#[test]
+fn caches_and_runs_make_a_leaderboard_without_a_study() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, right) in [("dino", 54), ("clip", 51), ("imnet", 24)] {
+        probed(&folder.path().join(name), name, right);
+    }
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_defrost"));
+        command.arg("report").args(arguments).current_dir(folder.path()).output().unwrap()
+    };
+    let output = run(&["imnet", "clip", "dino", "--out", "board.html", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["classifiers"], 3);
+    let [take, sure] = [0, 1].map(|at| found["advice"][0][at].as_str().unwrap().to_owned());
+    assert!(
+        take.starts_with("Take dino: Linear, C = 1, standardised features (dino): ROC-AUC, one-vs-rest "),
+        "{take}"
+    );
+    assert!(sure.starts_with("That is not sure: 1 of the 2 it was compared with"), "{sure}");
+    let page = text(&folder.path().join("board.html"));
+    let places = ["dino", "clip", "imnet"].map(|name| page.find(&format!("<th scope=\"row\">{name}</th>")).unwrap());
+    assert!(places.is_sorted(), "the best first: {places:?}");
+    for verdict in ["the best", "not distinguishable", "worse"] {
+        assert!(page.contains(&format!("<td>{verdict}</td>")), "{verdict}");
+    }
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    let output = run(&["dino", "empty"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("`empty` is neither an embedding cache nor the folder of a fine-tuning run"), "{told}");
 }

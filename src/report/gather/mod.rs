@@ -18,7 +18,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use crate::data::Label;
-use crate::embed::{EmbedSummary, FeatureColumns, Features, schema};
+use crate::embed::{EmbedSummary, FeatureColumns, Features, MANIFEST_FILE, schema};
 use crate::error::Result;
 use crate::probe::{self, Projection};
 use crate::report::record::{Picture, Plane, PlanePoint, Record};
@@ -26,6 +26,7 @@ use crate::report::thumbnail::thumbnail;
 use crate::support::fs;
 use crate::support::seed::Seed;
 
+pub(super) use probes::result as probe_result;
 pub use run::{gather_run, is_run};
 
 /// Points that the map of the embeddings shows at most.
@@ -75,8 +76,13 @@ pub fn gather(cache: &Path, gathering: &ReportOptions) -> Result<Record> {
     })
 }
 
+/// Whether a folder is an embedding cache, or holds probes of one.
+pub(super) fn is_cache(folder: &Path) -> bool {
+    folder.join(MANIFEST_FILE).is_file() || folder.join("probes").is_dir()
+}
+
 /// The records of `probes/`, linear before nearest neighbours, with their files.
-fn probe_records(cache: &Path) -> Result<Vec<(PathBuf, probe::Record)>> {
+pub(super) fn probe_records(cache: &Path) -> Result<Vec<(PathBuf, probe::Record)>> {
     let folder = cache.join("probes");
     if !folder.is_dir() {
         return Ok(Vec::new());

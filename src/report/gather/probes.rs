@@ -53,7 +53,7 @@ pub(super) fn results(
 }
 
 /// The figures of a record.
-pub(super) fn result(record: &probe::Record, mistakes: Vec<Mistake>) -> ProbeResult {
+pub(in crate::report) fn result(record: &probe::Record, mistakes: Vec<Mistake>) -> ProbeResult {
     let (title, chosen, at) = match &record.chosen {
         Chosen::Linear { c, scale } => {
             ("Linear", format!("C = {}, {} features", shortest(*c), scale_in_words(*scale)), *c)

@@ -100,7 +100,8 @@ fn nearest_neighbours(summary: &StudySummary<'_>) -> Figure {
             panels.extend(rows(&title, &found, None, dataset.metric.title()));
         }
     }
-    let figure = Figure { legend: Vec::new(), ..figure(summary, "figure-2", "Figure 2: nearest neighbours") };
+    let columns = settings.len();
+    let figure = Figure { legend: Vec::new(), columns, ..figure(summary, "figure-2", "Figure 2: nearest neighbours") };
     figure.showing(panels, "Mean and standard deviation over seeds.", "the experiment `knn`")
 }
 

@@ -1,7 +1,8 @@
 //! The report of a study: one page that needs nothing else, `tables/*.{md,csv,tex}` and
-//! `figures/*.{svg,png}`.
+//! `figures/*.{svg,png}`; and the leaderboard of caches and runs without a study.
 
 mod backbones;
+mod classifiers;
 mod figures;
 mod plot;
 mod similarity;
@@ -23,6 +24,8 @@ use crate::report::study::view::View;
 use crate::study::StudyResults;
 use crate::study::summary::StudySummary;
 use crate::support::fs;
+
+pub use classifiers::{ClassifiersReport, write_classifiers};
 
 /// Name of the page in the folder of a report.
 const PAGE: &str = "report.html";
@@ -87,19 +90,26 @@ pub fn write_study(results: &StudyResults, out: &Path) -> Result<StudyReport> {
     let view = View::new(&summary, &tables, figures)?;
     let failed = view.failed();
     let page = out.join(PAGE);
-    fs::replace(&page, render(&view)?.as_bytes())?;
+    fs::replace(&page, render("study.html", &view)?.as_bytes())?;
     let cells = results.cells.len();
     Ok(StudyReport { page, tables: table_files, figures: figure_files, absent, cells, done, failed, without_png })
 }
 
-fn render(view: &View<'_>) -> Result<String> {
+/// Fills in one of the pages.
+fn render(page: &str, view: &impl Serialize) -> Result<String> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     let template = |source| ReportError::Template { source };
-    environment.add_template("study.html", include_str!("../study.html")).map_err(template)?;
-    environment.add_template("style.css", include_str!("../style.css")).map_err(template)?;
-    let page = environment.get_template("study.html").map_err(template)?;
+    for (name, text) in [
+        ("study.html", include_str!("../study.html")),
+        ("classifiers.html", include_str!("../classifiers.html")),
+        ("grid.html", include_str!("../grid.html")),
+        ("style.css", include_str!("../style.css")),
+    ] {
+        environment.add_template(name, text).map_err(template)?;
+    }
+    let page = environment.get_template(page).map_err(template)?;
     Ok(page.render(view).map_err(template)?)
 }
