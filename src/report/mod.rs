@@ -2,7 +2,7 @@
 //! on a phone, in print, in the dark.
 //!
 //! [`Record`] holds what is shown; [`gather`] reads it from a cache directory, [`render`] makes the
-//! page of it.
+//! page of it. [`write_study`] makes page, tables and figures of a study.
 
 mod audit;
 mod calibration;
@@ -35,7 +35,7 @@ pub use record::{
     Curve, DatasetFacts, EmbeddingFacts, Fact, LayerCurve, LayerPoint, Mistake, Picture, Plane, PlanePoint,
     ProbeResult, Record, SplitFacts, Spread, TrainingFacts,
 };
-pub use study::{ClassifiersReport, StudyReport, write_classifiers, write_study};
+pub use study::{ClassifiersReport, HeatMap, StudyReport, write_classifiers, write_study};
 pub use thumbnail::thumbnail;
 
 /// The page that shows a record; everything that comes from outside (names, ids, reasons) is

@@ -49,32 +49,28 @@ fn gain(summary: &StudySummary<'_>, work: &Work, backbone: &str, base: &str) -> 
 /// One panel per setting: gains over `base` along what `x` says of a backbone.
 fn gains(
     summary: &StudySummary<'_>,
-    settings: &[(String, Work)],
+    settings: &[Setting],
     base: &str,
     name: &str,
     x: impl Fn(&BackboneFacts) -> Option<f64>,
 ) -> Vec<Panel> {
-    let panel = |(title, work): &(String, Work)| {
+    let panel = |setting: &Setting| {
         let line = |(series, backbone): (usize, &BackboneFacts)| {
-            let (x, y) = (x(backbone)?, gain(summary, work, &backbone.name, base)?);
+            let (x, y) = (x(backbone)?, gain(summary, &setting.work, &backbone.name, base)?);
             let title = format!("{}: {y:+.1} %", backbone.name);
             Some(Line { series, points: vec![Point { x, y, deviation: None, title }] })
         };
         let found: Vec<Line> = summary.results.backbones.iter().enumerate().filter_map(line).collect();
         let places: Vec<f64> = found.iter().flat_map(|line| &line.points).map(|point| point.x).collect();
         let names = AxisNames { x: name, y: &format!("Gain over {base}, %") };
-        lines(title, &found, &Axis::magnitudes(&places, magnitude), names, false)
+        lines(&setting.title(), &found, &Axis::magnitudes(&places, magnitude), names, false)
     };
     settings.iter().filter_map(panel).collect()
 }
 
-fn titled(settings: &[Setting]) -> Vec<(String, Work)> {
-    settings.iter().map(|setting| (setting.title(), setting.work.clone())).collect()
-}
-
 fn source_size(summary: &StudySummary<'_>) -> Figure {
     let panels = summary.results.study.baseline.as_ref().map(|baseline| {
-        gains(summary, &titled(&summary.settings), baseline, "Images it was trained on", |backbone| {
+        gains(summary, &summary.settings, baseline, "Images it was trained on", |backbone| {
             backbone.source_images.map(|count| count as f64)
         })
     });
@@ -180,13 +176,13 @@ fn decapitation(summary: &StudySummary<'_>) -> Figure {
 
 fn model_size(summary: &StudySummary<'_>) -> Figure {
     let cells: Vec<_> = summary.results.of_experiment(Experiment::ModelSize).collect();
-    let mut settings: Vec<(String, Work)> = Vec::new();
+    let mut settings: Vec<Setting> = Vec::new();
     let mut members: Vec<&str> = Vec::new();
     for cell in &cells {
         let work = &cell.cell.work;
         if matches!(work, Work::Training(_) | Work::LinearProbe { .. }) {
-            let title = Setting { experiment: Experiment::ModelSize, work: work.clone() }.title();
-            settings.extend((!settings.iter().any(|(_, other)| other == work)).then(|| (title, work.clone())));
+            let setting = Setting { experiment: Experiment::ModelSize, work: work.clone() };
+            settings.extend((!settings.contains(&setting)).then_some(setting));
             members.extend((!members.contains(&cell.cell.backbone.as_str())).then_some(cell.cell.backbone.as_str()));
         }
     }
@@ -209,19 +205,20 @@ fn model_size(summary: &StudySummary<'_>) -> Figure {
 
 fn label_fractions(summary: &StudySummary<'_>) -> Figure {
     let mut panels = Vec::new();
-    let mut kinds: Vec<(String, Work)> = Vec::new();
+    let mut kinds: Vec<Setting> = Vec::new();
     for cell in summary.results.of_experiment(Experiment::LabelFraction) {
-        let Some((whole, _)) = whole(&cell.cell.work) else { continue };
-        let title = Setting { experiment: Experiment::LabelFraction, work: whole.clone() }.title();
-        kinds.extend((!kinds.iter().any(|(_, other)| *other == whole)).then_some((title, whole)));
+        if let Some((work, _)) = whole(&cell.cell.work) {
+            let setting = Setting { experiment: Experiment::LabelFraction, work };
+            kinds.extend((!kinds.contains(&setting)).then_some(setting));
+        }
     }
-    for (title, kind) in &kinds {
+    for kind in &kinds {
         for dataset in summary.targets() {
             let line = |(series, backbone): (usize, &BackboneFacts)| {
                 let mut found: Vec<Point> = Vec::new();
                 for cell in summary.results.of_experiment(Experiment::LabelFraction) {
                     let Some((whole, share)) = whole(&cell.cell.work) else { continue };
-                    if whole == *kind && !found.iter().any(|point| point.x == share) {
+                    if whole == kind.work && !found.iter().any(|point| point.x == share) {
                         found.extend(point(summary, dataset, backbone, &cell.cell.work, share));
                     }
                 }
@@ -234,7 +231,13 @@ fn label_fractions(summary: &StudySummary<'_>) -> Figure {
             shares.dedup();
             let names = AxisNames { x: "Share of the training labels", y: dataset.metric.title() };
             let axis = Axis::logarithmic(&shares).with_texts(percent);
-            panels.extend(lines(&format!("{}, {}", dataset.name, in_sentence(title)), &found, &axis, names, true));
+            panels.extend(lines(
+                &format!("{}, {}", dataset.name, in_sentence(&kind.title())),
+                &found,
+                &axis,
+                names,
+                true,
+            ));
         }
     }
     let columns = summary.targets().count();

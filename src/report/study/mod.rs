@@ -26,6 +26,7 @@ use crate::study::summary::StudySummary;
 use crate::support::fs;
 
 pub use classifiers::{ClassifiersReport, write_classifiers};
+pub use similarity::HeatMap;
 
 /// Name of the page in the folder of a report.
 const PAGE: &str = "report.html";

@@ -121,6 +121,7 @@ pub(super) fn matrix(title: &str, rows: &[String], columns: &[String], values: &
     for (value, name) in &Axis::places(columns).ticks {
         svg.text("tick middle", At { x: width * (value + 0.5), y: 100.0 }, [0, 18], name);
     }
+    svg.text("name middle", At { x: 50.0, y: 100.0 }, [0, 42], "faint 0, strong 1");
     Panel { title: title.to_owned(), svg, shape: PanelShape::Square }
 }
 

@@ -1,11 +1,49 @@
 //! Heat maps of CKA: layers before and after fine-tuning, and last layers between backbones.
 
-use crate::report::sheet::{Figure, Panel};
+use crate::report::raster;
+use crate::report::sheet::{Figure, Panel, Sheet};
 use crate::report::study::backbones::figure;
 use crate::report::study::plot::matrix;
 use crate::study::index::DatasetFacts;
 use crate::study::summary::StudySummary;
 use crate::study::{CellResult, Measurement, SimilarityMatrix, Work};
+
+/// Similarities from 0 to 1 as a picture of cells.
+#[derive(Clone, Debug)]
+pub struct HeatMap {
+    /// What is compared.
+    pub title: String,
+    /// Names of the rows.
+    pub rows: Vec<String>,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// A row for each of `rows`; `None` where undefined.
+    pub values: Vec<Vec<Option<f64>>>,
+}
+
+impl HeatMap {
+    fn sheet(&self) -> Sheet {
+        let panel = matrix("", &short(&self.rows), &short(&self.columns), &self.values);
+        Sheet::new(&Figure {
+            name: String::new(),
+            title: self.title.clone(),
+            caption: String::new(),
+            panels: vec![panel],
+            columns: 1,
+            legend: Vec::new(),
+        })
+    }
+
+    /// An SVG file.
+    pub fn svg(&self) -> String {
+        self.sheet().svg(&self.title)
+    }
+
+    /// A PNG file; `None` where the system has no font that is known here.
+    pub fn png(&self) -> Option<Vec<u8>> {
+        raster::png(&self.sheet())
+    }
+}
 
 /// The similarities of a cell.
 fn similarities(cell: &CellResult) -> Option<&SimilarityMatrix> {
@@ -61,7 +99,7 @@ pub(super) fn layers(summary: &StudySummary<'_>) -> Figure {
     }
     let figure = figure(summary, "figure-7", "Figure 7: layers before and after fine-tuning");
     let caption = format!(
-        "Linear CKA (unbiased), white 0 to dark 1, of every layer before (rows) and after (columns) fine-tuning; mean \
+        "Linear CKA (unbiased), faint 0 to strong 1, of every layer before (rows) and after (columns) fine-tuning; mean \
          over seeds.{about}"
     );
     let columns = summary.targets().count().max(2);
@@ -114,4 +152,24 @@ fn between(summary: &StudySummary<'_>, dataset: &DatasetFacts, is_thawed: bool) 
     let columns: Vec<String> = (1..=members.len()).map(|number| number.to_string()).collect();
     let state = if is_thawed { "fine-tuned" } else { "as they come" };
     Some(matrix(&format!("{}, {state}", dataset.name), &rows, &columns, &values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heat_map_has_a_cell_for_every_defined_value() {
+        let map = HeatMap {
+            title: "a & b".into(),
+            rows: vec!["block_00".into(), "block_01".into()],
+            columns: vec!["embedding".into()],
+            values: vec![vec![Some(0.25)], vec![None]],
+        };
+        let svg = map.svg();
+        assert_eq!(svg.matches("<polygon").count(), 1, "{svg}");
+        assert!(svg.contains(">0.25</text>") && svg.contains("<title>a &amp; b</title>"));
+        assert!(svg.contains(">1</text>") && svg.contains(">embedding</text>"));
+        assert!(map.png().is_none_or(|bytes| bytes.starts_with(b"\x89PNG")));
+    }
 }

@@ -77,13 +77,22 @@ fn leaderboard(summary: &StudySummary<'_>) -> Option<Table> {
     Some(table)
 }
 
+/// A column of a table of scores.
+struct Column<'a> {
+    setting: &'a Setting,
+    dataset: &'a DatasetFacts,
+}
+
 /// Backbones in rows; a column for each setting and dataset.
 fn score_table(summary: &StudySummary<'_>, name: &str, title: &str, settings: &[usize]) -> Table {
     let datasets: Vec<&DatasetFacts> = summary.targets().collect();
-    let columns: Vec<(usize, &DatasetFacts)> =
-        settings.iter().flat_map(|setting| datasets.iter().map(|dataset| (*setting, *dataset))).collect();
-    let heading = |(setting, dataset): &(usize, &DatasetFacts)| {
-        format!("{}: {}, {}", summary.settings[*setting].title(), dataset.name, in_sentence(dataset.metric.title()))
+    let of = |setting: &usize| {
+        let setting = &summary.settings[*setting];
+        datasets.iter().map(move |dataset| Column { setting, dataset })
+    };
+    let columns: Vec<Column<'_>> = settings.iter().flat_map(of).collect();
+    let heading = |Column { setting, dataset }: &Column<'_>| {
+        format!("{}: {}, {}", setting.title(), dataset.name, in_sentence(dataset.metric.title()))
     };
     let mut table = Table {
         name: name.to_owned(),
@@ -99,8 +108,7 @@ fn score_table(summary: &StudySummary<'_>, name: &str, title: &str, settings: &[
     let mut missing = Missing::default();
     for backbone in &summary.results.backbones {
         let mut row = vec![Entry::text(&backbone.name)];
-        for (setting, dataset) in &columns {
-            let setting = &summary.settings[*setting];
+        for Column { setting, dataset } in &columns {
             let score = summary.score(setting, dataset, &backbone.name);
             missing.note(&score, || format!("{} on {}, {}", backbone.name, dataset.name, setting.title()));
             row.push(score_entry(&score));
@@ -109,8 +117,8 @@ fn score_table(summary: &StudySummary<'_>, name: &str, title: &str, settings: &[
             table.rows.push(row);
         }
     }
-    for (at, (_, dataset)) in columns.iter().enumerate() {
-        table.mark_best(at + 1, dataset.metric.larger_is_better());
+    for (at, column) in columns.iter().enumerate() {
+        table.mark_best(at + 1, column.dataset.metric.larger_is_better());
     }
     for setting in settings {
         table.notes.extend(verdicts(summary, *setting));
@@ -121,20 +129,26 @@ fn score_table(summary: &StudySummary<'_>, name: &str, title: &str, settings: &[
 
 /// Cells that are missing, by their reason.
 #[derive(Default)]
-struct Missing(Vec<(String, Vec<String>)>);
+struct Missing(Vec<MissingCells>);
+
+struct MissingCells {
+    reason: String,
+    names: Vec<String>,
+}
 
 impl Missing {
     fn note(&mut self, score: &Score, name: impl Fn() -> String) {
         for reason in &score.missing {
-            match self.0.iter_mut().find(|(other, _)| other == reason) {
-                Some((_, names)) => names.push(name()),
-                None => self.0.push((reason.clone(), vec![name()])),
+            match self.0.iter_mut().find(|other| other.reason == *reason) {
+                Some(other) => other.names.push(name()),
+                None => self.0.push(MissingCells { reason: reason.clone(), names: vec![name()] }),
             }
         }
     }
 
     fn notes(self) -> impl Iterator<Item = String> {
-        self.0.into_iter().map(|(reason, names)| format!("Missing: {} ({reason}).", names.join("; ")))
+        let text = |MissingCells { reason, names }| format!("Missing: {} ({reason}).", names.join("; "));
+        self.0.into_iter().map(text)
     }
 }
 

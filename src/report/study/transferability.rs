@@ -18,6 +18,13 @@ struct Scored<'a> {
     scores: Vec<&'a BTreeMap<String, f64>>,
 }
 
+/// A score of several backbones, and what training reached, larger is better in both.
+#[derive(Clone, Default)]
+struct Paired {
+    scores: Vec<f64>,
+    reached: Vec<f64>,
+}
+
 /// The backbones that have scores on a dataset.
 fn scored<'a>(summary: &StudySummary<'a>, dataset: &DatasetFacts) -> Vec<Scored<'a>> {
     let results = summary.results;
@@ -58,16 +65,16 @@ pub(super) fn table(summary: &StudySummary<'_>) -> Option<Table> {
     table.header.push("Unfrozen, linear head".to_owned());
     let unfrozen = Work::Training(TrainingWork::UNFROZEN_LINEAR);
     for dataset in summary.targets() {
-        let mut columns: Vec<(Vec<f64>, Vec<f64>)> = vec![(Vec::new(), Vec::new()); names.len()];
+        let mut columns = vec![Paired::default(); names.len()];
         for Scored { backbone, scores } in scored(summary, dataset) {
             let reached = summary.score_of(&unfrozen, dataset, backbone);
             let mut row = vec![Entry::text(&dataset.name), Entry::text(backbone)];
-            for (name, (cheap, dear)) in names.iter().zip(&mut columns) {
+            for (name, column) in names.iter().zip(&mut columns) {
                 let values: Vec<f64> = scores.iter().filter_map(|scores| scores.get(*name).copied()).collect();
                 let mean = records::Summary::of(&values).map(|summary| summary.mean);
                 if let (Some(mean), Some(reached)) = (mean, reached.mean()) {
-                    cheap.push(mean);
-                    dear.push(if dataset.metric.larger_is_better() { reached } else { -reached });
+                    column.scores.push(mean);
+                    column.reached.push(if dataset.metric.larger_is_better() { reached } else { -reached });
                 }
                 row.push(mean.map_or(Entry::missing("–"), |mean| Entry::number(mean, shortest(mean))));
             }
@@ -77,9 +84,9 @@ pub(super) fn table(summary: &StudySummary<'_>) -> Option<Table> {
         let correlations: Vec<String> = names
             .iter()
             .zip(&columns)
-            .filter_map(|(name, (cheap, dear))| Some(format!("{name} {}", signed(spearman(cheap, dear)?))))
+            .filter_map(|(name, column)| Some(format!("{name} {}", signed(spearman(&column.scores, &column.reached)?))))
             .collect();
-        let count = columns.iter().map(|(cheap, _)| cheap.len()).max().unwrap_or(0);
+        let count = columns.iter().map(|column| column.scores.len()).max().unwrap_or(0);
         if !correlations.is_empty() {
             let backbones = counted(count, "backbone");
             table.notes.push(format!("{}, {backbones}: {}.", dataset.name, correlations.join(", ")));

@@ -69,11 +69,10 @@ impl Advice {
         }
         candidates.sort_by(|a, b| a.rank.total_cmp(&b.rank));
         let first = candidates[0].clone();
-        let method = |candidate: &'_ Candidate| candidate.setting;
         let mut differences: Vec<Vec<Option<RepeatedDifference>>> = Vec::new();
         for other in &candidates[1..] {
-            let a = Method { setting: method(other), backbone: &other.backbone };
-            let b = Method { setting: method(&first), backbone: &first.backbone };
+            let a = Method { setting: other.setting, backbone: &other.backbone };
+            let b = Method { setting: first.setting, backbone: &first.backbone };
             differences.push(replicates.iter().map(|replicates| replicates.difference(a, b).ok()).collect());
         }
         let p: Vec<f64> = differences.iter().flatten().flatten().map(|difference| difference.p).collect();
@@ -157,8 +156,10 @@ fn sureness(summary: &StudySummary<'_>, candidates: &[Candidate]) -> String {
     if beside.len() > MAX_NAMED {
         names.push(format!("{} more", beside.len() - MAX_NAMED));
     }
-    let last = names.pop().unwrap_or_default();
-    let named = if names.is_empty() { last } else { format!("{} and {last}", names.join("; ")) };
+    let named = match names.split_last() {
+        Some((last, first)) if !first.is_empty() => format!("{} and {last}", first.join("; ")),
+        _ => names.concat(),
+    };
     format!(
         "That is not sure: on these test images it is not distinguishable from {named}; it is better than {} of {all} \
          others on some dataset{}{seeds}.",

@@ -118,12 +118,10 @@ impl Published {
         for row in &self.rows {
             match side_by_side(row, summary) {
                 Ok(found) => matched.push(found),
-                Err((kind, name)) => {
-                    match unmatched.iter_mut().find(|other| other.kind == kind && other.name == name) {
-                        Some(other) => other.rows += 1,
-                        None => unmatched.push(Unmatched { kind, name, rows: 1 }),
-                    }
-                }
+                Err(found) => match unmatched.iter_mut().find(|other| other.is_of(&found)) {
+                    Some(other) => other.rows += 1,
+                    None => unmatched.push(found),
+                },
             }
         }
         unmatched.sort();
@@ -131,18 +129,25 @@ impl Published {
     }
 }
 
-fn side_by_side(
-    row: &PublishedRow,
-    summary: &StudySummary<'_>,
-) -> std::result::Result<SideBySide, (&'static str, String)> {
+impl Unmatched {
+    fn new(kind: &'static str, name: String) -> Self {
+        Unmatched { kind, name, rows: 1 }
+    }
+
+    fn is_of(&self, other: &Unmatched) -> bool {
+        self.kind == other.kind && self.name == other.name
+    }
+}
+
+fn side_by_side(row: &PublishedRow, summary: &StudySummary<'_>) -> std::result::Result<SideBySide, Unmatched> {
     let dataset = summary.targets().find(|dataset| is_same(&dataset.name, &row.dataset));
-    let dataset = dataset.ok_or_else(|| ("dataset", row.dataset.clone()))?;
+    let dataset = dataset.ok_or_else(|| Unmatched::new("dataset", row.dataset.clone()))?;
     let backbone = summary.results.backbones.iter().find(|backbone| is_same(&backbone.name, &row.model));
-    let backbone = backbone.ok_or_else(|| ("backbone", row.model.clone()))?;
+    let backbone = backbone.ok_or_else(|| Unmatched::new("backbone", row.model.clone()))?;
     let setting = summary.settings.iter().find(|setting| row.is_of(setting));
-    let setting = setting.ok_or_else(|| ("setting", format!("{}, {}", row.setting, row.head)))?;
+    let setting = setting.ok_or_else(|| Unmatched::new("setting", format!("{}, {}", row.setting, row.head)))?;
     if !row.is_metric_of(dataset) {
-        return Err(("metric", format!("{} on {}", row.metric, row.dataset)));
+        return Err(Unmatched::new("metric", format!("{} on {}", row.metric, row.dataset)));
     }
     let Score { summary: own, missing, planned } = summary.score(setting, dataset, &backbone.name);
     let difference = own.map(|own| own.mean - row.mean);
