@@ -9,6 +9,7 @@ use defrost::report::write_study;
 use defrost::study::summary::{Published, StudySummary, Verdict};
 use defrost::study::{Experiment, StudyResults, TrainingWork, Work};
 
+use crate::deploy::Scene;
 use crate::study_folder::{Folder, cell, complete, probed, small};
 
 #[expect(clippy::panic, reason = "a test")]
@@ -203,4 +204,19 @@ fn caches_and_runs_make_a_leaderboard_without_a_study() {
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("`empty` is neither an embedding cache nor the folder of a fine-tuning run"), "{told}");
+}
+
+/// Probes of a cache and a network trained on the same folder predict the same test images.
+#[test]
+fn a_cache_and_a_run_of_one_dataset_are_compared() {
+    let scene = Scene::new(19, |_| "photos");
+    scene.done(&["probe", "linear", "cache", "--c-grid", "1", "--bootstrap", "0", "--fractions", "50,25,25"]);
+    scene.done(&["probe", "knn", "cache", "--k", "3", "--bootstrap", "0", "--fractions", "50,25,25"]);
+    let recipe = ["--epochs", "1", "--bootstrap", "0", "--device", "cpu", "--fractions", "50,25,25"];
+    scene.done(&[&["finetune", "photos", "--model", "small.onnx", "--out", "run"][..], &recipe].concat());
+    let printed = scene.done(&["report", "cache", "run", "--out", "board.html"]);
+    assert!(printed.starts_with("board.html\nTake "), "{printed}");
+    let page = text(&scene.path("board.html"));
+    assert_eq!(page.matches("<td>the best</td>").count(), 1, "one set of classes");
+    assert!(!page.contains("not comparable") && page.contains("Fine-tuned") && page.contains("k-NN"), "{printed}");
 }
