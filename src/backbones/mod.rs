@@ -3,8 +3,8 @@
 //! A backbone is a graph from `input` (images, normalised) to `embedding` (one vector per image),
 //! with the preprocessing that leads to its input. It comes from the catalog (`models/*.toml`: a
 //! family's configuration and where its weights lie) or from a folder with a configuration (a
-//! Hugging Face snapshot), built here from the weights, or from a user's ONNX file. [`open`] finds
-//! any of them.
+//! Hugging Face snapshot), built here from the weights, from a user's ONNX file, or from the folder
+//! of a fine-tuning run. [`open`] finds any of them.
 //!
 //! A page per family says what it computes: [`families::vit`] (DINOv2, DINO, DeiT, OpenCLIP, CLIP,
 //! BLIP), [`families::sam`], [`families::focalnet`] (also SEEM's), [`families::resnet`],
@@ -34,14 +34,15 @@ pub use transformer_blocks::{BuiltHead, StackedHead};
 pub use zoo::catalog::{Entry, HubFile, Variant, WheelFile, entries, find};
 pub use zoo::import::{ImportOptions, Imported, import, imported, keep_fingerprint};
 pub use zoo::pull::{PullOptions, Pulled, is_here, pull};
+pub use zoo::run_folder::{BEST_WEIGHTS, RUN_CONFIG, fine_tuned};
 pub use zoo::source::{check_name, open, reference};
 pub use zoo::{fingerprint, lock};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::graph::Model;
-use crate::graph::rewrite::{dead, slice_pushdown};
+use crate::graph::rewrite::{dead, expose_weights, lift, single_precision, slice_pushdown};
+use crate::graph::{Dim, Model, TensorType, TypeKind, inline_functions};
 use crate::preprocess::Preprocess;
 use crate::support::progress::Progress;
 
@@ -105,6 +106,32 @@ impl Backbone {
         dead(&self.graph).apply(&mut self.graph)?;
         self.graph = slice_pushdown(std::mem::take(&mut self.graph))?;
         Ok(())
+    }
+
+    /// The same in a form that is trained: functions inlined, at least operator set 17, in f32, all
+    /// weights initializers as far as they can be such; where heights and widths are open, for those
+    /// that the preprocessing gives.
+    ///
+    /// # Errors
+    /// `GraphError` for what has no such form.
+    pub fn trainable(&self) -> Result<Backbone> {
+        let mut graph = lift(inline_functions(self.graph.clone())?)?;
+        if let Some(size) = self.preprocess.clone().check()?.output_shape() {
+            let input = graph.graph.inputs.iter_mut().find(|input| input.name == self.input);
+            if let Some(TypeKind::Tensor(TensorType { shape: Some(shape), .. })) =
+                input.and_then(|input| input.r#type.as_mut()?.kind.as_mut())
+            {
+                let open = shape.iter_mut().skip(1).zip(size).filter(|(dim, _)| dim.fixed().is_none());
+                open.for_each(|(dim, length)| *dim = Dim::from(length));
+            }
+        }
+        let (patch, exposed) = expose_weights(&graph);
+        if !exposed.is_empty() {
+            patch.apply(&mut graph)?;
+        }
+        let (graph, _) = single_precision(graph)?;
+        let parameters = self.parameters.iter().cloned().chain(exposed).collect();
+        Ok(Backbone { graph, parameters, ..self.clone() })
     }
 }
 

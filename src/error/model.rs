@@ -207,6 +207,12 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The folder of a run in which no epoch is complete.
+    #[error("the run `{path}` has no weights: none of its epochs is complete")]
+    UntrainedRun {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A folder is no snapshot of a model.
     #[error("the folder `{path}` has none of the files that describe a model{}", Listed(looked_for))]
     NoConfiguration {
@@ -343,6 +349,7 @@ impl Diagnostic for ModelError {
             | ModelError::NoPreprocess { .. }
             | ModelError::Processor { .. }
             | ModelError::Configuration { .. }
+            | ModelError::UntrainedRun { .. }
             | ModelError::NoConfiguration { .. }
             | ModelError::ImportName { .. }
             | ModelError::WeightsNeeded { .. }
@@ -401,6 +408,7 @@ impl Diagnostic for ModelError {
                 "`defrost models build --help` says which configurations are read; a model exported to ONNX works whatever its architecture"
                     .into(),
             ),
+            ModelError::UntrainedRun { .. } => Some("start the run again as it was started: it goes on where it stopped".into()),
             ModelError::NoConfiguration { path, .. } => Some(format!(
                 "for weights alone, name the model they belong to: `<model NAME>` with `<weights {}>`",
                 path.display()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::backbones::{BEST_WEIGHTS, fine_tuned};
 use crate::error::{FileError, Result};
 use crate::finetune::checkpoint::Best;
 use crate::finetune::classifier::Classifier;
@@ -73,7 +74,7 @@ pub(super) fn write(
         ("defrost.classes", json(&path, &material.dataset.classes)?),
         ("defrost.head", job.config.recipe.head.to_string()),
         ("defrost.head_name", classifier.head.clone()),
-        ("defrost.weights", format!("{}, fine-tuned", provenance.weights)),
+        ("defrost.weights", fine_tuned(&provenance.weights)),
         ("defrost.base_weights_sha256", provenance.weights_sha256.clone()),
         ("defrost.dataset_fingerprint", job.dataset.fingerprint()),
         ("defrost.test_metrics", json(&path, &metrics)?),
@@ -159,7 +160,7 @@ pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<Re
     Ok(Record {
         seconds,
         predictions: Some(PREDICTIONS.into()),
-        weights: Some("checkpoints/best/model.safetensors".into()),
+        weights: Some(BEST_WEIGHTS.into()),
         ..record.build()
     })
 }

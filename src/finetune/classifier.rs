@@ -13,7 +13,7 @@ use rand::Rng;
 use crate::backbones::{Backbone, StackedHead};
 use crate::error::{FinetuneError, Result};
 use crate::finetune::Head;
-use crate::graph::{Builder, Dim, ElementType, Model, TensorType, TypeKind, inline_functions, needed_nodes, rewrite};
+use crate::graph::{Builder, Dim, ElementType, Model, needed_nodes, rewrite};
 use crate::support::seed::Seed;
 use crate::tensor::safetensors::Tensors;
 use crate::tensor::{DType, HostTensor, Weights};
@@ -80,7 +80,7 @@ impl Classifier {
     /// # Errors
     /// `GraphError` where the head does not fit the graph.
     pub fn with_linear(backbone: &Backbone, weight: &HostTensor, bias: &HostTensor) -> Result<Self> {
-        let backbone = &trainable(backbone)?;
+        let backbone = &backbone.trainable()?;
         let name = free_head(backbone);
         let classes = bias.len();
         let mut b = Builder::with_opset(&name, backbone.graph.opset("").unwrap_or(0));
@@ -103,7 +103,7 @@ impl Classifier {
     /// `ModelError` where the backbone has no patch tokens, or the weights do not fit.
     pub fn deit(backbone: &Backbone, head: Head, classes: usize, weights: Option<&Path>, seed: Seed) -> Result<Self> {
         let Head::Deit { width, depth, heads } = head else { return Classifier::linear(backbone, classes, seed) };
-        let backbone = &trainable(backbone)?;
+        let backbone = &backbone.trainable()?;
         let name = free_head(backbone);
         let weights = weights.map(Weights::open).transpose()?;
         let sizes = StackedHead { width, depth, heads, classes };
@@ -192,30 +192,6 @@ impl Classifier {
         }
         model
     }
-}
-
-/// The backbone in a form that is trained: functions inlined, at least operator set 17, in f32, all
-/// weights initializers as far as they can be such; where heights and widths are open, for those that
-/// the preprocessing gives.
-fn trainable(backbone: &Backbone) -> Result<Backbone> {
-    let mut graph = rewrite::lift(inline_functions(backbone.graph.clone())?)?;
-    if let Some(size) = backbone.preprocess.clone().check()?.output_shape() {
-        let input = graph.graph.inputs.iter_mut().find(|input| input.name == backbone.input);
-        if let Some(TypeKind::Tensor(TensorType { shape: Some(shape), .. })) =
-            input.and_then(|input| input.r#type.as_mut()?.kind.as_mut())
-        {
-            let open = shape.iter_mut().skip(1).zip(size).filter(|(dim, _)| dim.fixed().is_none());
-            open.for_each(|(dim, length)| *dim = Dim::from(length));
-        }
-    }
-    let (patch, exposed) = rewrite::expose_weights(&graph);
-    if !exposed.is_empty() {
-        patch.apply(&mut graph)?;
-    }
-    let (graph, _) = rewrite::single_precision(graph)?;
-    let mut parameters = backbone.parameters.clone();
-    parameters.extend(exposed);
-    Ok(Backbone { graph, parameters, ..backbone.clone() })
 }
 
 /// The first beginning of names that the backbone does not use.

@@ -15,7 +15,7 @@ use crate::support::fs;
 use crate::support::progress::Progress;
 
 /// Name of the file that says how the run was made, in a run's folder.
-pub const CONFIG: &str = "config.toml";
+pub use crate::backbones::RUN_CONFIG as CONFIG;
 /// Name of the record in a run's folder.
 pub const RECORD: &str = "record.json";
 /// Name of the trained network in a run's folder.
@@ -37,7 +37,7 @@ pub struct RunConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Name in the catalog, folder, or ONNX file.
+    /// Name in the catalog, folder, folder of a run, or ONNX file.
     pub name: String,
     /// Weights of a DeiT for the head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +84,7 @@ impl RunConfig {
     /// [`FileError`] where the system does not tell the current directory.
     pub fn absolute(mut self) -> Result<RunConfig> {
         let name = Path::new(&self.model.name);
-        if name.exists() {
+        if backbones::find(&self.model.name).is_err() && name.exists() {
             self.model.name = fs::absolute(name)?.display().to_string();
         }
         if self.data.path.exists() {

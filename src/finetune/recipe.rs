@@ -58,8 +58,10 @@ pub struct Recipe {
     pub layer_decay: f64,
     /// The chance that the last residual branch is left out, earlier ones less.
     pub drop_path: f64,
-    /// What happens to batch norms.
-    pub batch_norm: BatchNorm,
+    /// What happens to batch norms; unless given they are updated where the network's weights are
+    /// random, and frozen otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_norm: Option<BatchNorm>,
     /// Compute activations again in the backward pass instead of keeping them.
     pub recompute: bool,
     /// Compute products and convolutions in f16, with parameters in f32 and a scaled loss.
@@ -107,7 +109,7 @@ impl Default for Recipe {
             clip: 1.0,
             layer_decay: 1.0,
             drop_path: 0.0,
-            batch_norm: BatchNorm::Frozen,
+            batch_norm: None,
             recompute: false,
             mixed_precision: false,
             metric: None,
@@ -125,7 +127,8 @@ impl Default for Recipe {
 impl Recipe {
     /// The study's: AdamW with weight decay 1e-5, batches of 64, up to 100 epochs, five of them
     /// warm-up, four learning rates from 1e-5 to 1e-3, divided by 10 when validation stalls, its
-    /// augmentations.
+    /// augmentations. Batch norms that are trained normalise by the batch, as in the training mode
+    /// of the study's code; those of frozen parts do not.
     pub fn study() -> Self {
         Recipe {
             augmentation: Augmentation::study(),
@@ -137,6 +140,7 @@ impl Recipe {
             warmup: 5.0,
             patience: 20,
             weight_decay: 1e-5,
+            batch_norm: Some(BatchNorm::Updated),
             ..Recipe::default()
         }
     }

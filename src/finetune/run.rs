@@ -167,7 +167,7 @@ impl Run<'_> {
         let subject = TrainInputs {
             recipe,
             classifier: &classifier,
-            preprocess: &backbone.preprocess,
+            backbone,
             material,
             partition: &partition,
             seed,

@@ -35,7 +35,8 @@ pub(super) const GRADIENT: &str = autodiff::GRADIENT;
 /// batch, then 1.
 pub(super) const KEEP: &str = "keep";
 
-/// What happens to batch norms.
+/// What happens to batch norms whose scale and bias are trained; those of frozen parts normalise as
+/// in evaluation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchNorm {

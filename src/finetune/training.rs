@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use crate::backbones::Backbone;
 use crate::data::augment::{Augmentation, Augmenter};
 use crate::data::{Batch, Epoch, Label, Loader};
 use crate::error::{FinetuneError, Result};
@@ -14,14 +15,13 @@ use crate::finetune::loss::Targets;
 use crate::finetune::options::TrainOptions;
 use crate::finetune::policy::Freeze;
 use crate::finetune::schedule::LrSchedule;
-use crate::finetune::step::StepPlan;
+use crate::finetune::step::{BatchNorm, StepPlan};
 use crate::finetune::trainer::Trainer;
 use crate::finetune::training_set::TrainingSet;
 use crate::finetune::{Classifier, Recipe, drop_path, policy, sampler};
 use crate::graph::fixed_weights;
 use crate::metrics::{Bootstrap, Evaluation, Metric};
 use crate::pixels::DecodeLimits;
-use crate::preprocess::Preprocess;
 use crate::records::{Counts, Partition, deciding_metric, score};
 use crate::runtime::{Device, Runtime, SessionOptions};
 use crate::support::progress::Progress;
@@ -71,7 +71,7 @@ impl TrainObserver for NoopObserver {
 pub(super) struct TrainInputs<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) classifier: &'a Classifier,
-    pub(super) preprocess: &'a Preprocess,
+    pub(super) backbone: &'a Backbone,
     pub(super) material: &'a TrainingSet,
     pub(super) partition: &'a Partition,
     pub(super) seed: Seed,
@@ -105,7 +105,7 @@ impl<'a> Training<'a> {
             engine: options.engine,
             trained: trained.into_iter().map(share).collect(),
             loss,
-            batch_norm: recipe.batch_norm,
+            batch_norm: batch_norm(subject, progress),
             batch: part,
             accumulate: batch > part,
             clip: (recipe.clip > 0.0).then_some(recipe.clip),
@@ -132,7 +132,7 @@ impl<'a> Training<'a> {
         let loader = |augmentation: Augmentation| -> Result<Loader> {
             Ok(Loader {
                 files: material.dataset.samples.iter().map(|sample| sample.path.clone()).collect(),
-                augmenter: Augmenter::new(augmentation, subject.preprocess)?,
+                augmenter: Augmenter::new(augmentation, &subject.backbone.preprocess)?,
                 threads: session.effective_threads(),
                 prefetch: 1,
                 limits: DecodeLimits::default(),
@@ -298,6 +298,22 @@ impl<'a> Training<'a> {
         let evaluation = predicted.evaluate(self.material, &Bootstrap { resamples: 0, ..Bootstrap::default() })?;
         let (decided, log_loss) = (score(&evaluation, self.metric()), score(&evaluation, Metric::LogLoss));
         Ok((evaluation, decided, log_loss))
+    }
+}
+
+/// What happens to batch norms. Statistics that nothing was measured for make activations grow from
+/// layer to layer, so that random weights are not trained with them unless that is asked for.
+fn batch_norm(subject: &TrainInputs<'_>, progress: &dyn Progress) -> BatchNorm {
+    let TrainInputs { recipe, classifier, backbone, .. } = *subject;
+    match recipe.batch_norm {
+        Some(batch_norm) => batch_norm,
+        None if backbone.provenance.random => {
+            if recipe.freeze != Freeze::All && !classifier.statistics.is_empty() {
+                progress.note("note: the weights are random: batch norms normalise by the batch and update their statistics");
+            }
+            BatchNorm::Updated
+        }
+        None => BatchNorm::Frozen,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::backbones::zoo::external::{External, fixed};
 use crate::backbones::zoo::hf_processor::ConfigFile;
 use crate::backbones::zoo::onnx_input::{Described, ImageInput};
 use crate::backbones::zoo::sidecar::Sidecar;
-use crate::backbones::zoo::{hf_processor, sidecar};
+use crate::backbones::zoo::{hf_processor, run_folder, sidecar};
 use crate::backbones::{Axes, Backbone, EMBEDDING, Output, Provenance};
 use crate::error::{ModelError, Result};
 use crate::graph::{
@@ -60,7 +60,7 @@ pub(crate) fn open(path: &Path, options: &ModelOptions) -> Result<Backbone> {
     let file = Outputs { file, model: &model.clone(), input: &input, probe, facts: infer(&model)?.facts };
     let (embedding, taps) = file.outputs(&mut model, options, &sidecar)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let random = model.property("defrost.weights").is_some_and(|weights| weights.starts_with("random weights"));
+    let random = model.property("defrost.weights").is_some_and(run_folder::are_random);
     let licence = sidecar.licence.or_else(|| model.property("defrost.licence").map(str::to_owned));
     let changes = model.property(CHANGES_PROPERTY).unwrap_or_default();
     let changes = changes.split(CHANGES_SEPARATOR).filter(|change| !change.is_empty()).map(str::to_owned).collect();

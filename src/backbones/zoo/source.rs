@@ -1,5 +1,5 @@
 //! Finds a model by what a user calls it: a name of the catalog, of an import or of a pulled
-//! repository, a folder, or an ONNX file.
+//! repository, a folder, the folder of a run, or an ONNX file.
 
 use std::path::Path;
 
@@ -11,26 +11,29 @@ use crate::backbones::zoo::catalog::{Entry, find};
 use crate::backbones::zoo::fingerprint::Fingerprint;
 use crate::backbones::zoo::lock;
 use crate::backbones::zoo::snapshot::Snapshot;
-use crate::backbones::zoo::{import, pull};
-use crate::backbones::zoo::{onnx_file, sidecar, snapshot, wheel_weights};
+use crate::backbones::zoo::{import, onnx_file, pull, run_folder, sidecar, snapshot, wheel_weights};
 use crate::error::{ModelError, Result};
 use crate::support::env;
 use crate::support::progress::Progress;
 use crate::tensor::Weights;
 
 /// Opens the model `name`: an entry of the catalog, whose weights are those of `options` or are
-/// fetched on first need; a folder with a configuration and weights; or an ONNX file.
+/// fetched on first need; a folder with a configuration and weights; the folder of a fine-tuning
+/// run, for what it learned; or an ONNX file.
 ///
 /// # Errors
 /// [`ModelError::UnknownModel`]; [`ModelError::WeightsNeeded`] when the catalog knows nothing to
 /// fetch; those of [`build`](crate::backbones::build), of fetching, of reading a folder, and of
-/// opening a user's file; [`ModelError::Misplaced`] for options that do not apply.
+/// opening a user's file; [`ModelError::UntrainedRun`]; [`ModelError::Misplaced`] for options that do not apply.
 pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Backbone> {
     let path = Path::new(name);
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) || path.is_file() {
         return onnx_file::open(path, options);
     }
     let entry = find(name);
+    if entry.is_err() && run_folder::is_run(path) {
+        return run_folder::open(path, options, progress);
+    }
     if entry.is_err()
         && let Some(backbone) = import::open(name, options)?
     {

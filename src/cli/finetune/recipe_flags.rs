@@ -86,7 +86,8 @@ pub(super) struct RecipeFlags {
     /// The chance that the last residual branch is left out for an image, earlier ones less.
     #[arg(long, help_heading = RECIPE, value_name = "CHANCE")]
     drop_path: Option<f64>,
-    /// What happens to batch norms.
+    /// What happens to batch norms [default: frozen; updated with the recipe `study` and where the
+    /// network's weights are random].
     #[arg(long, help_heading = RECIPE, value_parser = choice::<BatchNorm>(BATCH_NORMS))]
     batch_norm: Option<BatchNorm>,
     /// Compute activations again in the backward pass instead of keeping them: less memory, more
@@ -160,7 +161,7 @@ impl RecipeFlags {
             clip: self.clip.unwrap_or(base.clip),
             layer_decay: self.layer_decay.unwrap_or(base.layer_decay),
             drop_path: self.drop_path.unwrap_or(base.drop_path),
-            batch_norm: self.batch_norm.unwrap_or(base.batch_norm),
+            batch_norm: self.batch_norm.or(base.batch_norm),
             recompute: self.recompute || base.recompute,
             mixed_precision: self.mixed_precision || base.mixed_precision,
             metric: self.metric.or(base.metric),
