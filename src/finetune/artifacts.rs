@@ -157,12 +157,7 @@ pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<Re
         warnings,
         partition: first.partition,
     };
-    Ok(Record {
-        seconds,
-        predictions: Some(PREDICTIONS.into()),
-        weights: Some(BEST_WEIGHTS.into()),
-        ..record.build()
-    })
+    Ok(Record { seconds, predictions: Some(PREDICTIONS.into()), weights: Some(BEST_WEIGHTS.into()), ..record.build() })
 }
 
 fn malformed(path: &Path, source: serde_json::Error) -> FileError {

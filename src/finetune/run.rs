@@ -164,14 +164,7 @@ impl Run<'_> {
             }
         };
         let start = classifier.weights()?;
-        let subject = TrainInputs {
-            recipe,
-            classifier: &classifier,
-            backbone,
-            material,
-            partition: &partition,
-            seed,
-        };
+        let subject = TrainInputs { recipe, classifier: &classifier, backbone, material, partition: &partition, seed };
         let mut training = Training::open(&subject, self.options, self.runtime, progress)?;
         fs::create_directory(&self.folder)?;
         if self.claims {

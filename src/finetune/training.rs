@@ -309,7 +309,9 @@ fn batch_norm(subject: &TrainInputs<'_>, progress: &dyn Progress) -> BatchNorm {
         Some(batch_norm) => batch_norm,
         None if backbone.provenance.random => {
             if recipe.freeze != Freeze::All && !classifier.statistics.is_empty() {
-                progress.note("note: the weights are random: batch norms normalise by the batch and update their statistics");
+                progress.note(
+                    "note: the weights are random: batch norms normalise by the batch and update their statistics",
+                );
             }
             BatchNorm::Updated
         }

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::backbones::Backbone;
 use crate::backbones::options::{ModelOptions, Taps};
 use crate::backbones::zoo::catalog::find;
 use crate::backbones::zoo::source;
-use crate::backbones::Backbone;
 use crate::error::{FileError, FinetuneError, ModelError, Result};
 use crate::graph::{Tensor, needed_nodes};
 use crate::support::fs;
@@ -182,7 +182,8 @@ fn check_complete(backbone: &Backbone, weights: &Weights) -> Result<(), Finetune
 /// Puts the weights in the place of the parameters of their names.
 fn replace_weights(backbone: &mut Backbone, weights: &Weights) -> Result<()> {
     let initializers = backbone.graph.graph.initializers.iter_mut();
-    let mut initializers: HashMap<String, &mut Tensor> = initializers.map(|tensor| (tensor.name.clone(), tensor)).collect();
+    let mut initializers: HashMap<String, &mut Tensor> =
+        initializers.map(|tensor| (tensor.name.clone(), tensor)).collect();
     for name in backbone.parameters.iter().filter(|name| weights.contains(name)) {
         let Some(tensor) = initializers.get_mut(name) else { continue };
         if weights.shape(name) != Some(&tensor.shape) || weights.dtype(name) != Some(DType::F32) {
