@@ -218,6 +218,12 @@ pub enum DataError {
         /// What is wrong with them.
         problem: &'static str,
     },
+    /// A part of the training data that is none.
+    #[error("`{found}` is no part of the training data: it lies above 0 and is at most 1")]
+    TrainFraction {
+        /// The number or text.
+        found: String,
+    },
     /// A choice of frames that is none.
     #[error("`{found}` is not `first`, `middle`, `all` or a number from 1")]
     Frames {
@@ -324,6 +330,7 @@ impl Diagnostic for DataError {
             DataError::Fractions { .. } | DataError::FractionsText { .. } => {
                 Some("for example `0.7,0.1,0.2`, the default".into())
             }
+            DataError::TrainFraction { .. } => Some("for example `0.05` or `5%`".into()),
             DataError::SplitsNotGiven { without, total, .. } if without < total => {
                 Some("state a split for every sample or for none; a new division ignores the stated ones".into())
             }

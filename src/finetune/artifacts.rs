@@ -149,6 +149,7 @@ pub(super) fn record(job: &TrainingRun<'_>, material: &TrainingSet, runs: Vec<Re
             split_seed: recipe.seed,
             test_fraction: recipe.fractions[2],
             validation_fraction: recipe.fractions[1],
+            train_fraction: recipe.train_fraction,
             bootstrap: bootstrap.resamples,
             level: bootstrap.coverage,
             tolerance: None,

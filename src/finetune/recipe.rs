@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Task;
 use crate::data::augment::Augmentation;
-use crate::data::split::Fractions;
+use crate::data::split::{Fractions, TrainFraction};
 use crate::error::{FinetuneError, Result};
 use crate::finetune::{BatchNorm, Freeze, Head, Loss, Sampling, Schedule};
 use crate::metrics::Metric;
@@ -79,6 +79,9 @@ pub struct Recipe {
     pub resplit: bool,
     /// Accept given splits that divide a group between them.
     pub allow_leak: bool,
+    /// The part of the train split that is trained on.
+    #[serde(skip_serializing_if = "TrainFraction::is_whole")]
+    pub train_fraction: TrainFraction,
     /// Resamples behind the intervals of losses; 0 gives no intervals at all.
     pub bootstrap: usize,
     /// What is fitted on validation predictions in the end.
@@ -118,6 +121,7 @@ impl Default for Recipe {
             fractions: [0.7, 0.1, 0.2],
             resplit: false,
             allow_leak: false,
+            train_fraction: TrainFraction::default(),
             bootstrap: 1000,
             adjusting: CalibrationConfig::default(),
         }

@@ -151,8 +151,12 @@ impl Run<'_> {
     fn finish(&self) -> Result<RepeatResult> {
         let Run { job, material, progress, .. } = *self;
         let (recipe, backbone) = (&job.config.recipe, job.backbone);
-        let division =
-            SplitConfig { redraw: recipe.resplit, fractions: recipe.shares()?, allow_leak: recipe.allow_leak };
+        let division = SplitConfig {
+            redraw: recipe.resplit,
+            fractions: recipe.shares()?,
+            allow_leak: recipe.allow_leak,
+            train_fraction: recipe.train_fraction,
+        };
         let partition = division.divide(&material.dataset, self.seed, true)?;
         let seed = Seed::new(self.seed).named("finetune");
         let classes = material.dataset.classes.len();

@@ -57,7 +57,8 @@ pub struct Experiment<M = Method> {
     pub repeats: usize,
     /// How intervals are computed.
     pub bootstrap: Bootstrap,
-    /// Whether the final probe is fitted on train and validation together.
+    /// Whether the final probe is fitted on train and validation together; not where only a part of
+    /// the train split is trained on.
     pub refit: bool,
     /// What else is fitted on validation data.
     pub adjusting: CalibrationConfig,
@@ -174,7 +175,8 @@ impl<M: Clone + Into<Method>> Experiment<M> {
             seed: self.seed,
             repeats: self.repeats,
             bootstrap: self.bootstrap,
-            refit: self.refit,
+            // Validation data would be labels beyond the part of the training data that was asked for.
+            refit: self.refit && self.division.train_fraction.is_whole(),
             adjusting: self.adjusting,
         };
         let mut result = experiment.repeat(&samples, input.source(), progress)?;
@@ -280,6 +282,7 @@ impl Experiment {
                 split_seed: self.seed,
                 test_fraction: self.division.fractions.test,
                 validation_fraction: self.division.fractions.validation,
+                train_fraction: self.division.train_fraction,
                 bootstrap: self.bootstrap.resamples,
                 level: self.bootstrap.coverage,
                 tolerance: self.method.tolerance(samples),

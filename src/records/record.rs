@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::split::TrainFraction;
 use crate::data::{Split, Task};
 use crate::error::{ProbeError, Result};
 use crate::metrics::{ClassScores, Estimate, Evaluation, Metric, ReliabilityBin};
@@ -289,6 +290,9 @@ pub struct Settings {
     pub test_fraction: f64,
     /// Share of the samples that a drawn validation split gets.
     pub validation_fraction: f64,
+    /// The part of the train split that was trained on.
+    #[serde(default, skip_serializing_if = "TrainFraction::is_whole")]
+    pub train_fraction: TrainFraction,
     /// Resamples of the bootstrap.
     pub bootstrap: usize,
     /// Confidence level of the intervals.

@@ -25,12 +25,12 @@ impl Record {
             recorded: recorded.to_string(),
             found: found.to_string(),
         };
+        let settings = &self.settings;
         let total = self.splits.values().map(|counts| counts.samples).sum();
-        if dataset.len() != total {
+        if settings.train_fraction.is_whole() && dataset.len() != total {
             return Err(changed("labelled samples", total, dataset.len()).into());
         }
         let recorded = |split: Split| self.splits.get(&split).cloned().unwrap_or_default();
-        let settings = &self.settings;
         let train = 1.0 - settings.validation_fraction - settings.test_fraction;
         let division = SplitConfig {
             // Given splits are in use unless the record says that all were drawn.
@@ -38,6 +38,7 @@ impl Record {
             fractions: Fractions::new(train, settings.validation_fraction, settings.test_fraction)?,
             // Whoever made the record decided that.
             allow_leak: true,
+            train_fraction: settings.train_fraction,
         };
         let choose = recorded(Split::Validation).samples > 0;
         let partition = division.divide(dataset, settings.split_seed, choose)?;

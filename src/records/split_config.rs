@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::data::split::{Fractions, Member, Plan, Policy, assign};
+use crate::data::split::{Fractions, Member, Plan, Policy, TrainFraction, assign, subset};
 use crate::data::{Dataset, Sample, Split, Task};
 use crate::error::{ProbeError, Result};
 use crate::records::Counts;
@@ -25,12 +25,14 @@ pub struct SplitConfig {
     pub fractions: Fractions,
     /// Accept a group or an image in two given splits; it is then told in [`Partition::leaks`].
     pub allow_leak: bool,
+    /// The part of the train split that is trained on; validation and test data stay whole.
+    pub train_fraction: TrainFraction,
 }
 
 /// Rows of each split, ascending.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Partition {
-    /// Fits parameters.
+    /// Fits parameters: the train split, or the part of it that was asked for.
     pub train: Vec<usize>,
     /// Chooses hyper-parameters; may be empty.
     pub validation: Vec<usize>,
@@ -61,7 +63,8 @@ impl Partition {
 
 impl SplitConfig {
     /// Divides the samples: as given, or at random from `seed`, stratified by class, groups whole
-    /// where there are groups. Without `choose` no validation split is drawn.
+    /// where there are groups. Without `choose` no validation split is drawn. Of the train split a part
+    /// is kept where one is asked for, see [`subset`].
     ///
     /// # Errors
     /// `DataError` where the samples cannot be divided; [`ProbeError::EmptySplit`],
@@ -89,8 +92,9 @@ impl SplitConfig {
         let assignment = assign(&members, &Plan { policy, fractions, seed: Seed::new(seed) })?;
         let rows = |split: Split| (0..samples.len()).filter(|&row| assignment.splits[row] == split).collect();
         let drawn = !given || (choose && !stated);
+        let train: Vec<usize> = rows(Split::Train);
         let mut partition = Partition {
-            train: rows(Split::Train),
+            train: subset(&members, &train, self.train_fraction, Seed::new(seed)),
             validation: rows(Split::Validation),
             test: rows(Split::Test),
             origin: match assignment.policy {
@@ -102,10 +106,15 @@ impl SplitConfig {
                 Policy::Grouped => "grouped random",
                 Policy::Auto | Policy::Stratified => "stratified random",
             },
-            drawn,
+            drawn: drawn || !self.train_fraction.is_whole(),
             warnings: Vec::new(),
             leaks: Vec::new(),
         };
+        let (kept, asked) = (partition.train.len(), self.train_fraction.value() * train.len() as f64);
+        if (kept as f64 - asked).abs() > 1.0 {
+            let whole = "groups stay whole and every class is kept";
+            partition.warnings.push(format!("{kept} samples are trained on instead of {asked:.0}: {whole}"));
+        }
         for (class, split) in assignment.absent {
             partition.warnings.push(format!("no sample of `{}` is in the {split} split", dataset.classes[class]));
         }
@@ -248,6 +257,7 @@ mod tests {
         redraw: false,
         fractions: Fractions { train: 0.6, validation: 0.2, test: 0.2 },
         allow_leak: false,
+        train_fraction: TrainFraction::WHOLE,
     };
 
     #[test]

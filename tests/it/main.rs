@@ -46,6 +46,7 @@ mod probe;
 mod probe_experiment;
 mod pull;
 mod report;
+mod run_folder;
 mod runtime_commands;
 mod session;
 mod snapshots;

@@ -1,7 +1,6 @@
 //! Whole probe experiments: what is chosen, what is refused, what is warned of, and what must not
 //! matter.
 
-use defrost::data::split::Fractions;
 use defrost::data::{Dataset, Label, Sample, Split, Task};
 use defrost::error::{Error, ProbeError};
 use defrost::metrics::{Bootstrap, Metric};
@@ -9,6 +8,7 @@ use defrost::probe::{
     Chosen, Experiment, ExperimentResult, Knn, Linear, LinearModel, LinearParams, LinearProbe, Method, Samples, Scale,
     Solver, SplitConfig,
 };
+use defrost::records::Record;
 use defrost::support::seed::Seed;
 use linfa::DatasetBase;
 use linfa::prelude::{Fit, Predict};
@@ -60,7 +60,7 @@ fn experiment(method: Method) -> Experiment {
     Experiment {
         method,
         metric: None,
-        division: SplitConfig { redraw: false, fractions: Fractions::default(), allow_leak: false },
+        division: SplitConfig::default(),
         seed: 0,
         repeats: 1,
         bootstrap: Bootstrap { resamples: 50, ..Bootstrap::default() },
@@ -410,4 +410,22 @@ fn a_choice_at_the_edge_of_its_grid_is_told() {
     assert_eq!(record.selection.folds, None, "forty validation samples choose by themselves");
     let told = |warning: &String| warning.contains("of 2 candidates: a better one may lie beyond");
     assert!(record.warnings.iter().any(told), "{:?}", record.warnings);
+}
+
+#[test]
+fn a_part_of_the_training_data_leaves_validation_and_test_whole_and_is_found_again() {
+    let whole = Experiment::new(linear()).run(&samples(300)).unwrap().record;
+    let mut plan = Experiment::new(linear());
+    plan.division.train_fraction = "10%".parse().unwrap();
+    let record = plan.run(&samples(300)).unwrap().record;
+    let counts = |record: &Record| record.splits.values().map(|counts| counts.samples).collect::<Vec<_>>();
+    assert_eq!((counts(&whole), counts(&record)), (vec![210, 30, 60], vec![21, 30, 60]));
+    assert_eq!(record.splits[&Split::Train].per_class, [7, 7, 7]);
+    assert!(whole.selection.refitted && !record.selection.refitted);
+    let text = serde_json::to_string(&record).unwrap();
+    assert!(
+        text.contains(r#""train_fraction":0.1"#) && !serde_json::to_string(&whole).unwrap().contains("train_fraction")
+    );
+    let again: Record = serde_json::from_str(&text).unwrap();
+    assert_eq!(again.partition(&samples(300).dataset).unwrap().train.len(), 21);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use defrost::data::split::{Fractions, Member, Plan, Policy, assign};
+use defrost::data::split::{Fractions, Member, Plan, Policy, TrainFraction, assign, subset};
 use defrost::data::{Label, Split};
 use defrost::support::seed::Seed;
 use proptest::prelude::*;
@@ -228,4 +228,65 @@ fn large_grouped_datasets_are_divided_quickly_and_evenly() {
             assert!((found / share(split) - 1.0).abs() < 0.01, "class {class}, {split}: {found}");
         }
     }
+}
+
+/// Fractions of training data that are tried, ascending.
+const FRACTIONS: [f64; 6] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0];
+
+fn parts(rows: &[Row], seed: u64) -> Vec<BTreeSet<usize>> {
+    let (members, all): (_, Vec<usize>) = (members(rows), (0..rows.len()).collect());
+    let part = |fraction: f64| {
+        let fraction = TrainFraction::new(fraction).unwrap();
+        subset(&members, &all, fraction, Seed::new(seed)).into_iter().collect()
+    };
+    FRACTIONS.into_iter().map(part).collect()
+}
+
+proptest! {
+    #[test]
+    fn parts_are_stratified_and_lie_within_larger_ones(rows in single_label_rows(), seed in 0u64..5) {
+        let parts = parts(&rows, seed);
+        let mut totals: BTreeMap<usize, usize> = BTreeMap::new();
+        rows.iter().flat_map(|row| row.1.present()).for_each(|class| *totals.entry(class).or_default() += 1);
+        for (part, fraction) in parts.iter().zip(FRACTIONS) {
+            let wanted = fraction * rows.len() as f64;
+            prop_assert!((part.len() as f64 - wanted).abs() <= (totals.len() as f64).max(0.5), "{} of {wanted}", part.len());
+            for (&class, &total) in &totals {
+                let has = part.iter().filter(|&&row| rows[row].1.present().any(|found| found == class)).count();
+                prop_assert!(has > 0, "class {class} is missing at {fraction}");
+                let share = total as f64 * part.len() as f64 / rows.len() as f64;
+                prop_assert!((has as f64 - share).abs() <= 1.0 + totals.len() as f64, "class {class}: {has} of {share}");
+            }
+        }
+        prop_assert!(parts.windows(2).all(|pair| pair[0].is_subset(&pair[1])));
+        prop_assert_eq!(parts[5].len(), rows.len());
+    }
+
+    #[test]
+    fn parts_keep_groups_whole_and_every_class(rows in grouped_rows(), seed in 0u64..5) {
+        let parts = parts(&rows, seed);
+        let classes: BTreeSet<usize> = rows.iter().flat_map(|row| row.1.present()).collect();
+        for part in &parts {
+            for (row, (_, _, group)) in rows.iter().enumerate() {
+                let together = rows.iter().enumerate().filter(|(_, other)| other.2.is_some() && other.2 == *group);
+                for (other, _) in together {
+                    prop_assert_eq!(part.contains(&row), part.contains(&other));
+                }
+            }
+            let found: BTreeSet<usize> = part.iter().flat_map(|&row| rows[row].1.present()).collect();
+            prop_assert_eq!(&found, &classes);
+        }
+        prop_assert!(parts.windows(2).all(|pair| pair[0].is_subset(&pair[1])));
+    }
+}
+
+#[test]
+fn a_tenth_of_balanced_classes_is_a_tenth_of_each_and_another_seed_another_tenth() {
+    let rows: Vec<Row> = (0..1000).map(|row| (format!("{row:04}"), Label::Class(row % 5), None)).collect();
+    let [first, second] = [0, 1].map(|seed| parts(&rows, seed)[2].clone());
+    assert_eq!((first.len(), second.len()), (100, 100));
+    for class in 0..5 {
+        assert_eq!(first.iter().filter(|row| **row % 5 == class).count(), 20);
+    }
+    assert!(first.intersection(&second).count() < 40);
 }

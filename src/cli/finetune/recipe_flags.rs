@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::adjust_flags::AdjustFlags;
 use crate::cli::choice::{BATCH_NORMS, LOSSES, SAMPLINGS, SCHEDULES, choice};
 use crate::data::augment::Augmentation;
-use crate::data::split::Fractions;
+use crate::data::split::{Fractions, TrainFraction};
 use crate::error::{FinetuneError, Result};
 use crate::finetune::{BatchNorm, Freeze, Head, Loss, Recipe, Sampling, Schedule};
 use crate::metrics::Metric;
@@ -111,6 +111,10 @@ pub(super) struct RecipeFlags {
     /// Train, validation and test shares of splits that are drawn.
     #[arg(long, help_heading = EVALUATION, value_name = "TRAIN,VAL,TEST")]
     fractions: Option<Fractions>,
+    /// Train on this part of the train split, `0.05` or `5%`: classes in proportion, groups whole, every
+    /// class kept; a smaller part lies within a larger one of the same seed.
+    #[arg(long, help_heading = EVALUATION, value_name = "SHARE")]
+    train_fraction: Option<TrainFraction>,
     /// Draw new splits although the samples have some.
     #[arg(long, help_heading = EVALUATION)]
     resplit: bool,
@@ -170,6 +174,7 @@ impl RecipeFlags {
             fractions: fractions.unwrap_or(base.fractions),
             resplit: self.resplit || base.resplit,
             allow_leak: self.allow_leak || base.allow_leak,
+            train_fraction: self.train_fraction.unwrap_or(base.train_fraction),
             bootstrap: self.bootstrap.unwrap_or(base.bootstrap),
             adjusting: self.adjust.adjusting(),
         })

@@ -11,7 +11,7 @@ use crate::cli::adjust_flags::AdjustFlags;
 use crate::cli::choice::{SCALES, SOLVERS, choice};
 use crate::cli::dataset::NameList;
 use crate::cli::{Outcome, Printer};
-use crate::data::split::Fractions;
+use crate::data::split::{Fractions, TrainFraction};
 use crate::embed::{FeatureColumns, Features, embedding_columns, schema};
 use crate::error::{Error, FileError, ProbeError, Result};
 use crate::metrics::{Bootstrap, Metric};
@@ -118,6 +118,11 @@ struct Shared {
     /// Number of repeats with splits of their own.
     #[arg(long, default_value_t = 1, value_name = "N")]
     repeats: usize,
+    /// Train on this part of the train split, `0.05` or `5%`: classes in proportion, groups whole,
+    /// every class kept; a smaller part lies within a larger one of the same seed. The probe is then
+    /// not fitted again on train and validation.
+    #[arg(long, default_value = "100%", value_name = "SHARE")]
+    train_fraction: TrainFraction,
     /// Draw new splits although the samples have some.
     #[arg(long)]
     resplit: bool,
@@ -252,7 +257,12 @@ impl Shared {
     }
 
     fn experiment(&self, method: Method) -> Result<Experiment, ProbeError> {
-        let division = SplitConfig { redraw: self.resplit, fractions: self.fractions, allow_leak: self.allow_leak };
+        let division = SplitConfig {
+            redraw: self.resplit,
+            fractions: self.fractions,
+            allow_leak: self.allow_leak,
+            train_fraction: self.train_fraction,
+        };
         Ok(Experiment {
             method,
             metric: self.metric,

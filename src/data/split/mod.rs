@@ -17,6 +17,7 @@
 mod balance;
 mod fractions;
 mod stratify;
+mod subset;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -28,6 +29,7 @@ use crate::error::{DataError, Result};
 use crate::support::seed::Seed;
 
 pub use fractions::Fractions;
+pub use subset::{TrainFraction, subset};
 
 /// What [`assign`] knows of one sample.
 #[derive(Clone, Copy, Debug)]
