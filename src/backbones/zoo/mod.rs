@@ -3,8 +3,8 @@
 //!
 //! [`catalog`] holds the models known by name, [`pull`] and [`wheel_weights`] fetch weights,
 //! [`lock`] remembers what was fetched, [`snapshot`] reads folders, [`run_folder`] those of
-//! fine-tuning runs, [`onnx_file`] reads exports, [`import`] keeps them, [`fingerprint`] tells whether a model gives what it gave elsewhere, and
-//! [`source`] finds any of them.
+//! fine-tuning runs, [`onnx_file`] reads exports, [`import`] keeps them, [`fingerprint`] tells
+//! whether a model gives what it gave elsewhere, and [`source`] finds any of them.
 
 pub(crate) mod catalog;
 mod external;

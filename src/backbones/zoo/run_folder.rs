@@ -18,11 +18,9 @@ use serde::Deserialize;
 use crate::backbones::Backbone;
 use crate::backbones::options::{ModelOptions, Taps};
 use crate::backbones::zoo::catalog::find;
-use crate::backbones::zoo::source;
 use crate::error::{FileError, FinetuneError, ModelError, Result};
 use crate::graph::{Tensor, needed_nodes};
 use crate::support::fs;
-use crate::support::progress::Progress;
 use crate::tensor::{DType, Weights};
 
 /// Name of the file that says how a run was made, in its folder.
@@ -63,16 +61,12 @@ pub(super) fn is_run(folder: &Path) -> bool {
     folder.join(RUN_CONFIG).is_file()
 }
 
-/// Opens the backbone of the run in `folder`.
-pub(super) fn open(folder: &Path, options: &ModelOptions, progress: &dyn Progress) -> Result<Backbone> {
-    let path = folder.join(BEST_WEIGHTS);
-    if !path.is_file() {
-        return Err(ModelError::UntrainedRun { path: folder.to_path_buf() }.into());
-    }
-    let weights = Weights::open(&path)?;
-    let Origin { name, options, is_cut } = origin(folder, options)?;
-    let mut backbone = source::open(&name, &options, progress)?.trainable()?;
-    if !is_cut {
+/// The network that a run started from, as `start` was opened from the run's [`Origin`], with the
+/// weights of the run's best epoch.
+pub(super) fn learned(folder: &Path, origin: &Origin, start: &Backbone) -> Result<Backbone> {
+    let weights = Weights::open(&folder.join(BEST_WEIGHTS))?;
+    let mut backbone = start.trainable()?;
+    if !origin.is_cut {
         check_complete(&backbone, &weights)?;
     }
     replace_weights(&mut backbone, &weights)?;
@@ -94,15 +88,20 @@ pub(super) fn open(folder: &Path, options: &ModelOptions, progress: &dyn Progres
 }
 
 /// The network that a run started from, which is no run.
-struct Origin {
-    name: String,
+pub(super) struct Origin {
+    /// What it is opened by.
+    pub(super) name: String,
     /// What the runs on the way to it say about it, and the user.
-    options: ModelOptions,
+    pub(super) options: ModelOptions,
     /// Whether the user keeps fewer blocks than the run.
     is_cut: bool,
 }
 
-fn origin(folder: &Path, asked: &ModelOptions) -> Result<Origin> {
+/// What the run in `folder` started from, with what is asked for beyond what the run decided.
+pub(super) fn origin(folder: &Path, asked: &ModelOptions) -> Result<Origin> {
+    if !folder.join(BEST_WEIGHTS).is_file() {
+        return Err(ModelError::UntrainedRun { path: folder.to_path_buf() }.into());
+    }
     let start = read(folder)?;
     let is_cut = asked.keep_blocks.is_some() && asked.keep_blocks != start.options.keep_blocks;
     let (mut options, mut name) = (inherited(folder, start.options, asked)?, start.name);

@@ -24,7 +24,8 @@ use crate::tensor::Weights;
 /// # Errors
 /// [`ModelError::UnknownModel`]; [`ModelError::WeightsNeeded`] when the catalog knows nothing to
 /// fetch; those of [`build`](crate::backbones::build), of fetching, of reading a folder, and of
-/// opening a user's file; [`ModelError::UntrainedRun`]; [`ModelError::Misplaced`] for options that do not apply.
+/// opening a user's file; [`ModelError::UntrainedRun`]; [`ModelError::Misplaced`] for options that
+/// do not apply.
 pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Result<Backbone> {
     let path = Path::new(name);
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) || path.is_file() {
@@ -32,7 +33,9 @@ pub fn open(name: &str, options: &ModelOptions, progress: &dyn Progress) -> Resu
     }
     let entry = find(name);
     if entry.is_err() && run_folder::is_run(path) {
-        return run_folder::open(path, options, progress);
+        let origin = run_folder::origin(path, options)?;
+        let start = open(&origin.name, &origin.options, progress)?;
+        return run_folder::learned(path, &origin, &start);
     }
     if entry.is_err()
         && let Some(backbone) = import::open(name, options)?
