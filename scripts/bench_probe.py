@@ -3,8 +3,9 @@
 
 usage: bench_probe.py [--defrost target/release/defrost] [--rounds 3] [--threads 2] [--only small|linear|large|knn]
 
-Needs numpy, pandas or pyarrow, scikit-learn and faiss-cpu. Features are correlated Gaussian clusters with the power-law spectrum of
-image embeddings. Prints the medians over rounds, their ratio, the lowest and highest ratio of a round, and how far the results agree:
+Needs numpy, pandas or pyarrow, scikit-learn and faiss-cpu. Features are correlated Gaussian clusters with the
+power-law spectrum of image embeddings. Prints the medians over rounds, their ratio, the lowest and highest
+ratio of a round, and how far the results agree:
 - small, linear, large: 45 values of C on 42 x 2,048 with 3 classes and 504 x 1,280 with 60; on 10,000 x 384 with 10; on 70,000 x 1,280
   with 10 (only where asked for by name: scikit-learn needs long). The same objective and the same stopping rule (largest entry of the
   gradient of the mean objective). Both sweeps stop at that tolerance; the objective of every solution is recomputed in f64. scikit-learn runs cold (each C from

@@ -3,7 +3,8 @@
 
     .venv/bin/pip install torch timm
     cargo build --release
-    .venv/bin/python scripts/bench_train.py [--rounds 3] [--steps 8] [--threads 2] [--only vit-small ...] [--engines graph ort]
+    .venv/bin/python scripts/bench_train.py [--rounds 3] [--steps 8] [--threads 2]
+        [--only vit-small ...] [--engines graph ort]
 
 Each round runs, one after the other and each in a process of its own,
 
@@ -11,11 +12,11 @@ Each round runs, one after the other and each in a process of its own,
 
 for each engine (`ort` with the library of `defrost runtime install --training` unless ORT_DYLIB_PATH names another)
 
-and the same in PyTorch: the same architecture of timm in float32, cross-entropy, clipping of the gradient at norm 1, AdamW on all
-parameters, on random images. The first step does not count. Times are medians of the steps' medians over the rounds; memory is
-the peak resident size of the whole process (the interpreter and its libraries included), as the kernel counts it. Batch norms
-are in training mode everywhere. Ratios are to PyTorch. The exit code is 1 where a step of the first engine takes longer than
-PyTorch's, or more memory.
+and the same in PyTorch: the same architecture of timm in float32, cross-entropy, clipping of the gradient at
+norm 1, AdamW on all parameters, on random images. The first step does not count. Times are medians of the
+steps' medians over the rounds; memory is the peak resident size of the whole process (the interpreter and its
+libraries included), as the kernel counts it. Batch norms are in training mode everywhere. Ratios are to
+PyTorch. The exit code is 1 where a step of the first engine takes longer than PyTorch's, or more memory.
 """
 
 import argparse
@@ -86,14 +87,16 @@ def main():
         name, *numbers = options.torch
         return torch_steps(name, *map(int, numbers))
     holds = True
-    print(f"{'':20} {'':8} {'seconds per step':>17} {'ratio':>6}   {'peak memory, MiB':>17} {'ratio':>6}   {'last loss':>10}")
+    heads = f"{'seconds per step':>17} {'ratio':>6}   {'peak memory, MiB':>17} {'ratio':>6}   {'last loss':>10}"
+    print(f"{'':20} {'':8} {heads}")
     for name in options.only:
         case = CASES[name]
         sizes = [str(case["batch"]), str(options.steps), str(options.threads)]
         runs = {who: [] for who in [*options.engines, "torch"]}
         for _ in range(options.rounds):
             for engine in options.engines:
-                ours = [options.defrost, "bench", "train", "--engine", engine, "--model", case["model"], "--random-weights", "0"]
+                ours = [options.defrost, "bench", "train", "--engine", engine]
+                ours += ["--model", case["model"], "--random-weights", "0"]
                 ours += ["--batch", sizes[0], "--steps", sizes[1], "--threads", sizes[2], "--json", "--quiet"]
                 runs[engine].append(measured(ours))
             runs["torch"].append(measured([sys.executable, __file__, "--torch", case["timm"], *sizes]))
@@ -104,7 +107,8 @@ def main():
             if who == options.engines[0]:
                 holds = holds and all(ratio <= 1.0 for ratio in ratios)
             loss = f"{runs[who][0]['losses'][1]:.5f}" if who != "torch" else ""
-            print(f"{name:20} {who:8} {seconds[who]:17.3f} {ratios[0]:6.2f}   {memory[who]:17.0f} {ratios[1]:6.2f}   {loss:>10}",
+            figures = f"{seconds[who]:17.3f} {ratios[0]:6.2f}   {memory[who]:17.0f} {ratios[1]:6.2f}   {loss:>10}"
+            print(f"{name:20} {who:8} {figures}",
                   flush=True)
     return 0 if holds else 1
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""How often 95 % intervals hold the true value, and how often equal classifiers are told apart (p < .05), by simulation.
+"""How often 95 % intervals hold the true value, and how often equal classifiers are told apart (p < .05), by
+simulation.
 
 usage: coverage.py [--draws 1000] [--resamples 400] [--quick] [--json FILE]
 
-Builds and runs `scripts/coverage.rs` (the intervals are those of `defrost probe`, `evaluate` and `compare`) and prints a table: a row
-per metric, a column per situation. The standard error of a coverage of .95 over 1,000 draws is .007. What may lie outside .93 to .97:
+Builds and runs `scripts/coverage.rs` (the intervals are those of `defrost probe`, `evaluate` and `compare`)
+and prints a table: a row per metric, a column per situation. The standard error of a coverage of .95 over
+1,000 draws is .007. What may lie outside .93 to .97:
 - shares of few errors (n x (1 - share) below about 3): counts are whole numbers, and no interval of them has .95 everywhere; Wilson's
   has it on average and errs to the safe side here, as do the means over classes and areas near 1;
 - log loss and Brier score where errors are as rare: the unseen error is counted in, which is more than is needed most of the time;
@@ -20,7 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Samples, classes, accuracy, slope of right answers over confidence (1: calibrated), samples of a group, correlation in a group.
+# Samples, classes, accuracy, slope of right answers over confidence (1: calibrated), samples of a group,
+# correlation in a group.
 SITUATIONS = [
     (20, 2, 0.8, 1.0, 1, 0.0), (20, 2, 0.95, 1.0, 1, 0.0), (60, 2, 0.8, 0.7, 1, 0.0), (60, 2, 0.95, 1.0, 1, 0.0),
     (240, 2, 0.6, 1.0, 1, 0.0), (240, 2, 0.8, 0.7, 1, 0.0), (240, 2, 0.99, 1.0, 1, 0.0), (1000, 2, 0.9, 1.0, 1, 0.0),
@@ -41,15 +44,17 @@ subprocess.run(["cargo", "build", "--quiet", *profile, "--features", "scripts", 
 program = ROOT / "target" / ("debug" if arguments.quick else "release") / "coverage"
 
 
-# Of differences over repeats: groups of four images tested, groups to draw them from (as many: a given split), repeats, effects of groups, of seeds.
+# Of differences over repeats: groups of four images tested, groups to draw them from (as many: a given
+# split), repeats, effects of groups, of seeds.
 REPEATS = [
-    (25, 25, 3, 0.5, 0.0), (25, 25, 3, 0.5, 0.4), (25, 100, 3, 0.5, 0.0), (25, 100, 3, 0.5, 0.4), (25, 100, 5, 0.5, 0.4), (100, 100, 5, 0.5, 0.1),
-    (100, 400, 5, 0.0, 0.0), (100, 125, 3, 1.0, 0.2),
+    (25, 25, 3, 0.5, 0.0), (25, 25, 3, 0.5, 0.4), (25, 100, 3, 0.5, 0.0), (25, 100, 3, 0.5, 0.4),
+    (25, 100, 5, 0.5, 0.4), (100, 100, 5, 0.5, 0.1), (100, 400, 5, 0.0, 0.0), (100, 125, 3, 1.0, 0.2),
 ]
 
 
 def simulate(situation):
-    start = ["repeats", str(arguments.draws)] if situation in REPEATS else [str(arguments.draws), str(arguments.resamples)]
+    draws = str(arguments.draws)
+    start = ["repeats", draws] if situation in REPEATS else [draws, str(arguments.resamples)]
     command = [program, *start, *map(str, situation)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return [json.loads(line) for line in output.splitlines()]
@@ -69,9 +74,11 @@ for kind, figure, title in [("interval", "coverage", "coverage"), ("comparison",
     for metric in metrics:
         found = [[line[figure] for line in lines if (line["kind"], line["metric"]) == (kind, metric)] for lines in results]
         print(f"{metric:27}" + "".join(f"{values[0]:6.3f}" if values else "     -" for values in found))
-print("\ndifferences over repeats, accuracy, no difference: groups tested, of, repeats, effects of groups, of seeds; coverage; share of p < .05; width")
+print("\ndifferences over repeats, accuracy, no difference: groups tested, of, repeats, effects of groups, of seeds;"
+      " coverage; share of p < .05; width")
 for situation, [line] in zip(REPEATS, repeats):
     print(f"{str(situation):28}{line['coverage']:8.3f}{line['size']:8.3f}{line['width']:8.3f}")
 if arguments.json:
-    rows = [{"situation": situation, "results": lines} for situation, lines in zip(SITUATIONS + REPEATS, results + repeats)]
+    situations = zip(SITUATIONS + REPEATS, results + repeats)
+    rows = [{"situation": situation, "results": lines} for situation, lines in situations]
     Path(arguments.json).write_text(json.dumps(rows, indent=1))

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Runs every verb that writes on a file system of its own that is full, or fills up while it writes, and then has room again.
+"""Runs every verb that writes on a file system of its own that is full, or fills up while it writes, and then
+has room again.
 
     sudo python scripts/full_disk.py --binary target/release/defrost
 
-For each verb and each amount of free space the command runs on a `tmpfs` of 1 MB with so many bytes left. It must end with 0, or with 3
-and a message that names a path and "No space left on device"; a result of an earlier run must be what it was, byte by byte; and
-with room again the same command must end with 0. Needed: Linux, the right to mount (root), pillow. Exit code 1 where any of it does
-not hold.
+For each verb and each amount of free space the command runs on a `tmpfs` of 1 MB with so many bytes left. It
+must end with 0, or with 3 and a message that names a path and "No space left on device"; a result of an
+earlier run must be what it was, byte by byte; and with room again the same command must end with 0. Needed:
+Linux, the right to mount (root), pillow. Exit code 1 where any of it does not hold.
 """
 
 import argparse
@@ -55,7 +56,11 @@ COMMANDS = [
     ("embed", "cache", "embed images --model model.onnx --out {}/cache --device cpu"),
     ("probe linear", "linear", "probe linear whole --c-grid 1,10 --bootstrap 50 --out {}/linear"),
     ("probe knn", "knn", "probe knn whole --k 3 --bootstrap 50 --out {}/knn"),
-    ("finetune", "run", "finetune images --model model.onnx --epochs 2 --batch 16 --out {}/run --device cpu --bootstrap 50"),
+    (
+        "finetune",
+        "run",
+        "finetune images --model model.onnx --epochs 2 --batch 16 --out {}/run --device cpu --bootstrap 50",
+    ),
     ("export", "classifier.onnx", "export whole/probes/linear.json --model model.onnx --out {}/classifier.onnx"),
     ("report", "report.html", "report whole --out {}/report.html"),
     ("models build", "built.onnx", "models build model.onnx --out {}/built.onnx"),
@@ -64,9 +69,17 @@ COMMANDS = [
     ("data split to Parquet", "table.parquet", "data split images --out {}/table.parquet --force"),
     ("data import", "imported.parquet", "data import mine.toml --root images --out {}/imported.parquet --force"),
     ("data audit", "audit.html", "data audit images --out {}/audit.html"),
-    ("predict", "predictions.parquet", "predict classifier.onnx images --parquet {}/predictions.parquet --device cpu"),
+    (
+        "predict",
+        "predictions.parquet",
+        "predict classifier.onnx images --parquet {}/predictions.parquet --device cpu",
+    ),
     ("graph copy", "copy.onnx", "graph copy model.onnx {}/copy.onnx"),
-    ("graph differentiate", "train.onnx", "graph differentiate model.onnx --output y --loss cross-entropy --out {}/train.onnx"),
+    (
+        "graph differentiate",
+        "train.onnx",
+        "graph differentiate model.onnx --output y --loss cross-entropy --out {}/train.onnx",
+    ),
 ]
 
 
@@ -121,7 +134,9 @@ def main():
 
         def run(command, home=folder / "home"):
             environment = {**os.environ, "DEFROST_CACHE_DIR": str(home)}
-            return subprocess.run([binary, *command.split()], cwd=folder, env=environment, capture_output=True, text=True)
+            return subprocess.run(
+                [binary, *command.split()], cwd=folder, env=environment, capture_output=True, text=True
+            )
 
         if "ORT_DYLIB_PATH" not in os.environ:
             told = subprocess.run([binary, "runtime", "show", "--json"], capture_output=True, text=True).stdout
@@ -152,12 +167,18 @@ def main():
                             wrong.append(f"{place}: exit code {done.returncode}: {told}")
                         if done.returncode == 3 and not ("No space left on device" in told and str(mount) in told):
                             wrong.append(f"{place}: the message does not say it: {told}")
-                        if done.returncode == 3 and any(after.get(file) not in (digest, None) for file, digest in before.items()):
-                            wrong.append(f"{place}: an earlier result was changed: {sorted(before)} -> {sorted(after)}")
+                        if done.returncode == 3 and any(
+                            after.get(file) not in (digest, None) for file, digest in before.items()
+                        ):
+                            wrong.append(
+                                f"{place}: an earlier result was changed: {sorted(before)} -> {sorted(after)}"
+                            )
                         if done.returncode == 3 and set(before) - set(after):
                             wrong.append(f"{place}: an earlier result is gone: {sorted(set(before) - set(after))}")
                         if again.returncode != 0:
-                            wrong.append(f"{place}: with room again exit code {again.returncode}: {again.stderr.strip()}")
+                            wrong.append(
+                                f"{place}: with room again exit code {again.returncode}: {again.stderr.strip()}"
+                            )
                         said.append(done.returncode)
                     finally:
                         subprocess.run(["umount", str(mount)], check=True)

@@ -3,9 +3,10 @@
     python scripts/predict.py classifier.onnx photo.jpg ...
     python scripts/predict.py classifier.onnx photo.jpg ... --against defrost
 
-An image that Pillow cannot read is told on stderr and left out, and the exit code is 1. With `--against PROGRAM` the same images go
-through `PROGRAM predict --json`, too, and of those that both could read the largest difference of a probability is printed, and on
-how many the label differs; above 1e-5, or with another label, the exit code is 1. Needed: onnxruntime, pillow, numpy.
+An image that Pillow cannot read is told on stderr and left out, and the exit code is 1. With `--against
+PROGRAM` the same images go through `PROGRAM predict --json`, too, and of those that both could read the
+largest difference of a probability is printed, and on how many the label differs; above 1e-5, or with another
+label, the exit code is 1. Needed: onnxruntime, pillow, numpy.
 """
 
 import argparse
@@ -77,7 +78,11 @@ def main():
             sys.exit(f"{arguments.against} ended with exit code {done.returncode}")
         rows = [row for row in json.loads(done.stdout) if "probabilities" in row and row["path"] in found]
         largest = max(
-            (abs(row["probabilities"][name] - float(value)) for row in rows for name, value in zip(classes, found[row["path"]])),
+            (
+                abs(row["probabilities"][name] - float(value))
+                for row in rows
+                for name, value in zip(classes, found[row["path"]])
+            ),
             default=0.0,
         )
         other = [row["path"] for row in rows if numbers(row["label"], classes, metadata) != labels[row["path"]]]

@@ -1,15 +1,17 @@
-"""Kills runs of defrost at random moments and compares what is left in the end with runs that nobody killed, byte by byte.
+"""Kills runs of defrost at random moments and compares what is left in the end with runs that nobody killed,
+byte by byte.
 
     python scripts/soak.py --binary target/release/defrost [--kills 200] [--seed 0] [--only embed,probe,finetune,import]
     python scripts/soak.py --binary target/release/defrost --only folders [--minutes 15] [--files 40000]
 
-Each round starts a command anew until it ends by itself, killing it (SIGKILL) after a random while up to the time that the
-undisturbed run took. Times, which no two runs share, are left out of the comparison: fields `seconds` and the like.
-Exit code 1 where anything differs.
+Each round starts a command anew until it ends by itself, killing it (SIGKILL) after a random while up to the
+time that the undisturbed run took. Times, which no two runs share, are left out of the comparison: fields
+`seconds` and the like. Exit code 1 where anything differs.
 
-`folders`, which runs only where it is named, embeds folders of whole and mutated files of the fixtures, one after the other, at the
-lowest priority, and reads the program's memory as it goes: exit code 1 where it crashes, or where a run keeps more than 2 KiB for
-each file that it has seen. Linux only. Needed: nothing but Python; the images are drawn here.
+`folders`, which runs only where it is named, embeds folders of whole and mutated files of the fixtures, one
+after the other, at the lowest priority, and reads the program's memory as it goes: exit code 1 where it
+crashes, or where a run keeps more than 2 KiB for each file that it has seen. Linux only. Needed: nothing but
+Python; the images are drawn here.
 """
 import argparse
 import hashlib
@@ -193,7 +195,7 @@ def resident(process):
 
 
 def embedded(binary, folder, flags):
-    """Embeds a folder at the lowest priority: what the program said, its exit code, and its memory in MiB at each second."""
+    """Embeds a folder at the lowest priority: what was said, the exit code, and the memory in MiB at each second."""
     command = ["nice", "-n", "19", binary, "embed", "mixed", "--folders", "classes", "--model", "initializers.onnx"]
     command += ["--out", "cache", "--device", "cpu", "--max-seconds", "10", "--threads", "2", "--json"]
     with open(folder / "said", "w") as said, open(folder / "told", "w") as told:
@@ -235,12 +237,14 @@ def folders(binary, folder, flags, draw):
         grew = last > first + LARGE + flags.files * KEPT / 1024
         wrong += grew
         print(
-            f"run {len(peaks)}: {first:.1f} MiB in the second tenth, {last:.1f} MiB in the last, at most {peaks[-1]:.1f} MiB"
+            f"run {len(peaks)}: {first:.1f} MiB in the second tenth, {last:.1f} MiB in the last, "
+            f"at most {peaks[-1]:.1f} MiB"
             f"{', more than it may keep' if grew else ''}",
             flush=True,
         )
     print(
-        f"folders: {len(peaks)} runs of {flags.files} files, {rows} embedded, {refused} refused; at most {peaks[0]:.1f} MiB in the "
+        f"folders: {len(peaks)} runs of {flags.files} files, {rows} embedded, {refused} refused; "
+        f"at most {peaks[0]:.1f} MiB in the "
         f"first run, {peaks[-1]:.1f} MiB in the last, {max(peaks):.1f} MiB in any; {wrong} faults"
     )
     return wrong > 0

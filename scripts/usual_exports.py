@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Tries ONNX files as PyTorch's exporters, ONNX Runtime's tools and other writers make them in every verb that takes one.
+"""Tries ONNX files as PyTorch's exporters, ONNX Runtime's tools and other writers make them in every verb
+that takes one.
 
     python scripts/usual_exports.py FOLDER target/release/defrost [--only vit]
 
-The networks are those of timm, torchvision and transformers in small, with random weights. For each file a line: what `graph show`,
-`embed`, `export` of a probe on those embeddings, `graph differentiate` and `finetune` (one epoch of three steps) say of it: `ok`, or
-the number of a refusal that is written out below. What `embed` gives is compared with ONNX Runtime's. Where a flag is needed it is
-part of the line. The exit code is 1 where a verb ends with another code than 0 and 2, or gives other values. Needed: torch,
-torchvision, timm, transformers, onnx, onnxscript, onnxruntime, pyarrow, pillow.
+The networks are those of timm, torchvision and transformers in small, with random weights. For each file a
+line: what `graph show`, `embed`, `export` of a probe on those embeddings, `graph differentiate` and
+`finetune` (one epoch of three steps) say of it: `ok`, or the number of a refusal that is written out below.
+What `embed` gives is compared with ONNX Runtime's. Where a flag is needed it is part of the line. The exit
+code is 1 where a verb ends with another code than 0 and 2, or gives other values. Needed: torch, torchvision,
+timm, transformers, onnx, onnxscript, onnxruntime, pyarrow, pillow.
 """
 
 import argparse
@@ -40,11 +42,20 @@ def timm_model(name, **options):
 
 
 def vit(**options):
-    return timm_model("vit_tiny_patch16_224", img_size=SIDE, depth=2, embed_dim=32, num_heads=2, patch_size=8, **options)
+    return timm_model(
+        "vit_tiny_patch16_224", img_size=SIDE, depth=2, embed_dim=32, num_heads=2, patch_size=8, **options
+    )
 
 
 def transformers_model(kind, **options):
-    small = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE, patch_size=8)
+    small = dict(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=SIDE,
+        patch_size=8,
+    )
     configuration = getattr(transformers, f"{kind}Config")(**{**small, **options})
     return lambda: getattr(transformers, f"{kind}Model")(configuration)
 
@@ -128,10 +139,13 @@ class Case:
         axes = {name: {0: "batch"} for name in names}
         if self.more.get("any_size"):
             axes["pixel_values"].update({2: "height", 3: "width"})
-        options = dict(input_names=names, output_names=self.more.get("outputs"), opset_version=self.opset, dynamo=self.dynamo)
+        options = dict(
+            input_names=names, output_names=self.more.get("outputs"), opset_version=self.opset, dynamo=self.dynamo
+        )
         if self.fixed is None and self.dynamo:
             options["dynamic_shapes"] = [
-                {axis: torch.export.Dim.AUTO if axis else torch.export.Dim.DYNAMIC for axis in axes[name]} for name in names
+                {axis: torch.export.Dim.AUTO if axis else torch.export.Dim.DYNAMIC for axis in axes[name]}
+                for name in names
             ]
         elif self.fixed is None:
             options["dynamic_axes"] = {**axes, **{name: {0: "batch"} for name in self.more.get("outputs") or []}}
@@ -150,7 +164,9 @@ def dynamic_int8(path):
 def static_int8(layout):
     class Reader(quantization.CalibrationDataReader):
         def __init__(self):
-            self.left = [{"pixel_values": np.random.default_rng(n).random((2, 3, SIDE, SIDE), np.float32)} for n in range(3)]
+            self.left = [
+                {"pixel_values": np.random.default_rng(n).random((2, 3, SIDE, SIDE), np.float32)} for n in range(3)
+            ]
 
         def get_next(self):
             return self.left.pop() if self.left else None
@@ -206,7 +222,9 @@ def sparse_weights(path):
     values[np.abs(values) < np.median(np.abs(values))] = 0
     at = np.flatnonzero(values)
     kept = numpy_helper.from_array(values.reshape(-1)[at], largest.name)
-    sparse = helper.make_sparse_tensor(kept, numpy_helper.from_array(at.astype(np.int64), largest.name + "_at"), list(largest.dims))
+    sparse = helper.make_sparse_tensor(
+        kept, numpy_helper.from_array(at.astype(np.int64), largest.name + "_at"), list(largest.dims)
+    )
     model.graph.initializer.remove(largest)
     model.graph.sparse_initializer.append(sparse)
     onnx.save(model, path)
@@ -255,8 +273,21 @@ CASES = [
     Case("feature map timm", timm_model("resnet10t", global_pool=""), 17, flags=["--pool", "mean"]),
     Case("mobilenet torchvision, opset 12", lambda: torchvision.models.mobilenet_v3_small(num_classes=7), 12),
     Case("efficientnet timm, opset 14", timm_model("efficientnet_lite0"), 14),
-    Case("convnext timm, dynamo", timm_model("convnext_atto", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)), dynamo=True),
-    Case("swin timm", timm_model("swin_tiny_patch4_window7_224", img_size=SIDE, window_size=4, depths=(1, 1), embed_dim=16, num_heads=(2, 4)), 17),
+    Case(
+        "convnext timm, dynamo", timm_model("convnext_atto", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)), dynamo=True
+    ),
+    Case(
+        "swin timm",
+        timm_model(
+            "swin_tiny_patch4_window7_224",
+            img_size=SIDE,
+            window_size=4,
+            depths=(1, 1),
+            embed_dim=16,
+            num_heads=(2, 4),
+        ),
+        17,
+    ),
     Case("vit timm, opset 13", vit(), 13, fused_attention=False),
     Case("vit timm, opset 16", vit(), 16),
     Case("vit timm, opset 20", vit(), 20),
@@ -265,26 +296,80 @@ CASES = [
     Case("vit timm, dynamo, not optimised", vit(), 18, True, export={"optimize": False}),
     Case("vit timm, external data", vit(), 18, True, export={"external_data": True}),
     Case("vit timm, tokens", vit(global_pool=""), 17, flags=["--pool", "cls"]),
-    Case("vit transformers", hidden(transformers_model("ViT"), *TOKENS), 17, outputs=TOKENS, flags=["--output", "pooler_output"]),
-    Case("vit transformers, dynamo", hidden(transformers_model("ViT"), *TOKENS), 18, True, outputs=TOKENS, flags=["--output", "pooler_output"]),
-    Case("dinov2 transformers", hidden(transformers_model("Dinov2", mlp_ratio=2), TOKENS[0]), 17, outputs=TOKENS[:1], flags=["--pool", "cls"]),
-    Case("siglip transformers", hidden(transformers_model("SiglipVision"), *TOKENS), 17, outputs=TOKENS, flags=["--output", "pooler_output"]),
-    Case("clip vision transformers", hidden(transformers_model("CLIPVision"), *TOKENS), 14, outputs=TOKENS, flags=["--output", "pooler_output"]),
-    Case("clip, both towers", Clip, 17, text=True, outputs=["logits_per_image", "logits_per_text", "text_embeds", "image_embeds"],
-         flags=["--input", "pixel_values", "--output", "image_embeds"]),
-    Case("clip, both towers, dynamo", Clip, 18, True, text=True, outputs=["logits_per_image", "logits_per_text", "text_embeds", "image_embeds"],
-         flags=["--input", "pixel_values", "--output", "image_embeds"]),
+    Case(
+        "vit transformers",
+        hidden(transformers_model("ViT"), *TOKENS),
+        17,
+        outputs=TOKENS,
+        flags=["--output", "pooler_output"],
+    ),
+    Case(
+        "vit transformers, dynamo",
+        hidden(transformers_model("ViT"), *TOKENS),
+        18,
+        True,
+        outputs=TOKENS,
+        flags=["--output", "pooler_output"],
+    ),
+    Case(
+        "dinov2 transformers",
+        hidden(transformers_model("Dinov2", mlp_ratio=2), TOKENS[0]),
+        17,
+        outputs=TOKENS[:1],
+        flags=["--pool", "cls"],
+    ),
+    Case(
+        "siglip transformers",
+        hidden(transformers_model("SiglipVision"), *TOKENS),
+        17,
+        outputs=TOKENS,
+        flags=["--output", "pooler_output"],
+    ),
+    Case(
+        "clip vision transformers",
+        hidden(transformers_model("CLIPVision"), *TOKENS),
+        14,
+        outputs=TOKENS,
+        flags=["--output", "pooler_output"],
+    ),
+    Case(
+        "clip, both towers",
+        Clip,
+        17,
+        text=True,
+        outputs=["logits_per_image", "logits_per_text", "text_embeds", "image_embeds"],
+        flags=["--input", "pixel_values", "--output", "image_embeds"],
+    ),
+    Case(
+        "clip, both towers, dynamo",
+        Clip,
+        18,
+        True,
+        text=True,
+        outputs=["logits_per_image", "logits_per_text", "text_embeds", "image_embeds"],
+        flags=["--input", "pixel_values", "--output", "image_embeds"],
+    ),
     Case("vit timm, f16", vit(), 17, dtype="f16"),
     Case("resnet timm, f16 weights behind Cast", timm_model("resnet10t"), 17, after=half_inside),
     Case("resnet timm, constants", timm_model("resnet10t"), 17, after=weights_as_constants),
     Case("vit timm, int8 dynamic", vit(), 17, after=dynamic_int8),
     Case("resnet timm, int8 QDQ", timm_model("resnet10t"), 17, after=static_int8(quantization.QuantFormat.QDQ)),
-    Case("resnet timm, int8 QOperator", timm_model("resnet10t"), 17, after=static_int8(quantization.QuantFormat.QOperator)),
+    Case(
+        "resnet timm, int8 QOperator",
+        timm_model("resnet10t"),
+        17,
+        after=static_int8(quantization.QuantFormat.QOperator),
+    ),
     Case("vit timm, fused by ONNX Runtime", vit(), 17, after=optimised),
     Case("vit timm, sparse weights", vit(), 17, after=sparse_weights),
     Case("vit timm, branches", vit(), 17, after=branch),
     Case("vit timm, no shapes", vit(), 17, after=without_shapes),
-    Case("resnet timm, channels last", around(timm_model("resnet10t"), lambda x: x.permute(0, 3, 1, 2)), 17, shape=(SIDE, SIDE, 3)),
+    Case(
+        "resnet timm, channels last",
+        around(timm_model("resnet10t"), lambda x: x.permute(0, 3, 1, 2)),
+        17,
+        shape=(SIDE, SIDE, 3),
+    ),
     Case("resnet timm, u8", around(timm_model("resnet10t"), lambda x: x.float() / 255), 17, dtype="u8"),
 ]
 PREPROCESS = f"""[preprocess]
@@ -300,7 +385,9 @@ def reference(path, images, case):
     if "--pool" in case.flags:
         return None
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    output = case.flags[case.flags.index("--output") + 1] if "--output" in case.flags else session.get_outputs()[0].name
+    output = (
+        case.flags[case.flags.index("--output") + 1] if "--output" in case.flags else session.get_outputs()[0].name
+    )
     pixels = np.stack([np.asarray(Image.open(file)) for file in images]).astype(np.float32) / 255
     if case.more.get("dtype") == "u8":
         pixels = np.round(pixels * 255).astype(np.uint8)
@@ -358,12 +445,25 @@ def main():
         try:
             case.write(path)
         except Exception as error:  # what the exporter itself cannot do is no fault of the program
-            print(f"{case.name:40} not exported: {type(error).__name__}: {str(error)[:120].splitlines()[0]}", flush=True)
+            print(
+                f"{case.name:40} not exported: {type(error).__name__}: {str(error)[:120].splitlines()[0]}", flush=True
+            )
             continue
         with open(f"{place}/model.toml", "w") as out:
             out.write(PREPROCESS)
         cells = {"show": tried(case.name, "graph", "show", path)}
-        cells["embed"] = tried(case.name, "embed", f"{folder}/images", "--model", path, *case.flags, "--out", f"{place}/cache", "--device", "cpu")
+        cells["embed"] = tried(
+            case.name,
+            "embed",
+            f"{folder}/images",
+            "--model",
+            path,
+            *case.flags,
+            "--out",
+            f"{place}/cache",
+            "--device",
+            "cpu",
+        )
         if cells["embed"] == "ok":
             found = {}
             for part in glob.glob(f"{place}/cache/part-*.parquet"):
@@ -378,11 +478,48 @@ def main():
                 if worst > allowed:
                     failed, cells["embed"] = True, f"OTHER {worst:.0e}"
             tried(case.name, "probe", "knn", f"{place}/cache", "--k", "3")
-            cells["export"] = tried(case.name, "export", f"{place}/cache/probes/knn.json", "--model", path, *case.flags, "--verify", f"{folder}/images", "--out", f"{place}/classifier.onnx")
+            cells["export"] = tried(
+                case.name,
+                "export",
+                f"{place}/cache/probes/knn.json",
+                "--model",
+                path,
+                *case.flags,
+                "--verify",
+                f"{folder}/images",
+                "--out",
+                f"{place}/classifier.onnx",
+            )
         named = [output.name for output in onnx.load(path, load_external_data=False).graph.output]
         output = case.flags[case.flags.index("--output") + 1] if "--output" in case.flags else named[0]
-        cells["differentiate"] = tried(case.name, "graph", "differentiate", path, "--output", output, "--loss", "cross-entropy", "--out", f"{place}/train.onnx")
-        cells["finetune"] = tried(case.name, "finetune", f"{folder}/images", "--model", path, *case.flags, "--epochs", "1", "--batch", "8", "--out", f"{place}/run", "--device", "cpu")
+        cells["differentiate"] = tried(
+            case.name,
+            "graph",
+            "differentiate",
+            path,
+            "--output",
+            output,
+            "--loss",
+            "cross-entropy",
+            "--out",
+            f"{place}/train.onnx",
+        )
+        cells["finetune"] = tried(
+            case.name,
+            "finetune",
+            f"{folder}/images",
+            "--model",
+            path,
+            *case.flags,
+            "--epochs",
+            "1",
+            "--batch",
+            "8",
+            "--out",
+            f"{place}/run",
+            "--device",
+            "cpu",
+        )
         line = "  ".join(f"{verb} {said}" for verb, said in cells.items())
         print(f"{case.name:40} {line}{'   ' + ' '.join(case.flags) if case.flags else ''}", flush=True)
     for number, refusal in enumerate(refusals, 1):

@@ -1,10 +1,11 @@
-"""Writes small images of every kind that Pillow reads and compares what `defrost embed` makes of them with Pillow's pixels.
+"""Writes small images of every kind that Pillow reads and compares what `defrost embed` makes of them with
+Pillow's pixels.
 
     python scripts/reference/carriers.py FOLDER [--against target/debug/defrost]
 
-Reference: `ImageOps.exif_transpose(Image.open(file)).convert("RGB")`. Every image has 20 x 12 pixels, or 12 x 20. Without
-`--against` the files are only written. Prints each file that differs or is refused, and how many are equal; exit code 1 where
-a file that Pillow reads has other pixels. Needed: numpy, pillow, onnx, pyarrow.
+Reference: `ImageOps.exif_transpose(Image.open(file)).convert("RGB")`. Every image has 20 x 12 pixels, or 12 x
+20. Without `--against` the files are only written. Prints each file that differs or is refused, and how many
+are equal; exit code 1 where a file that Pillow reads has other pixels. Needed: numpy, pillow, onnx, pyarrow.
 """
 
 import argparse
@@ -19,7 +20,8 @@ import zlib
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
 
-#: What differs as it should: libtiff loses the chroma of the last 4 x 4 pixels of a strip, and these are refused by name.
+#: What differs as it should: libtiff loses the chroma of the last 4 x 4 pixels of a strip, and these are
+#: refused by name.
 EXPECTED = {
     "ycbcr_8_44.tif": "differs",
     "ycbcr_32773_44.tif": "differs",
@@ -376,7 +378,8 @@ def others(files):
     files["beyond.gif"] = bytes(content)
     frames = [Image.fromarray(RGB[::-1].copy()), Image.fromarray(RGB.copy())]
     for name, kind in (("animated.webp", "WEBP"), ("animated.png", "PNG"), ("pages.tif", "TIFF")):
-        save(name, frames[0], kind, save_all=True, append_images=frames[1:], **({"lossless": True} if kind == "WEBP" else {}))
+        lossless = {"lossless": True} if kind == "WEBP" else {}
+        save(name, frames[0], kind, save_all=True, append_images=frames[1:], **lossless)
     save("palette.webp", Image.fromarray(RGB), "WEBP", lossless=True)
     save("alpha.webp", Image.fromarray(np.concatenate([RGB, GREY[..., None]], -1), "RGBA"), "WEBP", lossless=True, exact=True)
     for mode in ("L", "RGB", "CMYK"):

@@ -1,9 +1,11 @@
-"""Prints the `[variant.fingerprint]` of a catalog model: what timm gives for the known input, with the published weights.
+"""Prints the `[variant.fingerprint]` of a catalog model: what timm gives for the known input, with the
+published weights.
 
 usage: python scripts/reference/fingerprint.py NAME WEIGHTS    (needs torch, timm, safetensors, numpy)
 
-NAME is that of an entry whose hub repository is one of timm's; WEIGHTS its checkpoint, in timm's names or, for
-EfficientNet-Lite0, in those of `efficientnet_lite_pytorch`. The known input is that of `src/backbones/zoo/fingerprint.rs`.
+NAME is that of an entry whose hub repository is one of timm's; WEIGHTS its checkpoint, in timm's names or,
+for EfficientNet-Lite0, in those of `efficientnet_lite_pytorch`. The known input is that of
+`src/backbones/zoo/fingerprint.rs`.
 """
 
 import hashlib

@@ -4,10 +4,13 @@ compares the losses with AdamW in float64 on the gradients of the same model in 
 
     python3.11 -m venv /opt/ort-training
     /opt/ort-training/bin/pip install onnxruntime-training-cpu==1.19.2 'numpy<2' onnx==1.16.2 torch
-    defrost graph differentiate model.onnx --output logits --loss cross-entropy --artifacts artifacts --clip 1 --out gradients.onnx
-    /opt/ort-training/bin/python scripts/reference/ort_artifacts.py artifacts gradients.onnx [--steps 20] [--batch 4] [--size 64]
+    defrost graph differentiate model.onnx --output logits --loss cross-entropy \
+        --artifacts artifacts --clip 1 --out gradients.onnx
+    /opt/ort-training/bin/python scripts/reference/ort_artifacts.py \
+        artifacts gradients.onnx [--steps 20] [--batch 4] [--size 64]
 
-Clipping and weight decay are read from the optimizer's model. The exit code is 1 where a loss differs by more than 1e-5.
+Clipping and weight decay are read from the optimizer's model. The exit code is 1 where a loss differs by more
+than 1e-5.
 """
 
 import argparse
@@ -106,8 +109,10 @@ def main():
             weights[name] = weights[name] * (1 - options.rate * decay) - rate * first / root
         differences = [abs(value - expected) / abs(expected) for value in (loss, float(judged))]
         holds = holds and max(differences) <= 1e-5
-        print(f"step {step:3}  training {loss:.7f}  evaluation {float(judged):.7f}  expected {expected:.7f}  "
-              f"difference {max(differences):.1e}")
+        print(
+            f"step {step:3}  training {loss:.7f}  evaluation {float(judged):.7f}  expected {expected:.7f}  "
+            f"difference {max(differences):.1e}"
+        )
     print(f"{len(weights)} parameters, clip {clip}, weight decay {decay}: " + ("equal" if holds else "DIFFERENT"))
     return 0 if holds else 1
 

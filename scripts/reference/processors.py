@@ -1,11 +1,12 @@
-"""Compares what `defrost embed` makes of images with what the image processors of `transformers` and timm's transforms make.
+"""Compares what `defrost embed` makes of images with what the image processors of `transformers` and timm's
+transforms make.
 
     python scripts/reference/processors.py FOLDER target/debug/defrost [--images 60]
 
-For each processor: images of random sizes (also smaller than the crop), a network that gives back its input, the processor's
-own configuration beside it, and the largest difference of all values. The reference are the processors over PIL (`...Pil`,
-formerly the slow ones); those over torchvision start odd crops alike and resample otherwise. Needed: numpy, pillow, onnx,
-pyarrow, transformers, timm, torch.
+For each processor: images of random sizes (also smaller than the crop), a network that gives back its input,
+the processor's own configuration beside it, and the largest difference of all values. The reference are the
+processors over PIL (`...Pil`, formerly the slow ones); those over torchvision start odd crops alike and
+resample otherwise. Needed: numpy, pillow, onnx, pyarrow, transformers, timm, torch.
 """
 
 import argparse
@@ -49,7 +50,8 @@ CONFIGURATIONS = {
     "convnext_384": ("ConvNext", {"size": {"shortest_edge": 384}, "crop_pct": 1.0, "resample": 3}),
     "blip": ("Blip", {"size": square(20), "resample": 3}),
 }
-#: Configurations of timm, as its `config.json` has them below `pretrained_cfg`; a word of the refusal where there must be one.
+#: Configurations of timm, as its `config.json` has them below `pretrained_cfg`; a word of the refusal where
+#: there must be one.
 TIMM = [
     ({"input_size": [3, 21, 21], "crop_pct": 0.875, "crop_mode": "center", "interpolation": "bicubic"}, None),
     ({"input_size": [3, 20, 20], "crop_pct": 0.95, "crop_mode": "center", "interpolation": "bilinear"}, None),
@@ -90,13 +92,14 @@ def timm_transform(configuration):
 
 
 def read_by_program(program, folder, configuration):
-    """The program's reading of a folder of timm with this configuration, as a file for `--preprocess`; or its refusal."""
+    """What the program reads from a folder of timm, as a file for `--preprocess`; or its refusal."""
     os.makedirs(f"{folder}/model")
     with open(f"{folder}/model/config.json", "w") as out:
         stored = {"mean": MEAN, "std": STD, **configuration}
         json.dump({"architecture": "tf_efficientnet_lite0", "pretrained_cfg": stored}, out)
     built = f"{folder}/built.onnx"
-    command = [program, "models", "build", f"{folder}/model", "--random-weights", "0", "--no-fingerprint", "--out", built]
+    command = [program, "models", "build", f"{folder}/model", "--random-weights", "0", "--no-fingerprint"]
+    command += ["--out", built]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         return None, done.stderr
@@ -147,7 +150,8 @@ def main():
             if preprocess is None or word:
                 is_named = preprocess is None and word is not None and f"`{word}`" in refusal
                 failed |= not is_named
-                print(f"{name}: {'refused by name' if is_named else f'NOT AS EXPECTED: {refusal.strip() or preprocess}'}")
+                unexpected = f"NOT AS EXPECTED: {refusal.strip() or preprocess}"
+                print(f"{name}: {'refused by name' if is_named else unexpected}")
                 continue
             transform = timm_transform(configuration)
             run = lambda image: transform(image).numpy()

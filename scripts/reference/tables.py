@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Compares how `defrost` reads labels, groups, ids, splits and weights of tables with how pandas reads them, cell by cell.
+"""Compares how `defrost` reads labels, groups, ids, splits and weights of tables with how pandas reads them,
+cell by cell.
 
     python scripts/reference/tables.py FOLDER target/debug/defrost
 
-Each table is read by pandas (`read_csv`, `read_parquet`) and by `defrost data split`, which writes down what it has read, and
-`defrost data inspect`, which counts. pandas' values become names by the rules of `src/data/table/values.rs`: blanks are what pandas
-takes for missing (a Parquet file has null for it), numbers that are all whole are written as integers, everything else is as it is
-written, trimmed. Prints a line per table; the exit code is 1 where a cell differs. Needed: pandas, pyarrow.
+Each table is read by pandas (`read_csv`, `read_parquet`) and by `defrost data split`, which writes down what
+it has read, and `defrost data inspect`, which counts. pandas' values become names by the rules of
+`src/data/table/values.rs`: blanks are what pandas takes for missing (a Parquet file has null for it), numbers
+that are all whole are written as integers, everything else is as it is written, trimmed. Prints a line per
+table; the exit code is 1 where a cell differs. Needed: pandas, pyarrow.
 """
 
 import argparse
@@ -38,7 +40,17 @@ def typed(values, kind=None, **options):
     return ("parquet", array, options)
 
 
-TRUTH = ["true", "TRUE", "True", "T", "t", "yes", "Y", "1", "1.0"], ["false", "FALSE", "False", "F", "f", "no", "N", "0", "0.0"]
+TRUTH = ["true", "TRUE", "True", "T", "t", "yes", "Y", "1", "1.0"], [
+    "false",
+    "FALSE",
+    "False",
+    "F",
+    "f",
+    "no",
+    "N",
+    "0",
+    "0.0",
+]
 BIG = [9007199254740993, 9007199254740992, 18014398509481985]
 # Column (which says what it is), name, table.
 CASES = [
@@ -110,19 +122,32 @@ CASES = [
     ("weight", "negative", (*text(["1", "-1"]), "a weight above 0")),
     ("id", "repeated", (*text(["1", "1.0"]), "`1`")),
 ]
-SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "dev": "validation", "test": "test"}
+SPLITS = {
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+}
 
 
 def write(path, column, kind, cells, options):
     """Writes a table of at least twelve rows and gives the name of the file."""
     repeats = 1 if options.get("unique") else -(-12 // len(cells))
     if kind == "parquet":
-        array = pa.concat_arrays([cells] * repeats) if not pa.types.is_dictionary(cells.type) else cells.take(pa.array(list(range(len(cells))) * repeats))
+        array = (
+            pa.concat_arrays([cells] * repeats)
+            if not pa.types.is_dictionary(cells.type)
+            else cells.take(pa.array(list(range(len(cells))) * repeats))
+        )
         paths = pa.array([f"{row:02}.png" for row in range(len(array))])
         pq.write_table(pa.table({"path": paths, column: array}), f"{path}.parquet")
         return f"{path}.parquet"
     delimiter, line = options.get("delimiter", ","), options.get("line", "\n")
-    rows = [f"path{delimiter}{column}"] + [f"{row:02}.png{delimiter}{cell}" for row, cell in enumerate(cells * repeats)]
+    rows = [f"path{delimiter}{column}"] + [
+        f"{row:02}.png{delimiter}{cell}" for row, cell in enumerate(cells * repeats)
+    ]
     with open(f"{path}.csv", "w", encoding=options.get("encoding", "utf-8"), newline="") as out:
         out.write(line.join(rows) + options.get("last", line))
     return f"{path}.csv"
@@ -136,7 +161,14 @@ def by_pandas(file, column, options):
         is_missing = lambda cell: cell == "" or cell != cell
     else:
         encoding = options.get("encoding", "utf-8")
-        read = pd.read_csv(file, sep=options.get("delimiter", ","), dtype=str, encoding=encoding, na_values=MISSING, keep_default_na=False)
+        read = pd.read_csv(
+            file,
+            sep=options.get("delimiter", ","),
+            dtype=str,
+            encoding=encoding,
+            na_values=MISSING,
+            keep_default_na=False,
+        )
         values = [None if pd.isna(value) else value.strip() for value in read[column]]
         is_missing = lambda cell: cell == ""
     if column == "labels":
@@ -206,7 +238,19 @@ def main():
         file = write(f"{arguments.folder}/{number:02}", column, kind, cells, options)
         flags = ["--keep-missing", *(["--class-columns", "cat"] if column == "cat" else [])]
         out = f"{arguments.folder}/{number:02}-read.parquet"
-        command = [arguments.program, "data", "split", file, *flags, "--policy", "stratified", "--fractions", "1,0,0", "--out", out]
+        command = [
+            arguments.program,
+            "data",
+            "split",
+            file,
+            *flags,
+            "--policy",
+            "stratified",
+            "--fractions",
+            "1,0,0",
+            "--out",
+            out,
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         title = f"{column}: {name}"
         if refusal:
@@ -230,7 +274,9 @@ def main():
         elif column == "labels":
             known = read[[name for name in read.columns if name not in ("path", "split")]]
             rows = (row for _, row in known.iterrows())
-            found = [None if row.isna().all() else {name for name, value in row.items() if value == 1} for row in rows]
+            found = [
+                None if row.isna().all() else {name for name, value in row.items() if value == 1} for row in rows
+            ]
             wanted = cells
         elif column == "cat":
             found = [None if value is pd.NA else str(int(value)) for value in read["cat"]]

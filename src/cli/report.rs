@@ -16,11 +16,11 @@ use crate::support::fs;
 /// file that needs nothing else.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  defrost report embeddings\n  defrost report embeddings --out textile.html --title 'Textile faults'\n  defrost report runs/lite0\n  \
-    defrost report dinov2 deit runs/lite0 --out leaderboard.html\n\n\
+    after_help = "Examples:\n  defrost report embeddings\n  defrost report embeddings --out textile.html --title \
+    'Textile faults'\n  defrost report runs/lite0\n defrost report dinov2 deit runs/lite0 --out leaderboard.html\n\n\
     The report shows what is there: data and map of any cache, figures and mistakes of the probes that were run on it \
-    (`defrost probe linear`, `defrost probe knn`). Of several caches and runs it says which to take and how sure that is: the paired \
-    differences from the best on the test images that both predict."
+    (`defrost probe linear`, `defrost probe knn`). Of several caches and runs it says which to take and how sure that \
+    is: the paired differences from the best on the test images that both predict."
 )]
 pub(crate) struct Arguments {
     /// The cache directory that `defrost embed` wrote, or the folder that `defrost finetune` wrote;

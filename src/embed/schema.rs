@@ -81,7 +81,7 @@ impl EmbeddingColumn {
 impl std::fmt::Display for EmbeddingColumn {
     /// Name, pooling and size: `block_05 mean [768]`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let pool = self.pool.map(|pool| format!(" {}", pool.name())).unwrap_or_default();
+        let pool = self.pool.map_or_else(String::new, |pool| format!(" {}", pool.name()));
         write!(f, "{}{pool} [{}]", self.name, self.dimension)
     }
 }

@@ -44,14 +44,6 @@ pub enum StudyError {
         /// The names that there are, the nearest first.
         known: Vec<String>,
     },
-    /// An experiment needs blocks and the backbone has none.
-    #[error("the experiment `{experiment}` needs a backbone with blocks, and `{backbone}` names none")]
-    NoBlocks {
-        /// The experiment.
-        experiment: &'static str,
-        /// The backbone.
-        backbone: String,
-    },
     /// A folder holds no study.
     #[error("`{path}` holds no study: there is no `{file}` in it")]
     NotAStudy {
@@ -68,30 +60,6 @@ pub enum StudyError {
         /// Where the numbers come from.
         published: String,
     },
-    /// A dataset can be fetched by one program only, which this system does not have.
-    #[error("`{package}` cannot be fetched here: {problem}")]
-    Package {
-        /// The package.
-        package: &'static str,
-        /// Why.
-        problem: String,
-    },
-    /// What a cell needs first did not succeed.
-    #[error("it needs the cell `{key}` ({cell}), which failed: {reason}")]
-    Needs {
-        /// Key of that cell.
-        key: String,
-        /// What that cell is, in words.
-        cell: String,
-        /// Why it failed.
-        reason: String,
-    },
-    /// Something is known before the run that keeps a cell from being computed.
-    #[error("{reason}")]
-    Problem {
-        /// What.
-        reason: String,
-    },
     /// A part of the cells is asked for that there is not.
     #[error("no cell has {what} `{name}`")]
     Nothing {
@@ -106,11 +74,7 @@ pub enum StudyError {
 
 impl Diagnostic for StudyError {
     fn kind(&self) -> Kind {
-        match self {
-            StudyError::Package { .. } => Kind::Environment,
-            StudyError::Needs { .. } => Kind::Incomplete,
-            _ => Kind::Input,
-        }
+        Kind::Input
     }
 
     fn hint(&self) -> Option<String> {
@@ -119,14 +83,12 @@ impl Diagnostic for StudyError {
             StudyError::Unknown { known, .. } | StudyError::Nothing { known, .. } if !known.is_empty() => {
                 format!("there are {}", listed(known))
             }
-            StudyError::NoBlocks { .. } => "name the `backbones` of the experiment, without this one".into(),
-            StudyError::NotAStudy { .. } => "name the folder that holds the study: its `study.toml` and the results of its cells".into(),
-            StudyError::NothingPublished { .. } => {
-                "name another table with `<published>`; its backbones and datasets are found by the names of the study file"
-                    .into()
+            StudyError::NotAStudy { .. } => {
+                "name the folder that holds the study: its `study.toml` and the results of its cells".into()
             }
-            StudyError::Package { package, .. } => {
-                format!("install `{package}`, or name the files with `manifest` and `root` in the study file")
+            StudyError::NothingPublished { .. } => {
+                "name another table with `<published>`; backbones and datasets are found by the names of the study file"
+                    .into()
             }
             _ => return None,
         })

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use minijinja::{AutoEscape, Environment};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::audit::{Audit, Member, Pair, Pairs};
-use crate::error::{ReportError, Result};
+use crate::error::Result;
+use crate::report::pages;
 use crate::report::thumbnail::thumbnail;
 use crate::support::fs;
 use crate::support::numbers::{counted, thousands};
@@ -66,18 +66,10 @@ struct MemberView {
 /// Writes the page of an audit, replacing an older one atomically.
 ///
 /// # Errors
-/// [`ReportError::Template`] when the template does not fit, `FileError` when the file cannot be
-/// written.
+/// [`ReportError::Template`](crate::error::ReportError::Template) when the template does not fit,
+/// `FileError` when the file cannot be written.
 pub fn write_audit(audit: &Audit, title: &str, path: &Path) -> Result<()> {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    let template = |source| ReportError::Template { source };
-    environment.add_template("audit.html", include_str!("audit.html")).map_err(template)?;
-    environment.add_template("style.css", include_str!("style.css")).map_err(template)?;
-    let page = environment.get_template("audit.html").map_err(template)?;
-    fs::replace(path, page.render(view(audit, title)).map_err(template)?.as_bytes())
+    fs::replace(path, pages::render("audit.html", &view(audit, title))?.as_bytes())
 }
 
 fn view<'a>(audit: &'a Audit, title: &'a str) -> View<'a> {

@@ -9,6 +9,7 @@ mod calibration;
 mod charts;
 mod gather;
 mod layers;
+mod pages;
 mod raster;
 mod record;
 mod scale;
@@ -23,9 +24,7 @@ mod view;
 
 use std::path::Path;
 
-use minijinja::{AutoEscape, Environment};
-
-use crate::error::{ReportError, Result};
+use crate::error::Result;
 use crate::report::view::View;
 use crate::support::fs;
 
@@ -42,26 +41,10 @@ pub use thumbnail::thumbnail;
 /// escaped.
 ///
 /// # Errors
-/// [`ReportError::Template`] when the page's template does not fit the record.
+/// [`ReportError::Template`](crate::error::ReportError::Template) when the page's template does not
+/// fit the record.
 pub fn render(record: &Record) -> Result<String> {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    let template = |source| ReportError::Template { source };
-    for (name, text) in [
-        ("page.html", include_str!("page.html")),
-        ("data.html", include_str!("data.html")),
-        ("probes.html", include_str!("probes.html")),
-        ("adjustment.html", include_str!("adjustment.html")),
-        ("layers.html", include_str!("layers.html")),
-        ("training.html", include_str!("training.html")),
-        ("style.css", include_str!("style.css")),
-    ] {
-        environment.add_template(name, text).map_err(template)?;
-    }
-    let page = environment.get_template("page.html").map_err(template)?;
-    Ok(page.render(View::new(record)).map_err(template)?)
+    Ok(pages::render("page.html", &View::new(record))?)
 }
 
 /// Writes the page that shows a record, replacing an older one atomically.

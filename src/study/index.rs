@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::metrics::Metric;
 use crate::study::Cell;
 use crate::study::config::Experiment;
-use crate::study::record::{read, write};
+use crate::study::record::read;
+use crate::support::json;
 
 /// Name of the index in a study's folder.
 pub const INDEX: &str = "cells.json";
@@ -110,6 +111,6 @@ impl Index {
     /// # Errors
     /// `FileError` where it cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        write(&folder.join(INDEX), self)
+        json::write(&folder.join(INDEX), "index of a study", self)
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{FileError, Result};
+use crate::error::Result;
 use crate::records::Record;
 use crate::study::Cell;
-use crate::support::fs;
+use crate::support::json;
 
 /// Name of the record in a cell's folder.
 pub const CELL_RECORD: &str = "record.json";
@@ -117,7 +118,7 @@ impl CellRecord {
     /// Reads the record in a cell's folder; `None` where there is none.
     ///
     /// # Errors
-    /// [`FileError`] where it cannot be read or is no record.
+    /// [`FileError`](crate::error::FileError) where it cannot be read or is no record.
     pub fn read(folder: &Path) -> Result<Option<CellRecord>> {
         read(&folder.join(CELL_RECORD), "record of a cell")
     }
@@ -125,9 +126,9 @@ impl CellRecord {
     /// Writes the record into a cell's folder, at once or not at all.
     ///
     /// # Errors
-    /// [`FileError`] where it cannot be written.
+    /// [`FileError`](crate::error::FileError) where it cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        write(&folder.join(CELL_RECORD), self)
+        json::write(&folder.join(CELL_RECORD), "record of a cell", self)
     }
 }
 
@@ -143,27 +144,13 @@ impl Failure {
     /// Writes the failure into a cell's folder.
     ///
     /// # Errors
-    /// [`FileError`] where it cannot be written.
+    /// [`FileError`](crate::error::FileError) where it cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        write(&folder.join(FAILURE), self)
+        json::write(&folder.join(FAILURE), "failure of a cell", self)
     }
 }
 
 /// Reads a JSON file; `None` where there is none.
-pub(super) fn read<T: serde::de::DeserializeOwned>(path: &Path, format: &'static str) -> Result<Option<T>> {
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let parsed = serde_json::from_slice(&fs::read(path)?);
-    let malformed = |source: serde_json::Error| FileError::Parse { path: path.into(), format, source: source.into() };
-    Ok(Some(parsed.map_err(malformed)?))
-}
-
-/// Writes a JSON file atomically.
-pub(super) fn write(path: &Path, value: &impl Serialize) -> Result<()> {
-    let malformed =
-        |source: serde_json::Error| FileError::Parse { path: path.into(), format: "JSON", source: source.into() };
-    let mut text = serde_json::to_vec_pretty(value).map_err(malformed)?;
-    text.push(b'\n');
-    fs::replace(path, &text)
+pub(super) fn read<T: DeserializeOwned>(path: &Path, format: &'static str) -> Result<Option<T>> {
+    path.is_file().then(|| json::read(path, format)).transpose()
 }

@@ -71,7 +71,7 @@ pub(super) fn learned(folder: &Path, origin: &Origin, start: &Backbone) -> Resul
     }
     replace_weights(&mut backbone, &weights)?;
     let folder = fs::canonical(folder)?;
-    backbone.name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    backbone.name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
     let provenance = &mut backbone.provenance;
     provenance.weights = fine_tuned(&provenance.weights);
     provenance.weights_sha256 = weights.digest().to_owned();
@@ -168,14 +168,9 @@ fn check_complete(backbone: &Backbone, weights: &Weights) -> Result<(), Finetune
     let needed = needed_nodes(graph, [backbone.embedding.name.as_str()], &HashSet::new());
     let nodes = graph.nodes.iter().zip(needed).filter(|(_, needed)| *needed);
     let read: HashSet<&String> = nodes.flat_map(|(node, _)| &node.inputs).collect();
-    let mut parameters = backbone.parameters.iter().filter(|name| read.contains(name));
-    match parameters.find(|name| !weights.contains(name)) {
-        None => Ok(()),
-        Some(name) => {
-            let shape = graph.initializer(name).map(|tensor| tensor.shape.clone()).unwrap_or_default();
-            Err(misfit(weights, name, &shape))
-        }
-    }
+    let parameters = backbone.parameters.iter().filter(|name| read.contains(name));
+    let missing = parameters.filter(|name| !weights.contains(name)).find_map(|name| graph.initializer(name));
+    missing.map_or(Ok(()), |tensor| Err(misfit(weights, &tensor.name, &tensor.shape)))
 }
 
 /// Puts the weights in the place of the parameters of their names.

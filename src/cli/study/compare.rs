@@ -14,9 +14,9 @@ use crate::study::summary::{Published, SideBySide, StudySummary, Unmatched};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  defrost study compare studies/paper\n  \
     defrost study compare studies/paper --published other.csv --json\n\n\
-    The table has the columns table, setting, head, model, dataset, metric, mean, std. Settings are frozen, unfrozen, either \
-    with the size of the images (unfrozen_1024), linear_probe and knn; heads are linear and deit_b. Names are compared by \
-    their letters and digits; those that the study does not have are told.\n\
+    The table has the columns table, setting, head, model, dataset, metric, mean, std. Settings are frozen, unfrozen, \
+    either with the size of the images (unfrozen_1024), linear_probe and knn; heads are linear and deit_b. Names are \
+    compared by their letters and digits; those that the study does not have are told.\n\
     The difference in standard deviations is own minus published, over the root of the sum of both variances.")]
 pub(crate) struct Arguments {
     /// The folder of the study.

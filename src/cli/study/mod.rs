@@ -6,7 +6,7 @@ mod report;
 use crate::cli::{Outcome, Printer};
 use crate::error::Result;
 
-/// Read the results of a study.
+/// Read the results of a study; no verb computes one yet.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -11,10 +11,8 @@ use crate::support::numbers::counted;
 /// Write the report of a study: one HTML file that needs nothing else, the tables as Markdown, CSV
 /// and LaTeX, the figures as SVG and PNG.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  defrost study report studies/quick\n  defrost study report studies/paper --out report\n\n\
-    A report can be written while the study runs: what is not computed yet is said to be missing."
-)]
+#[command(after_help = "Examples:\n  defrost study report studies/quick\n  defrost study report studies/paper --out \
+    report\n\nWhat is not computed yet is said to be missing.")]
 pub(crate) struct Arguments {
     /// The folder of the study.
     #[arg(value_name = "DIR")]

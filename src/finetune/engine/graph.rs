@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Result;
+use crate::error::{FinetuneError, Result};
 use crate::finetune::Classifier;
 use crate::finetune::classifier::LOGITS;
 use crate::finetune::drop_path::DROP_PATH;
@@ -76,16 +76,16 @@ impl GraphEngine {
         if let Some(update) = update {
             engine.update = Some(BoundSession::new(open(runtime, &update, &options)?)?);
         }
-        let shape_of = |name: &str| classifier.model.graph.initializer(name).map(|tensor| tensor.shape.clone());
         for name in engine.moving.clone() {
-            let shape = shape_of(&name).unwrap_or_default();
+            let stored = classifier.model.graph.initializer(&name);
+            let shape = &stored.ok_or_else(|| FinetuneError::NotStored { name: name.clone() })?.shape;
             let prefixes: &[&str] = match (trained.contains_key(&name), engine.update.is_some()) {
                 (true, true) => &["", FIRST_MOMENT, SECOND_MOMENT, GRADIENT],
                 (true, false) => &["", FIRST_MOMENT, SECOND_MOMENT],
                 (false, _) => &[""],
             };
             for prefix in prefixes {
-                let tensor = DeviceTensor::allocate(DType::F32, &shape, &engine.step.session)?;
+                let tensor = DeviceTensor::allocate(DType::F32, shape, &engine.step.session)?;
                 engine.state.insert(format!("{prefix}{name}"), tensor);
             }
         }
@@ -115,7 +115,7 @@ impl GraphEngine {
             let keep: f32 = if number == 0 { 0.0 } else { 1.0 };
             let inputs = [
                 (KEEP, std::slice::from_ref(&keep)),
-                (self.images_name().as_str(), part.images),
+                (self.evaluation.input.as_str(), part.images),
                 (TARGETS, &part.fed.targets),
                 (WEIGHTS, &part.fed.weights),
                 (DROP_PATH, part.masks),
@@ -134,11 +134,6 @@ impl GraphEngine {
             progressed.norm = scalar(&update.run()?, NORM);
         }
         Ok(progressed)
-    }
-
-    /// The input that takes the images: the model's first.
-    fn images_name(&self) -> String {
-        self.step.session.inputs().first().map(|input| input.name.clone()).unwrap_or_default()
     }
 
     /// Writes an input, where the graph has it.
@@ -218,8 +213,9 @@ impl Engine for GraphEngine {
     }
 }
 
+#[expect(clippy::expect_used, reason = "the graphs of a step give both")]
 fn scalar(results: &BTreeMap<String, f32>, name: &str) -> f32 {
-    results.get(name).copied().unwrap_or(f32::NAN)
+    *results.get(name).expect("a step graph gives its loss, or the gradient's norm where it updates")
 }
 
 fn open(runtime: &Runtime, model: &Model, options: &SessionOptions) -> Result<Session> {
@@ -269,11 +265,13 @@ impl BoundSession {
     }
 
     /// Runs; gives the scalars that are handed over.
+    #[expect(clippy::expect_used, reason = "the graphs of a step give their state and f32 scalars")]
     fn run(&mut self) -> Result<BTreeMap<String, f32>> {
         let outputs = self.binding.run(&mut self.session)?;
         let read = |tensor: DeviceTensor| -> Result<f32> {
             let host = tensor.into_host()?;
-            Ok(host.values::<f32>().and_then(|values| values.first().copied()).unwrap_or(f32::NAN))
+            let value = host.values::<f32>().and_then(|values| values.first().copied());
+            Ok(value.expect("what a step graph hands over is f32 scalars"))
         };
         self.results.iter().cloned().zip(outputs).map(|(name, tensor)| Ok((name, read(tensor)?))).collect()
     }

@@ -169,6 +169,7 @@ impl Engine for OrtEngine {
         names.map(read).collect()
     }
 
+    #[expect(clippy::expect_used, reason = "shapes and outputs are those of the artifacts made in `open`")]
     fn step(&mut self, parts: &[MicroBatch<'_>], rates: StepHyperparams) -> Result<StepOutcome> {
         let StepHyperparams { step, learning_rate, weight_decay } = rates;
         if step != self.steps + 1 {
@@ -179,8 +180,9 @@ impl Engine for OrtEngine {
             .artifacts
             .user_inputs()
             .map(|input| {
-                let sizes = input.tensor_type().and_then(|known| known.shape.clone()).unwrap_or_default();
-                (input.name.clone(), sizes.iter().map(|dim| dim.fixed().map_or(1, |size| size as usize)).collect())
+                let sizes = input.tensor_type().and_then(|known| known.shape.as_ref());
+                let sizes = sizes.expect("the inputs of a step graph have shapes").iter();
+                (input.name.clone(), sizes.map(|dim| dim.fixed().map_or(1, |size| size as usize)).collect())
             })
             .collect();
         let outputs: Vec<String> = self.artifacts.user_outputs().map(str::to_owned).collect();
@@ -209,7 +211,8 @@ impl Engine for OrtEngine {
             let results = session.step(&fed.iter().collect::<Vec<_>>())?;
             let scalar = |name: &str| {
                 let result = outputs.iter().position(|output| output == name).and_then(|at| results.get(at));
-                result.and_then(|tensor| tensor.values::<f32>()?.first().copied()).unwrap_or(f32::NAN)
+                let value = result.and_then(|tensor| tensor.values::<f32>()?.first().copied());
+                value.expect("artifacts give the loss and the gradient's norm")
             };
             told.loss += scalar(LOSS);
             told.norm = scalar(GRADIENT_NORM);

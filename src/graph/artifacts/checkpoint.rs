@@ -135,7 +135,7 @@ impl Checkpoint {
         }
         let (states, name) = (b.create_vector(&states), b.create_string(GROUP));
         table(b, |b| {
-            b.push_slot_always(place(slot::STEP), i64::try_from(self.step).unwrap_or(i64::MAX));
+            b.push_slot_always(place(slot::STEP), self.step as i64);
             b.push_slot_always(place(slot::NAME), name);
             b.push_slot_always(place(slot::STATES), states);
         })
@@ -193,7 +193,7 @@ fn table<'a>(
 }
 
 fn tensor(b: &mut FlatBufferBuilder<'_>, name: &str, value: &HostTensor) -> WIPOffset<TableFinishedWIPOffset> {
-    let dims: Vec<i64> = value.shape().iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
+    let dims: Vec<i64> = value.shape().iter().map(|&size| size as i64).collect();
     let (data, dims, name) = (b.create_vector(value.bytes()), b.create_vector(&dims), b.create_string(name));
     table(b, |b| {
         b.push_slot_always(place(slot::NAME), name);

@@ -24,7 +24,9 @@ use crate::graph::artifacts::{
 };
 use crate::graph::autodiff::{GRADIENT, last_first};
 use crate::graph::rewrite::{constants_to_inputs, keep_outputs, rename};
-use crate::graph::{Builder, Dim, Model, Node, OperatorSet, Patch, Tensor, Type, Value, ValueInfo, needed_nodes};
+use crate::graph::{
+    Builder, Dim, ElementType, Model, Node, OperatorSet, Patch, Tensor, Type, Value, ValueInfo, needed_nodes,
+};
 use crate::support::names;
 use crate::tensor::{DType, HostTensor};
 
@@ -68,7 +70,7 @@ pub(super) fn build(mut model: Model, options: &ArtifactOptions) -> Result<Train
     constants_to_inputs(&model, parameters.iter().copied().filter(|name| stored.contains(*name)))?.apply(&mut model)?;
     for name in parameters {
         let known = input(&model, name).and_then(ValueInfo::tensor_type).map(|known| known.element);
-        check_element(name, known.unwrap_or(crate::graph::ElementType::Undefined))?;
+        check_element(name, known.unwrap_or(ElementType::Undefined))?;
     }
     scale(&mut model, &options.shares)?;
     if model.opset(DOMAIN).is_none() {

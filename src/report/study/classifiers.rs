@@ -14,8 +14,8 @@ use crate::finetune::RECORD;
 use crate::metrics::{Bootstrap, Difference, Metric, holm};
 use crate::records::{PredictionTable, Record, compare};
 use crate::report::gather::{is_cache, is_run, probe_records, probe_result};
+use crate::report::pages;
 use crate::report::record::ProbeResult;
-use crate::report::study::render;
 use crate::report::study::table::{Entry, Table};
 use crate::report::tables::signed;
 use crate::report::view::{headline, in_sentence};
@@ -90,7 +90,7 @@ pub fn write_classifiers(places: &[PathBuf], title: &str, out: &Path) -> Result<
     let boards: Vec<Board> = boards.into_iter().map(Board::new).collect::<Result<_>>()?;
     let advice = boards.iter().map(|board| board.advice.clone()).collect();
     let view = View { title, version: env!("CARGO_PKG_VERSION"), boards };
-    fs::replace(out, render("classifiers.html", &view)?.as_bytes())?;
+    fs::replace(out, pages::render("classifiers.html", &view)?.as_bytes())?;
     Ok(ClassifiersReport { report: out.to_path_buf(), classifiers: count, without_probes, advice })
 }
 

@@ -69,13 +69,13 @@ fn gains(
 }
 
 fn source_size(summary: &StudySummary<'_>) -> Figure {
-    let panels = summary.results.study.baseline.as_ref().map(|baseline| {
+    let panels = summary.results.study.baseline.as_ref().map_or_else(Vec::new, |baseline| {
         gains(summary, &summary.settings, baseline, "Images it was trained on", |backbone| {
             backbone.source_images.map(|count| count as f64)
         })
     });
     figure(summary, "figure-1", "Figure 1: relative gain against the size of the source data").showing(
-        panels.unwrap_or_default(),
+        panels,
         "Gain over the baseline in percent of its figure, averaged over the datasets.",
         "a baseline, and backbones whose `source_images` are known",
     )
@@ -149,8 +149,8 @@ fn freezing(summary: &StudySummary<'_>) -> Figure {
     };
     figure(summary, "figure-4", "Figure 4: progressive freezing").showing(
         summary.targets().filter_map(panel).collect(),
-        "The first blocks stay as they are, the others are trained with a linear head; mean and standard deviation over \
-         seeds.",
+        "The first blocks stay as they are, the others are trained with a linear head; mean and standard deviation \
+         over seeds.",
         "the experiment `progressive-freezing`",
     )
 }
@@ -192,7 +192,7 @@ fn model_size(summary: &StudySummary<'_>) -> Figure {
         summary.results.cells.iter().filter(own).any(|cell| !cell.experiments.contains(&Experiment::ModelSize))
     };
     let base = members.iter().find(|member| is_shared(member)).or(members.first()).copied();
-    let panels = base.map(|base| {
+    let panels = base.map_or_else(Vec::new, |base| {
         gains(summary, &settings, base, "Parameters", |backbone| {
             members.contains(&backbone.name.as_str()).then_some(backbone.parameters? as f64)
         })
@@ -200,7 +200,7 @@ fn model_size(summary: &StudySummary<'_>) -> Figure {
     let caption = format!("Gain over {} in percent, averaged over the datasets.", base.unwrap_or("the base model"));
     let mut figure = figure(summary, "figure-6", "Figure 6: model size");
     figure.legend.retain(|entry| members.contains(&entry.text.as_str()));
-    figure.showing(panels.unwrap_or_default(), &caption, "the experiment `model-size`")
+    figure.showing(panels, &caption, "the experiment `model-size`")
 }
 
 fn label_fractions(summary: &StudySummary<'_>) -> Figure {
@@ -243,8 +243,8 @@ fn label_fractions(summary: &StudySummary<'_>) -> Figure {
     let columns = summary.targets().count();
     Figure { columns, ..figure(summary, "label-fractions", "Label fractions") }.showing(
         panels,
-        "Trained on a part of the labelled images, the smaller parts within the larger ones; mean and standard deviation \
-         over seeds.",
+        "Trained on a part of the labelled images, the smaller parts within the larger ones; mean and standard \
+         deviation over seeds.",
         "the experiment `label-fraction`",
     )
 }

@@ -14,13 +14,12 @@ mod view;
 
 use std::path::{Path, PathBuf};
 
-use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
-use crate::error::{ReportError, Result};
-use crate::report::raster;
+use crate::error::Result;
 use crate::report::sheet::{Figure, Sheet};
 use crate::report::study::view::View;
+use crate::report::{pages, raster};
 use crate::study::StudyResults;
 use crate::study::summary::StudySummary;
 use crate::support::fs;
@@ -55,8 +54,9 @@ pub struct StudyReport {
 /// Writes the report of a study into a folder.
 ///
 /// # Errors
-/// Those of [`StudySummary::new`], [`ReportError::Template`], and `FileError` where a file cannot be
-/// written.
+/// Those of [`StudySummary::new`],
+/// [`ReportError::Template`](crate::error::ReportError::Template), and `FileError` where a file
+/// cannot be written.
 pub fn write_study(results: &StudyResults, out: &Path) -> Result<StudyReport> {
     let summary = StudySummary::new(results)?;
     let (tables, figures) = (tables::tables(&summary), figures::figures(&summary));
@@ -91,26 +91,7 @@ pub fn write_study(results: &StudyResults, out: &Path) -> Result<StudyReport> {
     let view = View::new(&summary, &tables, figures)?;
     let failed = view.failed();
     let page = out.join(PAGE);
-    fs::replace(&page, render("study.html", &view)?.as_bytes())?;
+    fs::replace(&page, pages::render("study.html", &view)?.as_bytes())?;
     let cells = results.cells.len();
     Ok(StudyReport { page, tables: table_files, figures: figure_files, absent, cells, done, failed, without_png })
-}
-
-/// Fills in one of the pages.
-fn render(page: &str, view: &impl Serialize) -> Result<String> {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    let template = |source| ReportError::Template { source };
-    for (name, text) in [
-        ("study.html", include_str!("../study.html")),
-        ("classifiers.html", include_str!("../classifiers.html")),
-        ("grid.html", include_str!("../grid.html")),
-        ("style.css", include_str!("../style.css")),
-    ] {
-        environment.add_template(name, text).map_err(template)?;
-    }
-    let page = environment.get_template(page).map_err(template)?;
-    Ok(page.render(view).map_err(template)?)
 }

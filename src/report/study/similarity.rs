@@ -99,8 +99,8 @@ pub(super) fn layers(summary: &StudySummary<'_>) -> Figure {
     }
     let figure = figure(summary, "figure-7", "Figure 7: layers before and after fine-tuning");
     let caption = format!(
-        "Linear CKA (unbiased), faint 0 to strong 1, of every layer before (rows) and after (columns) fine-tuning; mean \
-         over seeds.{about}"
+        "Linear CKA (unbiased), faint 0 to strong 1, of every layer before (rows) and after (columns) fine-tuning; \
+         mean over seeds.{about}"
     );
     let columns = summary.targets().count().max(2);
     Figure { columns, legend: Vec::new(), ..figure }.showing(panels, &caption, "the experiment `similarity`")

@@ -216,8 +216,8 @@ fn comparisons(summary: &StudySummary<'_>) -> Option<Table> {
     };
     let seeds = summary.results.study.repeats;
     let caption = format!(
-        "Backbone minus {baseline} on the same test images of {}. The 95 % interval, low to high, counts images (by group: jackknife) and \
-         {}; p by Student's t, after Holm over all comparisons of a setting; the level is 5 %.",
+        "Backbone minus {baseline} on the same test images of {}. The 95 % interval, low to high, counts images (by \
+         group: jackknife) and {}; p by Student's t, after Holm over all comparisons of a setting; the level is 5 %.",
         counted(seeds, "seed"),
         if seeds > 1 { "seeds" } else { "no seeds, of which there is one" }
     );

@@ -81,8 +81,8 @@ pub(super) fn times(summary: &StudySummary<'_>) -> Figure {
     let device = base.map_or(String::new(), |base| format!(" on {}", base.device));
     let caption = format!(
         "Training, unfrozen with a linear head: iterations until the best validation metric, divided by the baseline's \
-         on the same dataset; mean and standard deviation over datasets and seeds. Inference: median seconds per image, \
-         warm{device}."
+         on the same dataset; mean and standard deviation over datasets and seeds. Inference: median seconds per \
+         image, warm{device}."
     );
     figure.showing(panels.into_iter().flatten().collect(), &caption, needs)
 }

@@ -81,10 +81,6 @@ impl<'a> View<'a> {
         let is_leaderboard = |table: &&Table| table.name == "leaderboard";
         let (drawn, absent): (Vec<Figure>, Vec<Figure>) =
             figures.into_iter().partition(|figure| !figure.panels.is_empty());
-        let erratum = |erratum: &crate::study::config::Erratum| {
-            let name = serde_json::to_value(erratum).ok().and_then(|name| name.as_str().map(str::to_owned));
-            Fact::new(&name.unwrap_or_default(), erratum.about())
-        };
         Ok(View {
             title: &results.study.title,
             version: env!("CARGO_PKG_VERSION"),
@@ -94,7 +90,12 @@ impl<'a> View<'a> {
             tables: tables.iter().filter(|table| !is_leaderboard(table)).map(view).collect(),
             figures: drawn.into_iter().map(FigureView::new).collect(),
             absent: absent.into_iter().map(|figure| format!("{}. {}", figure.title, figure.caption)).collect(),
-            errata: results.study.errata.iter().map(erratum).collect(),
+            errata: results
+                .study
+                .errata
+                .iter()
+                .map(|erratum| Fact::new(&erratum.to_string(), erratum.about()))
+                .collect(),
             open: results.cells.iter().filter(|cell| cell.state == CellState::Open).count(),
             failures: failures(results),
             provenance: provenance(results),

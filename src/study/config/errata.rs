@@ -1,6 +1,8 @@
 //! Deviations of the reference code (joanaapa/Foundation-Medical) from good practice that a study
 //! can repeat, to compare both numbers; all are off unless they are named.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A deviation that is repeated.
@@ -28,5 +30,12 @@ impl Erratum {
             Erratum::UngroupedSplits => "splits ignore groups: images of one patient fall into several",
             Erratum::ConstantRate => "the learning rate never decays",
         }
+    }
+}
+
+impl fmt::Display for Erratum {
+    /// Its name in a study file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }

@@ -232,15 +232,15 @@ impl Checker<'_> {
 
     fn dataset(&self, key: &str, name: &str) -> Result<()> {
         let known: Vec<&str> = self.study.datasets.iter().map(|dataset| dataset.name.as_str()).collect();
-        self.known(key, ("dataset", name), &known)
+        self.known(key, "dataset", name, &known)
     }
 
     fn backbone(&self, key: &str, name: &str) -> Result<()> {
         let known: Vec<&str> = self.study.backbones.iter().map(|backbone| backbone.name.as_str()).collect();
-        self.known(key, ("backbone", name), &known)
+        self.known(key, "backbone", name, &known)
     }
 
-    fn known(&self, key: &str, (kind, name): (&'static str, &str), known: &[&str]) -> Result<()> {
+    fn known(&self, key: &str, kind: &'static str, name: &str, known: &[&str]) -> Result<()> {
         if known.contains(&name) {
             return Ok(());
         }
