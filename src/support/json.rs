@@ -28,3 +28,22 @@ pub fn write<T: Serialize>(path: &Path, format: &'static str, value: &T) -> Resu
 fn malformed(path: &Path, format: &'static str, source: serde_json::Error) -> FileError {
     FileError::Parse { path: path.to_path_buf(), format, source: source.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+
+    use super::*;
+    use crate::support::seed::Seed;
+
+    #[test]
+    fn numbers_are_read_back_to_the_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers.json");
+        let mut draw = Seed::new(0).random();
+        let mut numbers: Vec<f64> = (0..10_000).map(|_| draw.r#gen::<f64>() * 3.0).collect();
+        numbers.push(1.8332778135175096);
+        write(&path, "numbers", &numbers).unwrap();
+        assert_eq!(read::<Vec<f64>>(&path, "numbers").unwrap(), numbers);
+    }
+}
